@@ -1,0 +1,69 @@
+# Every command sets up what it needs, inside the checkout and without root.
+# `make PYTHON=python3.11 VENV=.venv-3.11 LOCALSTACK_VENV=.localstack-3.11 test` has environments of its own.
+
+PYTHON ?= $(or $(shell devtools/find-pythons | head -n 1),python3)
+VENV ?= .venv
+LOCALSTACK_VENV ?= .localstack
+PYTEST_ARGS ?=
+export LOCALSTACK_VENV
+
+bin := $(VENV)/bin
+installed := $(VENV)/.installed
+localstack := $(LOCALSTACK_VENV)/.installed
+compile := $(abspath $(bin))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --allow-unsafe
+
+.DEFAULT_GOAL := help
+.PHONY: help install test check unit demo lint format lock chaos bench clean .localstack
+
+help: ## this list
+	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+test: lint check ## lint, types, imports and all tests
+
+check: $(installed) $(localstack) ## all tests with coverage, without lint
+	$(bin)/python -m pytest -m "not chaos" --cov --cov-report=term $(PYTEST_ARGS)
+
+unit: $(installed) ## the tests that need no server
+	$(bin)/python -m pytest tests/unit tests/properties $(PYTEST_ARGS)
+
+demo: $(installed) $(localstack) ## an archive end to end, on this machine
+	@$(bin)/python -m devtools.demo
+
+lint: $(installed) ## ruff, mypy --strict, import-linter
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+format: $(installed) ## let ruff format and fix
+	$(bin)/ruff format .
+	$(bin)/ruff check --fix .
+
+chaos: $(installed) $(localstack) ## the long tests: faults, kills, load
+	$(bin)/python -m pytest -m chaos $(PYTEST_ARGS)
+
+bench: $(installed) $(localstack) ## this engine beside its peers
+	$(bin)/python -m benchmarks $(BENCH_ARGS)
+
+install: $(installed) $(localstack) ## the environments that the commands above use
+
+lock: $(installed) ## compile requirements/*.in anew
+	cd requirements && for name in uv build worker flower dev; do $(compile) $$name.in -o $$name.txt || exit 1; done
+	cd requirements && $(compile) localstack.in -o localstack.txt \
+		--override localstack.overrides --exclude-newer 2026-03-05
+
+clean: ## remove the environments and all that tools leave
+	rm -rf $(VENV) $(LOCALSTACK_VENV) .bench-venv .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache .coverage* htmlcov build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(installed): requirements/dev.txt requirements/uv.txt setup.cfg
+	$(PYTHON) -m devtools.install $(VENV) requirements/dev.txt --project
+	@touch $@
+
+.localstack: $(localstack)
+
+$(localstack): requirements/localstack.txt requirements/uv.txt
+	$(PYTHON) -m devtools.install $(LOCALSTACK_VENV) requirements/localstack.txt
+	@touch $@
