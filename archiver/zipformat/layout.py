@@ -1,0 +1,170 @@
+"""Where every byte of an archive is, and what it is, before any of the content has been read.
+
+The order is: for each entry its local header and its data, then the central directory, then the end records.
+Records have the same length whatever the CRC32s are, so that sizes and offsets are final from the start. Lengths
+are measured on records that the real writer made, so that they can't drift from the output.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from archiver.zipformat import records
+from archiver.zipformat.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderBytes:
+    """Bytes [start, stop) of the local header of entry number ``entry``."""
+
+    entry: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataBytes:
+    """Bytes [start, stop) of the stored (where compressed: the compressed) data of entry number ``entry``."""
+
+    entry: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryBytes:
+    """Bytes [start, stop) of the central directory with its end records, counted from its start."""
+
+    start: int
+    stop: int
+
+
+Segment = HeaderBytes | DataBytes | DirectoryBytes
+
+
+class Layout:
+    """The fixed layout of the archive of ``entries``, in their order. Immutable; offsets and sizes in bytes.
+
+    Names are taken as they are: ``archiver.zipformat.names`` makes them safe and unique.
+    """
+
+    __slots__ = (
+        "_data_offsets", "_header_offsets", "_record_offsets",
+        "directory_offset", "directory_size", "entries", "size",
+    )  # fmt: skip
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries: Final = tuple(entries)
+        self._header_offsets: Final = array("Q")
+        self._data_offsets: Final = array("Q")
+        # Where each central record starts, from the directory's start; the last item is where the end records do.
+        self._record_offsets: Final = array("Q")
+        offset = record_offset = 0
+        for entry in self.entries:
+            self._header_offsets.append(offset)
+            record = _central_record(entry, 0, offset)
+            offset += len(_local_header(entry, 0))
+            self._data_offsets.append(offset)
+            offset += entry.stored_size
+            self._record_offsets.append(record_offset)
+            record_offset += len(record)
+        self._record_offsets.append(record_offset)
+        #: Offset of the central directory.
+        self.directory_offset: Final = offset
+        #: Size of the central directory and the end records.
+        self.directory_size: Final = record_offset + len(self._end_records())
+        #: Size of the whole archive.
+        self.size: Final = offset + self.directory_size
+
+    def header_offset(self, index: int) -> int:
+        """Where the entry's local header starts."""
+        return self._header_offsets[index]
+
+    def data_offset(self, index: int) -> int:
+        """Where the entry's data start: the end of its local header."""
+        return self._data_offsets[index]
+
+    def data_end(self, index: int) -> int:
+        """Where the entry's data end."""
+        return self._data_offsets[index] + self.entries[index].stored_size
+
+    def find(self, offset: int) -> int:
+        """The number of the entry whose header or data hold ``offset``; ``len(entries)`` from the directory on."""
+        if offset >= self.directory_offset:
+            return len(self.entries)
+        return bisect_right(self._header_offsets, offset) - 1
+
+    def segments(self, start: int, stop: int) -> Iterator[Segment]:
+        """What the archive's bytes [start, stop) consist of, in order and without empty segments.
+
+        Raises ``ValueError`` where the range is not within the archive.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise ValueError(f"bytes {start} to {stop} of an archive of {self.size}")
+        return self._segments(start, stop)
+
+    def _segments(self, start: int, stop: int) -> Iterator[Segment]:
+        index = self.find(start)
+        while start < stop and index < len(self.entries):
+            header, data, end = self.header_offset(index), self.data_offset(index), self.data_end(index)
+            if start < data:
+                until = min(stop, data)
+                yield HeaderBytes(index, start - header, until - header)
+                start = until
+            if start < min(stop, end):
+                until = min(stop, end)
+                yield DataBytes(index, start - data, until - data)
+                start = until
+            index += 1
+        if start < stop:
+            yield DirectoryBytes(start - self.directory_offset, stop - self.directory_offset)
+
+    def local_header(self, index: int, *, crc32: int) -> bytes:
+        """The local header of an entry whose content has this CRC32."""
+        return _local_header(self.entries[index], crc32)
+
+    def directory(self, start: int, stop: int, *, crc32s: Sequence[int]) -> bytes:
+        """Bytes [start, stop) of the central directory with its end records, counted from ``directory_offset``.
+
+        ``crc32s`` holds every entry's CRC32. Only the records that the range touches are made.
+        Raises ``ValueError`` where the range is not within the directory.
+        """
+        if not 0 <= start <= stop <= self.directory_size:
+            raise ValueError(f"bytes {start} to {stop} of a directory of {self.directory_size}")
+        index = first = bisect_right(self._record_offsets, start) - 1
+        made = []
+        while index < len(self.entries) and self._record_offsets[index] < stop:
+            made.append(_central_record(self.entries[index], crc32s[index], self.header_offset(index)))
+            index += 1
+        if stop > self._record_offsets[-1]:
+            made.append(self._end_records())
+        base = self._record_offsets[first]
+        return b"".join(made)[start - base : stop - base]
+
+    def _end_records(self) -> bytes:
+        return records.end_records(count=len(self.entries), size=self._record_offsets[-1], offset=self.directory_offset)
+
+
+def _local_header(entry: Entry, crc32: int) -> bytes:
+    return records.local_file_header(
+        name=entry.name.encode(),
+        method=entry.method,
+        modified=entry.modified,
+        crc32=crc32,
+        compressed_size=entry.stored_size,
+        size=entry.size,
+    )
+
+
+def _central_record(entry: Entry, crc32: int, offset: int) -> bytes:
+    return records.central_directory_header(
+        name=entry.name.encode(),
+        method=entry.method,
+        modified=entry.modified,
+        crc32=crc32,
+        compressed_size=entry.stored_size,
+        size=entry.size,
+        offset=offset,
+    )

@@ -1,0 +1,176 @@
+"""Paths inside an archive: where a source goes, safe to extract on every system, and unique.
+
+The steps are ``archive_path`` (what was asked for), ``safe_path`` (what can be had), ``unique_names`` (over all).
+
+A file extension, here, is a dot and 1 to 31 bytes after it without white space or another dot, at the end of a
+name that has something else than dots before it: ``report.v2`` has one, ``.hidden``, ``...``, ``name.`` and
+``Mr. Smith`` have none. ``.tar.gz`` and its like count as one extension.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+#: What Linux and macOS allow as a path segment, in bytes; Windows counts 255 UTF-16 units, which are never more.
+MAX_SEGMENT_BYTES = 255
+#: Linux opens paths of up to 4,096 bytes; a quarter of it is left to the directory that is extracted into.
+MAX_PATH_BYTES = 3 * 1024
+
+_MAX_EXTENSION_BYTES = 32
+#: Kept free for `` (1234567)``, so that a path stays within its limits when it becomes unique.
+_SUFFIX_ROOM = 16
+
+# What no name on Windows may hold, control characters, line separators, what UTF-8 can't encode, and noncharacters.
+_REPLACED = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u2028\u2029\ud800-\udfff\ufffe\uffff]')
+# Invisible characters that reorder what is shown (so that "gpj.exe" reads as "exe.jpg") or hide that two names
+# differ. Zero-width joiner and non-joiner stay: Persian, Indic scripts and emoji need them.
+_DROPPED = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+# "/", "//", "//?/", "C:/". A drive without a slash ("a:b.txt") is a name rather than a place: its colon goes.
+_ABSOLUTE = re.compile(r"(?://[?.]/|/|[A-Za-z]:(?:/|$))*")
+# https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file: with any extension, in any case.
+_RESERVED = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])(?= *(?:\.|$))", re.IGNORECASE)
+_RESERVED_STARTS = frozenset(("CON", "PRN", "AUX", "NUL", "COM", "LPT"))
+
+
+class UnsafeNameError(ValueError):
+    """Nothing that could be extracted is left of a path, or it is too long. The message names the path."""
+
+
+def archive_path(*, source_key: str, destination: str | None, relative: str | None) -> str:
+    """The path inside the archive that was asked for; not yet safe.
+
+    ``relative`` is the path of an object found below a prefix, from the prefix on, and None for a source that is
+    one object. Without a destination it is the path, or else the key's base name is. A destination that ends in
+    ``/``, or whose last segment has no file extension, or that is for a prefix, is a directory, in which that path
+    is kept; any other is the whole path. ``\\`` counts as ``/``.
+    """
+    path = _slashes(source_key).rstrip("/").rpartition("/")[2] if relative is None else relative
+    if not destination:
+        return path
+    destination = _slashes(destination)
+    if relative is None and _split(destination.rpartition("/")[2])[1]:
+        return destination
+    return f"{destination.rstrip('/')}/{path}"
+
+
+def safe_path(raw: str) -> str:
+    """A path that can be extracted on every system, as near to ``raw`` as possible. A final ``/`` stays.
+
+    Relative, with ``/`` only; no empty, ``.`` or ``..`` segments (dropped: nothing climbs); ``_`` for characters
+    that Windows forbids, control characters and lone surrogates; invisible direction marks dropped; NFC; no
+    trailing dots and spaces; Windows' reserved names with ``_`` appended; segments of at most 255 bytes of UTF-8,
+    shortened before the extension. The same path again comes out as it went in.
+
+    Raises ``UnsafeNameError`` where nothing is left, or more than 3 KiB.
+    """
+    path = _slashes(raw)
+    if not path.isascii():
+        path = _DROPPED.sub("", path)
+    if absolute := _ABSOLUTE.match(path):
+        path = path[absolute.end() :]
+    path = _REPLACED.sub("_", path)
+    if not path.isascii():
+        path = unicodedata.normalize("NFC", path)
+    safe = "/".join(segment for part in path.split("/") if (segment := _safe_segment(part)))
+    if not safe:
+        raise UnsafeNameError(f"nothing is left of the name {raw[:200]!r} once it is safe")
+    if path.endswith("/"):
+        safe += "/"
+    if len(safe.encode()) > MAX_PATH_BYTES - _SUFFIX_ROOM:
+        raise UnsafeNameError(f"the path has more than {MAX_PATH_BYTES - _SUFFIX_ROOM} bytes: {raw[:200]!r}...")
+    return safe
+
+
+def unique_names(paths: Iterable[str]) -> list[str]:
+    """The same safe paths in the same order, each once: ``name (1).ext`` for the second of a name, and so on.
+
+    Paths are compared as the least discerning file systems do: without case, in NFC. The first of a name keeps
+    it; no new name is one that another path has asked for. A file that has the name of a directory is renamed,
+    since the files below the directory are not. Takes time in proportion to the paths, whatever they are.
+    """
+    wished = list(paths)
+    keys = [_key(path) for path in wished]
+    directories: set[str] = set()
+    for path, key in zip(wished, keys, strict=True):
+        directory = key if path.endswith("/") else _parent(key)
+        while directory and directory not in directories:
+            directories.add(directory)
+            directory = _parent(directory)
+
+    asked = set(keys)
+    taken: set[str] = set()
+    # A candidate that was taken once stays so: each series of numbers goes on where it was left.
+    series: dict[tuple[str, str], Iterator[int]] = {}
+    unique = []
+    for path, key in zip(wished, keys, strict=True):
+        if key not in taken and (key not in directories or path.endswith("/")):
+            unique.append(path)
+            taken.add(key)
+            continue
+        before, after = _around_number(path)
+        numbers = series.setdefault((_key(before), _key(after)), count(1))
+        for candidate in (f"{before} ({number}){after}" for number in numbers):
+            new = _key(candidate)
+            if not (new in asked or new in taken or new in directories):
+                unique.append(candidate)
+                taken.add(new)
+                break
+    return unique
+
+
+def _slashes(path: str) -> str:
+    return path.replace("\\", "/")
+
+
+def _safe_segment(segment: str) -> str:
+    segment = _unreserve(segment.rstrip(". "))
+    if len(segment) * 4 <= MAX_SEGMENT_BYTES:
+        return segment
+    stem, extension = _split(segment)
+    # Shortened, a name can become a reserved one: "CON", many spaces, and more.
+    return _unreserve(_shorten(stem, MAX_SEGMENT_BYTES - len(extension.encode())) + extension)
+
+
+def _unreserve(segment: str) -> str:
+    # The regular expression is slow, and hundred thousands of segments are none of its business.
+    reserved = _RESERVED.match(segment) if segment[:3].upper() in _RESERVED_STARTS else None
+    return f"{reserved[0]}_{segment[reserved.end() :]}" if reserved else segment
+
+
+def _split(segment: str) -> tuple[str, str]:
+    """Stem and file extension, the latter empty where there is none."""
+    stem, _, tail = segment.rpartition(".")
+    if not tail or not stem.strip(".") or any(map(str.isspace, tail)):
+        return segment, ""
+    extension = f".{tail}"
+    if stem[-4:].lower() == ".tar" and stem[:-4].strip("."):
+        stem, extension = stem[:-4], stem[-4:] + extension
+    if len(extension.encode(errors="replace")) > _MAX_EXTENSION_BYTES:
+        return segment, ""
+    return stem, extension
+
+
+def _shorten(text: str, limit: int) -> str:
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[:limit].decode(errors="ignore").rstrip(". ")
+
+
+def _around_number(path: str) -> tuple[str, str]:
+    """What comes before and after the number of a renamed path, short enough for any number."""
+    directory, slash, last = path.rstrip("/").rpartition("/")
+    stem, after = (last, "/") if path.endswith("/") else _split(last)
+    stem = _shorten(stem, MAX_SEGMENT_BYTES - _SUFFIX_ROOM - len(after.encode()))
+    return directory + slash + stem, after
+
+
+def _key(path: str) -> str:
+    """What two paths have in common that some file system takes for the same."""
+    path = path.rstrip("/")
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _parent(key: str) -> str:
+    return key.rpartition("/")[0]
