@@ -1,0 +1,129 @@
+"""What can go wrong, sorted by what happens to the message.
+
+The type decides: a ``PermanentError`` sends the message to the dead-letter queue at once, with its code and
+message as the reason; a ``TransientError``, like any exception that is not ours, leaves it on the source queue,
+where it comes back after a back-off until SQS's ``maxReceiveCount`` moves it to the dead-letter queue.
+
+``code`` is part of the contract with the outside (DLQ attributes, failure notifications, exit messages of the
+command line): it never changes for a given class. The class's docstring is its default message.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ArchiverError(Exception):
+    """The archive could not be built."""
+
+    code: ClassVar[str] = "archiver_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class PermanentError(ArchiverError):
+    """The same message can never succeed."""
+
+    code = "permanent_error"
+
+
+class TransientError(ArchiverError):
+    """The same message may succeed later."""
+
+    code = "transient_error"
+
+
+class UnreadableMessage(PermanentError):
+    """The message's body is not a JSON object."""
+
+    code = "unreadable_message"
+
+
+class UnknownTask(PermanentError):
+    """The message calls a task that this worker does not have."""
+
+    code = "unknown_task"
+
+
+class UnsupportedCall(PermanentError):
+    """The message asks for a Celery feature that this queue can't honour."""
+
+    code = "unsupported_call"
+
+
+class MessageExpired(PermanentError):
+    """The message's expiry had passed when it was received."""
+
+    code = "message_expired"
+
+
+class InvalidPayload(PermanentError):
+    """The payload does not validate."""
+
+    code = "invalid_payload"
+
+
+class UnsafeName(PermanentError):
+    """A name inside the archive can't be made safe."""
+
+    code = "unsafe_name"
+
+
+class LimitExceeded(PermanentError):
+    """The job is over a configured limit."""
+
+    code = "limit_exceeded"
+
+
+class MissingSources(PermanentError):
+    """Sources do not exist."""
+
+    code = "missing_sources"
+
+    def __init__(self, sources: Sequence[str], message: str | None = None) -> None:
+        self.sources = tuple(sources)
+        super().__init__(message or f"{len(self.sources)} missing source(s): {', '.join(self.sources)}")
+
+    def __reduce__(self) -> tuple[type["MissingSources"], tuple[tuple[str, ...], str]]:
+        # Celery pickles a task's exception on its way from the pool's child process.
+        return type(self), (self.sources, self.message)
+
+
+class SourceAccessDenied(PermanentError):
+    """S3 denies access to a source."""
+
+    code = "source_access_denied"
+
+
+class SourceChanged(TransientError):
+    """A source changed while the archive was being built."""
+
+    code = "source_changed"
+
+
+class StorageUnavailable(TransientError):
+    """S3 could not be reached or kept failing."""
+
+    code = "storage_unavailable"
+
+
+class DestinationUnavailable(TransientError):
+    """The destination bucket refuses the archive."""
+
+    code = "destination_unavailable"
+
+
+class ArchiveRefused(TransientError):
+    """S3 refused to complete the archive: what it received is not what was planned."""
+
+    code = "archive_refused"
+
+
+class QueueUnavailable(TransientError):
+    """An SQS queue could not be reached."""
+
+    code = "queue_unavailable"

@@ -1,0 +1,147 @@
+"""Every setting, its default and its bounds; the sole reader of the environment.
+
+A variable of the environment has a field's name in upper case. An empty one counts as unset. AWS's own
+variables (``AWS_ENDPOINT_URL``, ``AWS_DEFAULT_REGION``, credentials, ...) are the SDK's and are not read here, but for
+``AWS_REGION``, which it ignores.
+"""
+
+from typing import Annotated, TypeVar
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+class SettingsError(Exception):
+    """A setting is missing or bad; the message is one line that names it."""
+
+
+class LivenessSettings(BaseSettings):
+    """What the health check reads; it works whatever else is set."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+
+    liveness_file: str = Field(
+        "/tmp/archiver-alive",  # noqa: S108 the worker and its health check meet there
+        description="touched by each poll and ack; the health check reads its age",
+    )
+    liveness_seconds: int = Field(
+        120, ge=1, description="age of the last poll or ack beyond which the worker is unhealthy"
+    )
+
+
+class Settings(LivenessSettings):
+    """The configuration of one process, read once at start."""
+
+    # Where from, where to.
+    sqs_source_queue: str = Field(description="queue of the payloads, a name or a URL")
+    sqs_destination_queue: str | None = Field(None, description="queue of the downstream consumer, a name or a URL")
+    s3_source_bucket: str | None = Field(None, description="bucket of the sources that name none")
+    s3_destination_bucket: str = Field(description="bucket of the archives")
+    s3_file_prefix: str = Field(
+        "download", description="prefix of each archive's file name", pattern=r"^[^/\x00-\x1f]+$"
+    )
+    archive_base_url: str | None = Field(
+        None,
+        description="base of the archives' links (a CloudFront distribution); unset: presigned URLs",
+        pattern=r"^https?://",
+    )
+    link_expires_seconds: int = Field(604_800, ge=1, le=604_800, description="life of a presigned link")
+    notify_failures: bool = Field(False, description="1: a permanent failure sends a notification, too")
+
+    # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.
+    aws_region: str | None = Field(None, description="region where neither AWS_DEFAULT_REGION nor a profile names one")
+
+    # How it talks.
+    app_debug: bool = Field(False, description="debug log level")
+    dev_mode: bool = Field(False, description="console logs instead of JSON")
+
+    # The engine.
+    part_size_mib: int = Field(
+        8, ge=5, le=1024, description="size of a part that the worker uploads; grows with the archive"
+    )
+    parts_in_flight: int = Field(6, ge=2, le=64, description="parts held in memory at once by one job")
+    read_concurrency: int = Field(32, ge=1, le=256, description="concurrent S3 reads of one job")
+    copy_concurrency: int = Field(16, ge=1, le=256, description="concurrent copies inside S3 of one job")
+    rebuilds: int = Field(3, ge=0, le=10, description="how often a build starts over because a source changed")
+
+    # The queue.
+    worker_concurrency: int = Field(2, ge=1, le=64, description="jobs that one worker runs at once, each in a process")
+    visibility_timeout_seconds: int = Field(
+        120, ge=3, le=43_200, description="how long a running job's message stays hidden; renewed at a third of it"
+    )
+    backoff_base_seconds: int = Field(
+        10, ge=0, le=43_200, description="hidden time after the first failed attempt; doubles"
+    )
+    backoff_cap_seconds: int = Field(900, ge=0, le=43_200, description="most that a failed message is hidden")
+    soft_shutdown_seconds: int = Field(
+        90, ge=1, le=7_200, description="what SIGTERM leaves running jobs before they are handed back"
+    )
+    poll_seconds: int = Field(20, ge=1, le=20, description="SQS long poll")
+
+    # Limits against abuse.
+    max_files: int = Field(1_000_000, ge=1, description="entries of one archive")
+    max_archive_bytes: int = Field(5 * 1024 * GIB, ge=1, description="size of all sources of one archive")
+    max_body_bytes: int = Field(MIB, ge=1, description="size of a message's body")
+    allowed_source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated; empty: any bucket that the role can read"
+    )
+
+    # Monitoring (Flower, celery inspect) over SNS and SQS.
+    monitoring: bool = Field(False, description="worker and task events and remote control over SNS and SQS")
+    monitoring_prefix: str = Field(
+        "archiver", description="prefix of the monitoring's topics and queues", pattern=r"^[A-Za-z0-9_-]{1,20}$"
+    )
+
+    @field_validator("allowed_source_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def part_size(self) -> int:
+        """The least size of an uploaded part, in bytes."""
+        return self.part_size_mib * MIB
+
+
+class BucketSettings(Settings):
+    """The settings of a command that works without the source queue."""
+
+    sqs_source_queue: str = Field("", description="queue of the payloads, a name or a URL; not used")
+
+
+class QueueSettings(Settings):
+    """The settings of a command that works without the destination bucket."""
+
+    s3_destination_bucket: str = Field("", description="bucket of the archives; not used")
+
+
+Model = TypeVar("Model", bound=BaseSettings)
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises ``SettingsError`` with one line that names every variable that is missing or bad.
+    """
+    return load(Settings)
+
+
+def load(model: type[Model]) -> Model:
+    """Read what one kind of settings needs of the environment. Raises as ``load_settings`` does."""
+    try:
+        return model()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_complaint(dict(item)) for item in error.errors())) from None
+
+
+def _complaint(item: dict[str, object]) -> str:
+    location = item["loc"]
+    name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
+    if item["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}={item.get('input')!r}: {item['msg']}"

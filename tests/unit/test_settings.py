@@ -1,0 +1,79 @@
+"""Settings: defaults, names, and the one line that says what is wrong."""
+
+import pytest
+
+from archiver.settings import Settings, SettingsError, load_settings
+
+LEAST = {"SQS_SOURCE_QUEUE": "input-queue", "S3_DESTINATION_BUCKET": "zip-storage"}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in LEAST.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_two_are_enough(environment: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+
+    assert (settings.sqs_source_queue, settings.s3_destination_bucket) == ("input-queue", "zip-storage")
+    assert (settings.s3_file_prefix, settings.archive_base_url, settings.notify_failures) == ("download", None, False)
+    assert settings.part_size == 8 * 1024 * 1024
+    assert settings.allowed_source_buckets == ()
+
+
+@pytest.mark.parametrize("name", LEAST)
+@pytest.mark.parametrize("value", [None, ""])
+def test_each_of_them_is_missed_by_name(environment: pytest.MonkeyPatch, name: str, value: str | None) -> None:
+    environment.setenv(name, value) if value is not None else environment.delenv(name)
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert str(caught.value) == f"{name} is not set"
+
+
+def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SQS_SOURCE_QUEUE")
+    environment.setenv("PART_SIZE_MIB", "4")
+    environment.setenv("ARCHIVE_BASE_URL", "ftp://x")
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    message = str(caught.value)
+    assert "\n" not in message
+    for complaint in ("SQS_SOURCE_QUEUE is not set", "PART_SIZE_MIB='4'", "ARCHIVE_BASE_URL='ftp://x'"):
+        assert complaint in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_FILE_PREFIX", "a/b"),
+        ("PARTS_IN_FLIGHT", "1"),  # two parts must be able to wait for each other
+        ("LINK_EXPIRES_SECONDS", "604801"),  # S3's longest
+        ("VISIBILITY_TIMEOUT_SECONDS", "43201"),  # SQS's longest
+        ("NOTIFY_FAILURES", "perhaps"),
+        ("MAX_FILES", "0"),
+    ],
+)
+def test_bounds(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"^{name}='{value}': "):
+        load_settings()
+
+
+def test_lists_are_split_at_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_SOURCE_BUCKETS", " a, b,,c ")
+
+    assert load_settings().allowed_source_buckets == ("a", "b", "c")
+
+
+def test_they_do_not_change(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().max_files = 1  # type: ignore[misc]  # which mypy knows as well
