@@ -1,0 +1,68 @@
+"""How many requests may be under way at once: fewer for a while after S3 says to slow down.
+
+Additive increase, multiplicative decrease, as TCP does it: https://www.rfc-editor.org/rfc/rfc5681
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: Seconds between two decreases: answers to requests sent before the first one say nothing about it.
+COOL_DOWN = 1.0
+_SLOW_DOWN = (429, 503)
+
+
+class Throttle:
+    """A gate with a moving width, from 1 to ``widest``."""
+
+    def __init__(self, widest: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._widest = widest
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._width = float(widest)
+        self._decreased_at = float("-inf")
+
+    @property
+    def width(self) -> int:
+        """How many may pass at once now."""
+        return max(1, int(self._width))
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Wait for a place, and hold it."""
+        with self._changed:
+            while self._under_way >= self.width:
+                self._changed.wait()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                # One more for each full round of requests that went well.
+                self._width = min(float(self._widest), self._width + 1 / self._width)
+                self._changed.notify_all()
+
+    def slow_down(self) -> None:
+        """S3 asked for less: halve the width, once for all answers of one moment."""
+        with self._changed:
+            now = self._clock()
+            if now - self._decreased_at >= COOL_DOWN:
+                self._decreased_at = now
+                self._width = max(1.0, self._width / 2)
+
+    def watch(self, client: Any) -> None:
+        """Learn from every answer that a boto3 client gets, those that botocore retries included."""
+        client.meta.events.register("needs-retry.s3", self._answered)
+
+    def answered(self, status: int) -> None:
+        """Take note of the HTTP status of an answer."""
+        if status in _SLOW_DOWN:
+            self.slow_down()
+
+    def _answered(self, response: Any = None, **_: Any) -> None:
+        if response is not None:
+            self.answered(response[0].status_code)
