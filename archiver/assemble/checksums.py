@@ -1,0 +1,80 @@
+"""What is known of each entry's CRC32: from S3 before the build, or from pieces as parts read and copy them.
+
+A part that holds an entry's local header waits here for the pieces that other parts bring.
+"""
+
+import threading
+from array import array
+from collections.abc import Sequence
+
+from archiver.errors import StorageUnavailable
+from archiver.zipformat.crc import crc32_of_parts
+from archiver.zipformat.entry import Entry
+
+_UNKNOWN = -1
+
+
+class Cancelled(Exception):
+    """The build failed elsewhere; nobody will bring what is waited for."""
+
+
+class Checksums:
+    """One CRC32 for each entry, filled in by many threads."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+        known = (entry.known_crc32 for entry in entries)
+        self._values = array("q", (_UNKNOWN if crc32 is None else crc32 for crc32 in known))
+        self._pieces: dict[int, dict[int, tuple[int, int]]] = {}
+        self._missing: dict[int, int] = {}
+        self._changed = threading.Condition()
+        self._cancelled = False
+
+    def known(self, entry: int) -> bool:
+        """Whether the entry's CRC32 needs no more pieces."""
+        return self._values[entry] != _UNKNOWN
+
+    def learn(self, entry: int, start: int, crc32: int, length: int) -> None:
+        """Take in the CRC32 of ``length`` bytes from ``start`` on of the entry's content.
+
+        Raises ``StorageUnavailable`` where all of the entry was seen now and is not what S3's checksum says: also of
+        what was copied, since S3 tells the CRC32 of each part.
+        """
+        size = self._entries[entry].size
+        with self._changed:
+            if length == size:
+                value = crc32
+            else:
+                pieces = self._pieces.setdefault(entry, {})
+                self._missing[entry] = self._missing.get(entry, size) - (0 if start in pieces else length)
+                pieces[start] = (crc32, length)
+                if self._missing[entry]:
+                    return
+                value = crc32_of_parts(piece for _, piece in sorted(self._pieces.pop(entry).items()))
+            if self.known(entry) and self._values[entry] != value:
+                name, expected = self._entries[entry].name, self._values[entry]
+                raise StorageUnavailable(f"{name}: the bytes read have CRC32 {value:08x}, S3 says {expected:08x}")
+            self._values[entry] = value
+            self._changed.notify_all()
+
+    def wait(self, entry: int) -> int:
+        """The entry's CRC32, as soon as all its pieces are there. Raises ``Cancelled``."""
+        with self._changed:
+            while not self.known(entry):
+                if self._cancelled:
+                    raise Cancelled
+                self._changed.wait()
+        return self._values[entry]
+
+    def wait_for_all(self) -> Sequence[int]:
+        """Every entry's CRC32. Raises ``Cancelled``."""
+        for entry in range(len(self._values)):
+            if not self.known(entry):
+                self.wait(entry)
+        return self._values
+
+    def cancel(self) -> None:
+        """Wake whoever waits: the build has failed."""
+        with self._changed:
+            self._cancelled = True
+            self._changed.notify_all()

@@ -1,0 +1,54 @@
+"""Running many small jobs on a few threads without queueing them all."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import ParamSpec, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+
+class JobThreads(ThreadPoolExecutor):
+    """Threads that know whose job they work on: log lines from them carry what the submitter has bound."""
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        context = copy_context()
+        return super().submit(lambda: context.run(function, *args, **kwargs))
+
+
+def _one(_: object) -> int:
+    return 1
+
+
+def ordered_map(
+    executor: Executor,
+    function: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    window: int,
+    weight: Callable[[T], int] = _one,
+) -> Iterator[R]:
+    """``map`` on an executor: results in the items' order, at most ``window`` of them begun and not yet taken.
+
+    ``weight`` says what an item counts against the window; one that is heavier than all of it goes alone. The first
+    exception ends it; what has not begun by then never does.
+    """
+    pending: deque[tuple[Future[R], int]] = deque()
+    load = 0
+    try:
+        for item in items:
+            heavy = weight(item)
+            while pending and load + heavy > window:
+                future, light = pending.popleft()
+                load -= light
+                yield future.result()
+            pending.append((executor.submit(function, item), heavy))
+            load += heavy
+        while pending:
+            yield pending.popleft()[0].result()
+    finally:
+        for future, _ in pending:
+            future.cancel()

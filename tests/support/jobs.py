@@ -1,0 +1,119 @@
+"""Jobs on the in-memory S3: services to run them with, sources with plausible contents, and archives read back."""
+
+import io
+import random
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import structlog
+from structlog.testing import LogCapture
+from structlog.types import EventDict
+
+from archiver.assemble.build import Options
+from archiver.errors import QueueUnavailable
+from archiver.pipeline import Job, Services
+from archiver.resolve import Limits
+from tests.support.fake_s3 import MIB, FakeS3
+
+SOURCES = "source-images"
+ARCHIVES = "zip-storage"
+SENT_AT = 1_790_000_000.0
+
+#: Small enough for quick tests, wide enough for parts to overtake each other.
+OPTIONS = Options(part_size=5 * MIB, parts_in_flight=3, read_concurrency=4, copy_concurrency=4)
+
+
+@cache
+def _noise_of(seed: int) -> bytes:
+    return random.Random(seed).randbytes(4 * MIB)
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that do not shrink; cheap even by the mebibyte, and other ones for each of some hundred seeds."""
+    block = _noise_of(0)[seed * 1009 : seed * 1009 + min(size, 3 * MIB)] or b"\0"
+    return (block * (size // len(block) + 1))[:size]
+
+
+def text(size: int) -> bytes:
+    """Bytes that do shrink."""
+    lines = b"".join(b"%d,2026-11-%02d,delivered,%d\n" % (n, n % 28 + 1, n * 7919 % 10_007) for n in range(20_000))
+    return (lines * (size // len(lines) + 1))[:size]
+
+
+class FakeLinks:
+    """Links without a signature's randomness."""
+
+    def url(self, key: str) -> str:
+        return f"https://archives.example/{key}?X-Amz-Signature=secret"
+
+
+@dataclass
+class FakeNotifier:
+    """Keeps what was sent; refuses where the queue is down."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    correlation_ids: list[str | None] = field(default_factory=list)
+    down: bool = False
+
+    def send(self, body: dict[str, Any], *, request_id: str, correlation_id: str | None) -> None:
+        if self.down:
+            raise QueueUnavailable("the queue is down")
+        assert body["request_id"] == request_id
+        self.sent.append(body)
+        self.correlation_ids.append(correlation_id)
+
+
+def services(
+    s3: FakeS3, *, notifier: FakeNotifier | None = None, options: Options = OPTIONS, **changes: Any
+) -> Services:
+    """What a job works with, on the in-memory S3."""
+    s3.create_bucket(SOURCES)
+    values: dict[str, Any] = {
+        "objects": s3.objects,
+        "uploads": s3.archives(ARCHIVES),
+        "links": FakeLinks(),
+        "notifier": notifier,
+        "options": options,
+        "limits": Limits(max_files=1000, max_archive_bytes=1 << 40),
+        "source_bucket": SOURCES,
+        "file_prefix": "download",
+    }
+    return Services(**values | changes)
+
+
+def job(attempt: int = 1, *, request_id: str = "request-1", correlation_id: str | None = None) -> Job:
+    return Job(request_id=request_id, sent_at=SENT_AT, correlation_id=correlation_id, attempt=attempt)
+
+
+def files(*sources: str) -> dict[str, Any]:
+    return {"files": [{"source": source} for source in sources]}
+
+
+def unzipped(archive: bytes) -> dict[str, bytes]:
+    """What an independent reader finds, every CRC32 checked."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        for info in opened.infolist():
+            assert zlib.crc32(opened.read(info)) == info.CRC
+        names = opened.namelist()
+        assert len(names) == len(set(names))
+        return {name: opened.read(name) for name in names}
+
+
+@contextmanager
+def logged() -> Iterator[list[EventDict]]:
+    """The log's lines while the block runs; context variables included."""
+    capture = LogCapture()
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, capture],
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield capture.entries
+    finally:
+        structlog.configure(**before)
