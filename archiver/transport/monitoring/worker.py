@@ -1,0 +1,53 @@
+"""What a worker does differently where it is monitored."""
+
+import os
+import signal
+from typing import Any
+
+import structlog
+from celery.signals import worker_init
+from celery.worker.control import control_command
+from celery.worker.request import Request as CeleryRequest
+from celery.worker.state import SOFTWARE_INFO
+
+log = structlog.get_logger(__name__)
+
+#: Between two heartbeats of a worker, in seconds, unless --heartbeat-interval says otherwise. Celery's default of two
+#: costs money on SNS. Whoever listens takes a worker for lost after twice this time (celery.events.state).
+HEARTBEAT_SECONDS = 30.0
+
+
+class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
+    """A job whose description holds no payload: that may be larger than a message may be."""
+
+    def info(self, safe: bool = True) -> dict[str, Any]:  # noqa: ARG002 Celery's argument, which asks for the payload
+        """What ``inspect active`` and its like tell of the job."""
+        described: dict[str, Any] = super().info(safe=True)
+        return described
+
+
+def prepare_worker(app: Any) -> None:
+    """Before the worker is set up."""
+    app.Task.Request = f"{__name__}:{Request.__name__}"
+    worker_init.connect(_slow_heartbeats, weak=False)
+    control_command(name="shutdown")(_shutdown)
+    control_command(name="heartbeat")(_heartbeat)
+
+
+def _slow_heartbeats(sender: Any, **_: Any) -> None:
+    if sender.options.get("heartbeat_interval") is None:
+        sender.options["heartbeat_interval"] = HEARTBEAT_SECONDS
+
+
+def _heartbeat(state: Any) -> None:
+    """Say that the worker is there, as whoever begins to listen asks for.
+
+    Celery's own answer promises the next one in five seconds; then the worker would look lost until it comes.
+    """
+    state.consumer.event_dispatcher.send("worker-heartbeat", freq=state.consumer.heart.interval, **SOFTWARE_INFO)
+
+
+def _shutdown(state: Any, msg: str = "", **_: Any) -> None:  # noqa: ARG001 Celery's arguments
+    """Shut the worker down as SIGTERM does: it finishes what fits and hands the rest back."""
+    log.warning("shutdown by remote control")
+    os.kill(os.getpid(), signal.SIGTERM)
