@@ -1,0 +1,61 @@
+"""The Celery app: ``celery -A archiver worker``."""
+
+from typing import Any
+
+import click
+from celery import Celery
+from celery.signals import celeryd_init, setup_logging, worker_ready
+
+from archiver import logs
+from archiver.settings import SettingsError, load_settings
+
+
+class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
+    """Celery, with a configuration whose faults are one line for whoever runs a command."""
+
+    def _load_config(self) -> Any:
+        try:
+            return super()._load_config()
+        except SettingsError as error:
+            if click.get_current_context(silent=True) is None:
+                raise
+            raise _BadSettings(str(error)) from None
+
+
+class _BadSettings(click.ClickException):
+    """Ends a ``celery`` command with one line and click's exit code for a wrong use."""
+
+    exit_code = 2
+
+
+app = ArchiverApp("archiver", include=["tasks.archive"], control="archiver.transport.monitoring.control:Control")
+app.config_from_object("celeryconfig")
+
+
+def _set_up_logging(**_: Any) -> None:
+    """Celery leaves logging to whom this signal has a receiver; the pool's children come here, too."""
+    settings = load_settings()
+    logs.configure(debug=settings.app_debug, console=settings.dev_mode)
+
+
+def _prepare_worker(instance: Any, **_: Any) -> None:
+    """No banner between the JSON lines, and the step that only a worker has."""
+    from archiver.transport.drain import Drain
+
+    instance.quiet = True
+    instance.app.steps["worker"].add(Drain)
+    if load_settings().monitoring:
+        from archiver.transport.monitoring.worker import prepare_worker
+
+        prepare_worker(instance.app)
+
+
+def _announce(**_: Any) -> None:
+    from archiver.transport.startup import announce_worker
+
+    announce_worker(load_settings())
+
+
+setup_logging.connect(_set_up_logging)
+celeryd_init.connect(_prepare_worker)
+worker_ready.connect(_announce)

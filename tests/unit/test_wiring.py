@@ -1,0 +1,53 @@
+"""What the settings and the SDK's own environment become."""
+
+import pytest
+
+from archiver.settings import Settings
+from archiver.wiring import open_services
+
+
+def settings(bucket: str = "archives", **more: str) -> Settings:
+    return Settings.model_validate({"sqs_source_queue": "input", "s3_destination_bucket": bucket, **more})
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "start"),
+    [
+        ("archives", "https://archives.s3.eu-west-1.amazonaws.com/k/a.zip?"),
+        ("archives.example.com", "https://s3.eu-west-1.amazonaws.com/archives.example.com/k/a.zip?"),
+    ],
+)
+def test_a_presigned_link_names_the_region_that_ecs_names(bucket: str, start: str) -> None:
+    services = open_services(settings(bucket, aws_region="eu-west-1"))
+
+    assert services.links.url("k/a.zip").startswith(start)
+
+
+def test_the_sdks_own_region_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+
+    services = open_services(settings(aws_region="eu-west-1"))
+
+    assert ".s3.ap-south-1.amazonaws.com/" in services.links.url("k")
+
+
+def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+
+    services = open_services(settings(aws_region="eu-west-1"))
+
+    assert services.links.url("k").startswith("http://127.0.0.1:4566/archives/k?")
+
+
+def test_without_a_destination_queue_nobody_is_notified() -> None:
+    assert open_services(settings(aws_region="eu-west-1")).notifier is None
+    assert open_services(settings(aws_region="eu-west-1", sqs_destination_queue="output")).notifier is not None
