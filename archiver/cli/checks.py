@@ -1,0 +1,217 @@
+"""What ``archiver doctor`` looks at: one check after the other, each with its verdict and how to mend it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.cli.queues import queue_url
+from archiver.cli.session import fast_client
+from archiver.errors import ArchiverError
+from archiver.settings import Settings
+from archiver.transport.clients import new_sqs_client
+from archiver.transport.naming import queue_name
+from archiver.transport.redrive import dead_letter_url
+
+State = Literal["ok", "warning", "wrong"]
+
+#: A pause of a third of it (a long GC, a slow network) loses the message to another worker.
+SHORT_VISIBILITY_SECONDS = 30
+#: Fewer deliveries than this leave a failed attempt no second one.
+LEAST_RECEIVES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: ``mend`` says what to do where it is not ok."""
+
+    name: str
+    state: State
+    detail: str
+    mend: str | None = None
+
+
+def check_everything(settings: Settings) -> Iterator[Check]:
+    """Every check in turn. Writes nothing but a multipart upload that it aborts at once."""
+    yield Check("settings", "ok", f"{len(settings.model_fields_set)} set, the rest have their defaults")
+    yield from _guarded("credentials", lambda: _credentials(settings), settings)
+    yield from _guarded("source queue", lambda: _source_queue(settings), settings)
+    yield from _guarded("destination queue", lambda: _destination_queue(settings), settings)
+    s3 = fast_client("s3", settings)
+    yield from _guarded("source bucket", lambda: _source_bucket(s3, settings.s3_source_bucket), settings)
+    yield from _guarded("destination bucket", lambda: _destination_bucket(s3, settings), settings)
+    yield from _guarded("unfinished uploads", lambda: _unfinished(s3, settings.s3_destination_bucket), settings)
+    yield lifecycle(s3, settings.s3_destination_bucket)
+    yield _links(settings)
+
+
+def _guarded(name: str, check: Callable[[], Iterator[Check]], settings: Settings) -> Iterator[Check]:
+    """The check's own verdicts; what AWS refuses on the way is one, too, and ends the check."""
+    try:
+        yield from check()
+    except ClientError as error:
+        denied = error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+        mend = f"allow {error.operation_name} in the role's policy" if denied else "create it, or mend the setting"
+        yield Check(name, "wrong", f"{_target(name, settings)}: {error}", mend)
+    except ArchiverError as error:
+        yield Check(name, "wrong", error.message, "create it, mend the setting, or allow the role to see it")
+    except (BotoCoreError, ValueError) as error:
+        yield Check(
+            name, "wrong", str(error), "set AWS_DEFAULT_REGION, credentials and AWS_ENDPOINT_URL, check network"
+        )
+
+
+def _target(name: str, settings: Settings) -> str:
+    setting = {
+        "source bucket": "s3_source_bucket",
+        "destination bucket": "s3_destination_bucket",
+        "unfinished uploads": "s3_destination_bucket",
+    }.get(name)
+    return f"{setting.upper()}={getattr(settings, setting)!r}" if setting else name
+
+
+def _credentials(settings: Settings) -> Iterator[Check]:
+    client = fast_client("sts", settings)
+    try:
+        identity = client.get_caller_identity()
+    except BotoCoreError as error:
+        mend = "give the role or the environment credentials, and the network a way to STS"
+        yield Check("credentials", "wrong", str(error), mend)
+    else:
+        yield Check("credentials", "ok", f"{identity['Arn']}, region {client.meta.region_name}")
+
+
+def _source_queue(settings: Settings) -> Iterator[Check]:
+    client = new_sqs_client(queue_url=settings.sqs_source_queue, region=settings.aws_region)
+    url = queue_url(client, settings.sqs_source_queue, setting="SQS_SOURCE_QUEUE")
+    found: dict[str, str] = dict(client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])  # type: ignore[arg-type]  # the stub's keys are literals
+    name = queue_name(url)
+    waiting, running = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
+    yield Check("source queue", "ok", f"{name}: {waiting} waiting, {running} in flight")
+    yield from _guarded("redrive policy", lambda: _redrive(client, url, found), settings)
+    yield _visibility(settings)
+
+
+def _redrive(client: Any, url: str, found: dict[str, str]) -> Iterator[Check]:
+    text = found.get("RedrivePolicy")
+    dead = dead_letter_url(url, text)
+    if text is None or dead is None:
+        mend = f"aws sqs set-queue-attributes --queue-url {url} --attributes RedrivePolicy=…"
+        yield Check("redrive policy", "wrong", "none: bad messages stay on the queue until they expire", mend)
+        return
+    letters: dict[str, str] = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["All"])["Attributes"]
+    receives = int(json.loads(text)["maxReceiveCount"])
+    detail = f"{queue_name(dead)} after {receives} receives: {letters['ApproximateNumberOfMessages']} dead letters"
+    if receives < LEAST_RECEIVES:
+        mend = f"raise maxReceiveCount: with {receives} no failed attempt gets a second one"
+        yield Check("redrive policy", "warning", detail, mend)
+    elif int(letters["MessageRetentionPeriod"]) < int(found["MessageRetentionPeriod"]):
+        mend = (
+            f"raise {queue_name(dead)}'s MessageRetentionPeriod: a dead letter's age counts from when it was first sent"
+        )
+        yield Check("redrive policy", "warning", f"{detail}; it keeps them shorter than the source queue", mend)
+    else:
+        yield Check("redrive policy", "ok", detail)
+
+
+def _visibility(settings: Settings) -> Check:
+    seconds = settings.visibility_timeout_seconds
+    detail = f"{seconds} s, renewed every {seconds / 3:.0f} s while a job runs; overrides the queue's own"
+    if seconds < SHORT_VISIBILITY_SECONDS:
+        mend = f"raise VISIBILITY_TIMEOUT_SECONDS to {SHORT_VISIBILITY_SECONDS} or more: a short pause runs a job twice"
+        return Check("visibility timeout", "warning", detail, mend)
+    return Check("visibility timeout", "ok", detail)
+
+
+def _destination_queue(settings: Settings) -> Iterator[Check]:
+    queue = settings.sqs_destination_queue
+    if queue is None:
+        mend = "set SQS_DESTINATION_QUEUE, if a consumer waits for archives"
+        yield Check("destination queue", "warning", "none: nobody is notified", mend)
+        return
+    client = new_sqs_client(queue_url=queue, region=settings.aws_region)
+    url = queue_url(client, queue, setting="SQS_DESTINATION_QUEUE")
+    try:
+        count = client.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
+    except ClientError as error:
+        if "AccessDenied" not in str(error):
+            raise
+        # The worker only sends; it needs no right to read.
+        yield Check("destination queue", "ok", f"{queue_name(url)} exists; its attributes are not ours to read")
+    else:
+        yield Check("destination queue", "ok", f"{queue_name(url)}: {count['ApproximateNumberOfMessages']} waiting")
+
+
+def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:
+    if bucket is None:
+        yield Check("source bucket", "ok", "none set: every source must be s3://bucket/key")
+        return
+    try:
+        client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+            raise
+        mend = f"allow s3:ListBucket on {bucket}: prefixes need it, and without it a missing object looks denied"
+        yield Check("source bucket", "warning", f"{bucket}: can't be listed", mend)
+    else:
+        yield Check("source bucket", "ok", f"{bucket} can be listed")
+
+
+def _destination_bucket(client: Any, settings: Settings) -> Iterator[Check]:
+    bucket = settings.s3_destination_bucket
+    # Of the form of an archive's key, so that a policy for those covers it, and `archiver sweep` should the abort fail.
+    key = f"{'0' * 64}/{settings.s3_file_prefix}-{datetime.now(UTC):%Y-%m-%d}.zip"
+    created = client.create_multipart_upload(
+        Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+    )
+    client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=created["UploadId"])
+    yield Check("destination bucket", "ok", f"{bucket}: an upload was begun and aborted")
+
+
+def _unfinished(client: Any, bucket: str) -> Iterator[Check]:
+    try:
+        answer = client.list_multipart_uploads(Bucket=bucket, MaxUploads=1000)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+            raise
+        mend = f"allow s3:ListBucketMultipartUploads on {bucket}: a killed job then goes on where it was"
+        yield Check("unfinished uploads", "warning", "can't be listed: nothing is resumed", mend)
+    else:
+        more = " or more" if answer.get("IsTruncated") else ""
+        yield Check("unfinished uploads", "ok", f"{len(answer.get('Uploads', ()))}{more} in {bucket}")
+
+
+def lifecycle(client: Any, bucket: str) -> Check:
+    """Whether a rule of the bucket aborts every unfinished upload after days."""
+    mend = f"add a lifecycle rule with AbortIncompleteMultipartUpload to {bucket}, or run `archiver sweep` now and then"
+    try:
+        rules = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchLifecycleConfiguration":
+            return Check("lifecycle rule", "warning", f"can't be read: {error}", mend)
+        rules = []
+    except BotoCoreError as error:
+        return Check("lifecycle rule", "warning", f"can't be read: {error}", mend)
+    days = [
+        rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+        for rule in rules
+        if rule["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in rule and _for_all(rule)
+    ]
+    if days:
+        return Check("lifecycle rule", "ok", f"unfinished uploads go after {min(days)} day(s)")
+    return Check("lifecycle rule", "warning", "none: parts of uploads that nobody finishes cost storage for ever", mend)
+
+
+def _for_all(rule: Any) -> bool:
+    filtered = rule.get("Filter") or {}
+    return not rule.get("Prefix") and (not filtered or filtered == {"Prefix": ""})
+
+
+def _links(settings: Settings) -> Check:
+    if settings.archive_base_url:
+        return Check("links", "ok", f"below {settings.archive_base_url}")
+    mend = "set ARCHIVE_BASE_URL where links must outlive the role's session, or let consumers use bucket and key"
+    return Check("links", "warning", "presigned: they end with the worker's credentials", mend)

@@ -1,0 +1,211 @@
+"""``archiver dlq``: the dead-letter queue of the source queue, found by its redrive policy."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archiver.cli.failures import BadInput
+from archiver.cli.output import console, json_option, print_json
+from archiver.cli.queues import Letter, Look, attributes_of, look_into, queue_url
+from archiver.cli.session import quiet_logs
+from archiver.settings import QueueSettings, load
+from archiver.transport.clients import new_sqs_client
+from archiver.transport.redrive import dead_letter_url
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+#: What the worker adds to a dead letter; a redriven message starts without it.
+REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    client: "SQSClient"
+    source: str
+    dead: str
+
+
+@click.group()
+@click.pass_context
+def dlq(ctx: click.Context) -> None:
+    """Look into the dead-letter queue, redrive or drop messages.
+
+    A look takes nothing away: it hides messages while it lasts. Each look counts as a receive of the message.
+    """
+    quiet_logs(debug=ctx.find_root().params["debug"])
+
+
+@dlq.command(name="list")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Messages at most.")
+@json_option
+def list_(limit: int, as_json: bool) -> None:
+    """List dead letters with their reasons."""
+    queues = _queues()
+    with look_into(queues.client, queues.dead) as look:
+        letters = sorted(look.all(limit=limit), key=lambda letter: letter.sent_at)
+    if as_json:
+        print_json([_described(letter) for letter in letters])
+        return
+    if not letters:
+        click.echo("no dead letters")
+        return
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for column in ("Message", "Since (UTC)", "Code"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("Reason", overflow="fold")
+    for letter in letters:
+        described = _described(letter)
+        table.add_row(letter.id, described["since"], described["error"]["code"], described["error"]["message"])
+    console().print(table)
+
+
+@dlq.command()
+@click.argument("message_id")
+@json_option
+def show(message_id: str, as_json: bool) -> None:
+    """Show one dead letter: its reason, its attributes and its body."""
+    queues = _queues()
+    with look_into(queues.client, queues.dead) as look:
+        letter = _find(look, [message_id])[0]
+    described = _described(letter) | {"body": letter.body}
+    if as_json:
+        print_json(described)
+        return
+    for name, value in (
+        ("message", letter.id),
+        ("request", described["request_id"]),
+        ("since", described["since"]),
+        ("attempts", described["attempts"] or "unknown"),
+        ("code", described["error"]["code"]),
+        ("reason", described["error"]["message"]),
+        *sorted(described["attributes"].items()),
+    ):
+        click.echo(f"{name}: {value}")
+    body = letter.json()
+    click.echo()
+    click.echo(letter.body if body is None else json.dumps(body, indent=2, ensure_ascii=False))
+
+
+@dlq.command()
+@click.argument("message_ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="SQS moves them all, in the background.")
+@json_option
+def redrive(message_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Give dead letters back to the source queue, as new messages without the reasons of their failure."""
+    _one_of(message_ids, every)
+    queues = _queues()
+    if every:
+        result = _move_all(queues)
+        told = f"started: SQS moves about {result['messages']} message(s)"
+    else:
+        moved = []
+        with look_into(queues.client, queues.dead) as look:
+            for letter in _find(look, message_ids):
+                moved.append({"message_id": letter.id, "request_id": _resend(queues, letter)})
+                look.delete(letter)
+        result = {"redriven": moved}
+        told = "\n".join(f"{item['message_id']} is now request {item['request_id']}" for item in moved)
+    print_json(result) if as_json else click.echo(told)
+
+
+@dlq.command()
+@click.argument("message_ids", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Empty the dead-letter queue.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def drop(message_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) -> None:
+    """Delete dead letters for good."""
+    _one_of(message_ids, every)
+    if every and not yes:
+        if as_json:
+            raise BadInput("--all asks before it deletes: say --yes with --json")
+        click.confirm("Delete every dead letter?", abort=True)
+    queues = _queues()
+    if every:
+        # SQS takes up to a minute, and messages sent meanwhile may go, too (API_PurgeQueue).
+        queues.client.purge_queue(QueueUrl=queues.dead)
+        print_json({"purged": queues.dead}) if as_json else click.echo("purged; SQS takes up to a minute")
+        return
+    with look_into(queues.client, queues.dead) as look:
+        for letter in _find(look, message_ids):
+            look.delete(letter)
+    print_json({"dropped": list(message_ids)}) if as_json else click.echo(f"dropped {len(message_ids)} message(s)")
+
+
+def _queues() -> _Queues:
+    settings = load(QueueSettings)
+    client = new_sqs_client(queue_url=settings.sqs_source_queue, region=settings.aws_region)
+    source = queue_url(client, settings.sqs_source_queue, setting="SQS_SOURCE_QUEUE")
+    dead = dead_letter_url(source, attributes_of(client, source, ["RedrivePolicy"]).get("RedrivePolicy"))
+    if dead is None:
+        raise click.ClickException(
+            f"SQS_SOURCE_QUEUE={settings.sqs_source_queue!r} has no dead-letter queue: it has no redrive policy"
+        )
+    return _Queues(client, source, dead)
+
+
+def _one_of(message_ids: Sequence[str], every: bool) -> None:
+    if bool(message_ids) == every:
+        raise BadInput("give either MESSAGE_IDS or --all")
+
+
+def _find(look: Look, message_ids: Sequence[str]) -> list[Letter]:
+    """The letters with these ids, in their order; the whole queue is looked through for them if need be."""
+    found: dict[str, Letter] = {}
+    for letter in look.all():
+        if letter.id in message_ids:
+            found[letter.id] = letter
+            if len(found) == len(set(message_ids)):
+                break
+    lacking = [message_id for message_id in message_ids if message_id not in found]
+    if lacking:
+        raise click.ClickException(f"MESSAGE_ID={lacking[0]!r}: there is no such dead letter, or somebody has it now")
+    return [found[message_id] for message_id in dict.fromkeys(message_ids)]
+
+
+def _described(letter: Letter) -> dict[str, Any]:
+    attempts = letter.attribute("Receive-Count")
+    return {
+        "message_id": letter.id,
+        "request_id": letter.attribute("Original-Message-Id") or letter.id,
+        "since": f"{datetime.fromtimestamp(letter.sent_at, UTC):%Y-%m-%d %H:%M:%S}",
+        "attempts": int(attempts) if attempts else None,  # SQS's own count has our looks in it
+        "error": letter.reason(),
+        "attributes": {
+            name: value.get("StringValue", "(binary)")
+            for name, value in letter.attributes.items()
+            if name not in REASONS
+        },
+    }
+
+
+def _resend(queues: _Queues, letter: Letter) -> str:
+    attributes: Any = {
+        name: {key: value[key] for key in ("DataType", "StringValue", "BinaryValue") if key in value}
+        for name, value in letter.attributes.items()
+        if name not in REASONS
+    }
+    fifo: Any = {}
+    if queues.source.endswith(".fifo"):
+        fifo = {"MessageGroupId": letter.group_id or letter.id, "MessageDeduplicationId": f"redrive-{letter.id}"}
+    answer = queues.client.send_message(
+        QueueUrl=queues.source, MessageBody=letter.body, MessageAttributes=attributes, **fifo
+    )
+    return answer["MessageId"]
+
+
+def _move_all(queues: _Queues) -> dict[str, Any]:
+    dead = attributes_of(queues.client, queues.dead, ["QueueArn", "ApproximateNumberOfMessages"])
+    # Without a destination SQS takes each message's own source, which those that the worker sent there don't have.
+    task = queues.client.start_message_move_task(
+        SourceArn=dead["QueueArn"], DestinationArn=attributes_of(queues.client, queues.source, ["QueueArn"])["QueueArn"]
+    )
+    return {"task": task["TaskHandle"], "messages": int(dead["ApproximateNumberOfMessages"])}

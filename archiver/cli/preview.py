@@ -1,0 +1,196 @@
+"""What building an archive would take: the engine's own resolution, layout and plan, and nothing written."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from archiver.assemble.blueprint import Blueprint, draw
+from archiver.assemble.build import open_threads
+from archiver.assemble.deflate import may_shrink
+from archiver.errors import LimitExceeded
+from archiver.pipeline import ObjectStore, Services
+from archiver.plan import PlanError, bytes_copied, bytes_literal
+from archiver.request import ArchiveRequest, Location
+from archiver.resolve import Resolution, resolve
+from archiver.s3.objects import SourceObject
+from archiver.s3.traffic import Traffic
+from archiver.zipformat.layout import DataBytes
+
+#: Objects of one answer of ListObjectsV2, and parts of one answer of GetObjectAttributes.
+PAGE = 1000
+
+#: Where an entry's CRC32 comes from.
+ORIGINS = {
+    "stored": "S3's full-object checksum",
+    "parts": "combined from S3's part checksums",
+    "copies": "learned from the copies",
+    "read": "read",
+    "empty": "nothing to check",
+}
+
+
+@dataclass(slots=True)
+class PlannedEntry:
+    """One entry; sizes in bytes. ``crc32_from`` is a key of ``ORIGINS``."""
+
+    name: str
+    source: str
+    size: int
+    crc32_from: str
+    bytes_read: int = 0
+    bytes_copied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A build that was not done. ``requests`` counts S3's requests by their names."""
+
+    entries: list[PlannedEntry]
+    missing: tuple[str, ...]
+    size: int
+    parts_literal: int
+    parts_copied: int
+    bytes_read: int
+    bytes_copied: int
+    bytes_uploaded: int
+    requests: dict[str, int]
+    deflatable_files: int
+    deflatable_bytes: int
+
+
+def preview(request: ArchiveRequest, *, services: Services) -> Preview:
+    """Look at the sources as a build does, and plan as it does.
+
+    Raises what resolving raises, and ``LimitExceeded`` where no plan keeps S3's limits. With ``compression`` auto
+    the plan is that of an archive in which nothing shrinks: what does is known only once it is read.
+    """
+    requests: Counter[str] = Counter()
+    traffic = Traffic()
+    sources = _Counted(services.objects(traffic), requests)
+    with open_threads(services.options) as threads:
+        resolution = resolve(
+            request,
+            sources=sources,
+            executor=threads.reads,
+            window=services.options.read_concurrency * 2,
+            default_bucket=services.source_bucket,
+            limits=services.limits,
+        )
+    try:
+        blueprint = draw(resolution.names, resolution.sources, part_size=services.options.part_size)
+    except PlanError as error:
+        raise LimitExceeded(str(error)) from error
+    entries = _entries(resolution, blueprint, requests)
+    tried = _deflatable(resolution) if request.compression == "auto" else []
+    return Preview(
+        entries=entries,
+        missing=tuple(request.files[index].source for index in resolution.missing),
+        size=blueprint.layout.size,
+        parts_literal=sum(part.entry is None for part in blueprint.parts),
+        parts_copied=sum(part.entry is not None for part in blueprint.parts),
+        bytes_read=sum(entry.bytes_read for entry in entries),
+        bytes_copied=bytes_copied(blueprint.parts),
+        bytes_uploaded=bytes_literal(blueprint.parts),
+        requests=dict(sorted((+requests).items())),
+        deflatable_files=len(tried),
+        deflatable_bytes=sum(tried),
+    )
+
+
+def _entries(resolution: Resolution, blueprint: Blueprint, requests: Counter[str]) -> list[PlannedEntry]:
+    """Each entry with what its bytes take; the build's requests are added to those of the resolution."""
+    layout, parts = blueprint.layout, blueprint.parts
+    entries = [
+        PlannedEntry(name, str(source), entry.size, _origin(source, entry.size))
+        for name, source, entry in zip(resolution.names, resolution.sources, layout.entries, strict=True)
+    ]
+    for part in parts:
+        if part.entry is not None:
+            requests["UploadPartCopy"] += 1
+            entries[part.entry].bytes_copied += part.size
+            if entries[part.entry].crc32_from == "read":
+                entries[part.entry].crc32_from = "copies"
+            continue
+        for segment in layout.segments(part.start, part.stop):
+            if isinstance(segment, DataBytes):
+                entries[segment.entry].bytes_read += segment.stop - segment.start
+                # A small object came along with the look at it.
+                requests["GetObject"] += resolution.sources[segment.entry].body is None
+    literal = sum(part.entry is None for part in parts)
+    if len(parts) == 1 and literal:
+        requests["PutObject"] += 1
+    else:
+        # One more part marks the upload, so that a later attempt knows it.
+        requests.update(CreateMultipartUpload=1, UploadPart=literal + 1, CompleteMultipartUpload=1)
+    return entries
+
+
+def _origin(source: SourceObject, size: int) -> str:
+    if size == 0:
+        return "empty"
+    if source.body is not None or source.crc32 is None:
+        return "read"
+    return "parts" if source.composite else "stored"
+
+
+def _deflatable(resolution: Resolution) -> list[int]:
+    """The sizes of the objects that a build would try to deflate."""
+    return [
+        source.size
+        for name, source in zip(resolution.names, resolution.sources, strict=True)
+        if may_shrink(name, source.size)
+    ]
+
+
+class _Counted:
+    """The sources, with the requests that looking at them takes counted."""
+
+    def __init__(self, objects: ObjectStore, requests: Counter[str]) -> None:
+        self._objects = objects
+        self._requests = requests
+
+    def head(self, location: Location) -> SourceObject:
+        self._requests["HeadObject"] += 1
+        return self._objects.head(location)
+
+    def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
+        self._requests["GetObject"] += 1
+        source = self._objects.fetch_small(location, limit=limit)
+        # Larger than it was taken for: a HEAD followed.
+        self._requests["HeadObject"] += source.body is None
+        return source
+
+    def below(self, prefix: Location) -> Iterator[SourceObject]:
+        count = 0
+        for source in self._objects.below(prefix):
+            count += 1
+            yield source
+        self._requests["ListObjectsV2"] += max(1, -(-count // PAGE))
+
+    def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
+        parts = self._objects.part_checksums(source)
+        self._requests["GetObjectAttributes"] += max(1, -(-len(parts or ()) // PAGE))
+        return parts
+
+
+def described(shown: Preview) -> dict[str, Any]:
+    """The preview as ``archiver plan --json`` prints it, without its cost."""
+    return {
+        "archive": {"size": shown.size, "files": len(shown.entries), "missing": list(shown.missing)},
+        "parts": {"literal": shown.parts_literal, "copied": shown.parts_copied},
+        "bytes": {"read": shown.bytes_read, "copied": shown.bytes_copied, "uploaded": shown.bytes_uploaded},
+        "deflatable": {"files": shown.deflatable_files, "bytes": shown.deflatable_bytes},
+        "requests": shown.requests,
+        "entries": [
+            {
+                "name": entry.name,
+                "source": entry.source,
+                "size": entry.size,
+                "crc32_from": entry.crc32_from,
+                "bytes_read": entry.bytes_read,
+                "bytes_copied": entry.bytes_copied,
+            }
+            for entry in shown.entries
+        ],
+    }

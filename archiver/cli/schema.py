@@ -1,0 +1,17 @@
+"""``archiver schema``: the contract in JSON Schema."""
+
+import click
+
+from archiver.cli.output import json_option, print_json
+
+
+@click.command()
+@click.argument("name", required=False, type=click.Choice(["payload", "notification"]))
+@json_option
+def schema(name: str | None, as_json: bool) -> None:
+    """Print the JSON Schemas of payload and notification, or the one that is named; with or without --json."""
+    del as_json
+    from archiver.schema import schemas
+
+    known = schemas()
+    print_json(known if name is None else known[name])

@@ -1,0 +1,156 @@
+"""``archiver watch``: follows a request's progress through the workers' events."""
+
+import ast
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import click
+
+from archiver.cli.failures import FAILED, BadInput
+from archiver.cli.output import duration, json_option, size
+from archiver.cli.session import quiet_logs
+from archiver.settings import QueueSettings, load
+
+#: Failures that Celery alone tells of: the job's process had no chance to.
+_CELERYS_OWN = ("WorkerLostError", "TimeLimitExceeded", "Terminated")
+
+
+class Screen(Protocol):
+    """Where the news goes: a terminal, plain lines, or JSON lines."""
+
+    def say(self, event: dict[str, Any], line: str) -> None: ...
+
+
+@click.command()
+@click.argument("request_id")
+@click.option(
+    "--timeout", type=click.IntRange(min=1), default=300, show_default=True, help="Seconds without any news to wait."
+)
+@json_option
+@click.pass_context
+def watch(ctx: click.Context, /, request_id: str, timeout: int, as_json: bool) -> None:
+    """Follow the progress of a request until its archive is ready or it has failed for good.
+
+    Only what happens from now on is seen: events are not kept. With --json each event is a line.
+    """
+    quiet_logs(debug=ctx.find_root().params["debug"])
+    settings = load(QueueSettings)
+    if not settings.monitoring:
+        raise BadInput("MONITORING is off: set MONITORING=1 here and for the workers")
+    from archiver.transport.monitoring.events import listening
+
+    screens: AbstractContextManager[Screen]
+    screens = nullcontext(JsonLines()) if as_json else _terminal() if sys.stdout.isatty() else nullcontext(Lines())
+    with listening(settings) as events, screens as screen:
+        # On standard error, so that the output is the job's news alone.
+        if not as_json:
+            click.echo(f"watching for {request_id}", err=True)
+        if not _follow(events, request_id, screen, timeout=timeout):
+            ctx.exit(FAILED)
+
+
+def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Screen, *, timeout: float) -> bool:
+    """Show the request's events until the last one; whether there is an archive."""
+    heard = time.monotonic()
+    for event in events:
+        if event is None or event.get("uuid") != request_id:
+            if time.monotonic() - heard > timeout:
+                screen.say(
+                    {"type": "timeout", "uuid": request_id, "seconds": timeout},
+                    f"no news for {duration(timeout)}: done before, not begun, or no worker is monitored",
+                )
+                return False
+            continue
+        heard = time.monotonic()
+        screen.say(event, _told(event))
+        if event["type"] == "task-succeeded":
+            return True
+        if event["type"] == "archive-failed" and event["permanent"]:
+            return False
+    return False
+
+
+def _told(event: dict[str, Any]) -> str:
+    """An event as a line; empty where it says nothing new to a person."""
+    match event["type"]:
+        case "task-started":
+            return "started"
+        case "archive-progress":
+            return _progress(event)
+        case "archive-failed" if event["permanent"]:
+            return f"failed: {event['reason']} ({event['code']})"
+        case "archive-failed":
+            return f"attempt {event['attempt']} failed, another one follows: {event['reason']} ({event['code']})"
+        case "task-succeeded":
+            return _done(event)
+        case "task-failed" if event["exception"].startswith(_CELERYS_OWN):
+            return f"an attempt ended, another one follows: {event['exception']}"
+        case _:
+            return ""
+
+
+def _progress(event: dict[str, Any]) -> str:
+    if event["step"] == "resolved":
+        return f"{event['entries']:,} entries, {size(event['bytes_total'])}"
+    share = event["bytes_done"] / event["bytes_total"] if event["bytes_total"] else 1.0
+    parts = f", part {event['parts_done']:,} of {event['parts_total']:,}" if event["parts_total"] else ""
+    return (
+        f"{event['step']}: {share:.0%}, {size(event['bytes_done'])} of {size(event['bytes_total'])}{parts}, "
+        f"{size(event['rate'])}/s"
+    )
+
+
+def _done(event: dict[str, Any]) -> str:
+    try:
+        result = ast.literal_eval(event["result"])
+        archive = f"{result['archive']}: {result['files']:,} files, {size(result['size'])}"
+    except (ValueError, SyntaxError, TypeError, KeyError):  # Celery cuts what is very long
+        archive = str(event["result"])
+    return f"done in {duration(event['runtime'])}: {archive}"
+
+
+class JsonLines:
+    """Every event as it came, one a line."""
+
+    def say(self, event: dict[str, Any], line: str) -> None:  # noqa: ARG002 the other screens' argument
+        click.echo(json.dumps(event, ensure_ascii=False))
+
+
+class Lines:
+    """One line for what a person wants to know."""
+
+    def say(self, event: dict[str, Any], line: str) -> None:  # noqa: ARG002 the other screens' argument
+        if line:
+            click.echo(line)
+
+
+@contextmanager
+def _terminal() -> Iterator[Screen]:
+    """A bar, and lines above it for what is no progress."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bar = progress.add_task("waiting", total=None)
+
+        class Bar:
+            def say(self, event: dict[str, Any], line: str) -> None:
+                if event["type"] == "archive-progress":
+                    progress.update(
+                        bar, description=event["step"], total=event["bytes_total"], completed=event["bytes_done"]
+                    )
+                elif line:
+                    progress.console.print(escape(line), soft_wrap=True)
+
+        yield Bar()

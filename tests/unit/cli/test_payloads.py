@@ -1,0 +1,92 @@
+"""What a command is given as a payload."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.cli.failures import BadInput
+from archiver.cli.payloads import read_payload
+from tests.support.command import BUCKETS, CREDENTIALS, NOWHERE, QUEUES, run
+
+ENVIRONMENT = CREDENTIALS | QUEUES | BUCKETS | {"AWS_ENDPOINT_URL": NOWHERE}
+#: Standard input, and what the complaint about it says.
+BAD = {
+    "": "not JSON: Expecting value at line 1, column 1",
+    '{"files": [}': "not JSON: Expecting value at line 1, column 12",
+    "[]": "JSON, but no object: list",
+    '{"files": NaN}': "NaN is not JSON",
+    "[" * 100_000: "nested too deeply",
+    "1" * 5000: "a number too long",
+}
+
+
+def read(file: str | None = None, *, sources: tuple[str, ...] = (), prefixes: tuple[str, ...] = (), **more: Any) -> Any:
+    return read_payload(file, sources=sources, prefixes=prefixes, **more)
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_text('\ufeff{"files": [{"source": "ä.jpg"}], "metadata": {"order": 7}}', encoding="utf-8")
+
+    assert read(str(path)) == {"files": [{"source": "ä.jpg"}], "metadata": {"order": 7}}
+
+
+def test_sources_and_prefixes_make_a_payload() -> None:
+    payload = read(sources=("a.jpg", "s3://b/c"), prefixes=("photos/2026", "all/"), on_missing="skip", filename=None)
+
+    assert payload == {
+        "files": [{"source": "a.jpg"}, {"source": "s3://b/c"}, {"source": "photos/2026/"}, {"source": "all/"}],
+        "on_missing": "skip",
+    }
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_text('{"files": [{"source": "a"}], "compression": "stored"}')
+
+    assert read(str(path), compression="auto")["compression"] == "auto"
+
+
+def test_a_file_and_sources_at_once_are_refused() -> None:
+    with pytest.raises(BadInput, match="either FILE"):
+        read("-", sources=("a.jpg",))
+    with pytest.raises(BadInput, match="either FILE"):
+        read()
+
+
+@pytest.mark.parametrize("command", ["submit", "plan", "build"])
+@pytest.mark.parametrize(("text", "complaint"), BAD.items(), ids=range(len(BAD)))
+def test_what_is_no_payload_is_refused_before_anything_is_tried(command: str, text: str, complaint: str) -> None:
+    outcome = run(command, "-", environment=ENVIRONMENT, stdin=text)
+
+    assert outcome.exit_code == 2
+    assert outcome.complaint.startswith("error: FILE='-': ")
+    assert complaint in outcome.complaint
+
+
+@pytest.mark.parametrize("command", ["submit", "plan", "build"])
+def test_an_invalid_payload_names_field_and_value(command: str) -> None:
+    payload = json.dumps({"files": [{"source": "a"}, {"source": 7}]})
+
+    outcome = run(command, "-", "--json", environment=ENVIRONMENT, stdin=payload)
+
+    assert outcome.exit_code == 2
+    assert outcome.error["code"] == "invalid_payload"
+    assert "files[1].source" in outcome.error["message"]
+    assert "7" in outcome.error["message"]
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    outcome = run("plan", "-", environment=ENVIRONMENT, stdin=b'{"files": "\xff"}')
+
+    assert outcome.complaint == "error: FILE='-': not UTF-8 at byte 11 (usage)"
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    outcome = run("build", str(tmp_path / "no.json"), environment=ENVIRONMENT)
+
+    assert outcome.exit_code == 2
+    assert "no.json" in outcome.complaint
+    assert "No such file" in outcome.complaint

@@ -1,0 +1,121 @@
+"""The dry run promises what the build then does."""
+
+from collections import Counter
+
+import pytest
+
+from archiver.cli.preview import Preview, preview
+from archiver.cli.prices import US_EAST_1
+from archiver.errors import LimitExceeded, MissingSources
+from archiver.pipeline import build_archive
+from archiver.plan import PlanError
+from archiver.request import parse_request
+from tests.support.fake_s3 import MIB, FakeS3
+from tests.support.jobs import ARCHIVES, SOURCES, files, job, noise, services
+
+#: S3's name of each call of the in-memory S3.
+CALLS = {
+    "create": "CreateMultipartUpload",
+    "put_part": "UploadPart",
+    "copy_part": "UploadPartCopy",
+    "complete": "CompleteMultipartUpload",
+    "put": "PutObject",
+    "fetch_small": "GetObject",
+    "read_into": "GetObject",
+    "head": "HeadObject",
+    "part_checksums": "GetObjectAttributes",
+    "below": "ListObjectsV2",
+}
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    s3 = FakeS3()
+    s3.put_object(SOURCES, "small.jpg", noise(30_000, 1))
+    s3.put_object(SOURCES, "film.mp4", noise(21 * MIB, 2))
+    s3.put_object(SOURCES, "parts.bin", noise(17 * MIB, 3), checksum="composite")
+    s3.put_object(SOURCES, "other.bin", noise(16 * MIB, 4), checksum="none")
+    s3.put_object(SOURCES, "below/a.csv", b"a,b\n" * 900)
+    s3.put_object(SOURCES, "below/empty", b"")
+    return s3
+
+
+ALL = files("small.jpg", "film.mp4", "parts.bin", "other.bin", "below/")
+
+
+def previewed(s3: FakeS3, payload: dict[str, object] = ALL) -> Preview:
+    return preview(parse_request(payload, max_files=100), services=services(s3))
+
+
+def test_the_build_does_what_the_dry_run_said(s3: FakeS3) -> None:
+    shown = previewed(s3)
+    s3.calls.clear()
+
+    result = build_archive(ALL, job=job(), services=services(s3))
+
+    assert (shown.size, len(shown.entries)) == (result.size, result.files)
+    assert (shown.bytes_read, shown.bytes_copied) == (result.bytes_read, result.bytes_copied)
+    done: Counter[str] = Counter()
+    for call, name in CALLS.items():
+        done[name] += s3.calls[call]
+    assert shown.requests == dict(+done)
+
+
+def test_the_build_of_a_small_archive_is_one_request_as_promised(s3: FakeS3) -> None:
+    shown = previewed(s3, files("small.jpg"))
+
+    result = build_archive(files("small.jpg"), job=job(), services=services(s3))
+
+    assert shown.requests == {"GetObject": 1, "PutObject": 1}
+    assert (shown.size, shown.bytes_read) == (result.size, result.bytes_read)
+
+
+def test_a_dry_run_writes_nothing(s3: FakeS3) -> None:
+    previewed(s3)
+
+    assert not s3.unfinished()
+    assert not s3.buckets.get(ARCHIVES)
+
+
+def test_each_entry_says_where_its_checksum_comes_from(s3: FakeS3) -> None:
+    origins = {entry.name: entry.crc32_from for entry in previewed(s3).entries}
+
+    assert origins == {
+        "small.jpg": "read",
+        "film.mp4": "stored",
+        "parts.bin": "parts",
+        "other.bin": "copies",
+        "a.csv": "read",
+        "empty": "empty",
+    }
+
+
+def test_what_might_shrink_is_counted(s3: FakeS3) -> None:
+    shown = previewed(s3, ALL | {"compression": "auto"})
+
+    # Not film.mp4 and small.jpg, which are compressed, nor what is empty.
+    assert shown.deflatable_files == 3
+    assert shown.deflatable_bytes == 33 * MIB + 3600
+
+
+def test_missing_sources_end_it_or_are_listed(s3: FakeS3) -> None:
+    with pytest.raises(MissingSources):
+        previewed(s3, files("small.jpg", "gone.jpg"))
+
+    assert previewed(s3, files("small.jpg", "gone.jpg") | {"on_missing": "skip"}).missing == ("gone.jpg",)
+
+
+def test_what_s3_cannot_hold_is_a_limit(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PlanError("larger than S3's largest object")
+
+    monkeypatch.setattr("archiver.cli.preview.draw", refuse)
+
+    with pytest.raises(LimitExceeded, match="largest object"):
+        previewed(s3)
+
+
+def test_writes_cost_more_than_reads() -> None:
+    assert US_EAST_1.cost({"UploadPartCopy": 500, "ListObjectsV2": 500}) == pytest.approx(0.005)
+    assert US_EAST_1.cost({"GetObject": 400, "HeadObject": 600}) == pytest.approx(0.0004)
+    assert "us-east-1" in str(US_EAST_1)
