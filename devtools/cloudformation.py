@@ -1,0 +1,115 @@
+"""Deploys the repository's first CloudFormation stack, so that tests run on the infrastructure that production has.
+
+A stack that reached CREATE_COMPLETE on an emulator proves little: callers assert on the resources themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import WaiterError
+
+from devtools.stack import Names, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "deploy" / "cloudformation"
+
+#: Queues, bucket, roles and alarms.
+MESSAGING = TEMPLATES / "messaging.yaml"
+
+#: ECS: cluster, service, scaling.
+SERVICE = TEMPLATES / "service.yaml"
+
+
+class DeploymentError(Exception):
+    """A stack could not be created; the message lists what failed and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messaging:
+    """What the first stack made, as the outside needs it."""
+
+    name: str
+    source_bucket: str
+    destination_bucket: str
+    source_queue_url: str
+    source_dead_letters_url: str
+    destination_queue_url: str
+    destination_dead_letters_url: str
+    task_role_arn: str
+    execution_role_arn: str
+    operator_policy_arn: str
+    visibility_timeout_seconds: int
+
+    @property
+    def stack(self) -> Stack:
+        """The same as hand-made resources are described, for tests that do not care who made theirs."""
+        return Stack(
+            names=Names(
+                source_bucket=self.source_bucket,
+                archive_bucket=self.destination_bucket,
+                input_queue=f"{self.name}-input",
+                output_queue=f"{self.name}-output",
+            ),
+            input_url=self.source_queue_url,
+            input_dlq_url=self.source_dead_letters_url,
+            output_url=self.destination_queue_url,
+            output_dlq_url=self.destination_dead_letters_url,
+        )
+
+
+def deploy_messaging(
+    cloudformation: CloudFormationClient, *, name: str, source_bucket: str, parameters: dict[str, str] | None = None
+) -> Messaging:
+    """Create the stack ``name`` from ``messaging.yaml`` and wait for it (two minutes at most).
+
+    ``name`` also prefixes the queues; ``source_bucket`` must exist; ``parameters`` overrides the template's defaults,
+    by parameter name. Raises ``DeploymentError`` with the failed resources.
+    """
+    values = {"Name": name, "SourceBucket": source_bucket, **(parameters or {})}
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=MESSAGING.read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM"],
+        OnFailure="DO_NOTHING",
+    )
+    try:
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        )
+    except WaiterError as error:
+        raise DeploymentError(f"stack {name}: {_failures(cloudformation, name) or error}") from error
+    outputs = stack_outputs(cloudformation, name)
+    return Messaging(
+        name=name,
+        source_bucket=outputs["SourceBucketName"],
+        destination_bucket=outputs["DestinationBucketName"],
+        source_queue_url=outputs["SourceQueueUrl"],
+        source_dead_letters_url=outputs["SourceDeadLettersUrl"],
+        destination_queue_url=outputs["DestinationQueueUrl"],
+        destination_dead_letters_url=outputs["DestinationDeadLettersUrl"],
+        task_role_arn=outputs["TaskRoleArn"],
+        execution_role_arn=outputs["ExecutionRoleArn"],
+        operator_policy_arn=outputs["OperatorPolicyArn"],
+        visibility_timeout_seconds=int(outputs["VisibilityTimeoutSeconds"]),
+    )
+
+
+def stack_outputs(cloudformation: CloudFormationClient, name: str) -> dict[str, str]:
+    """The outputs of an existing stack by key."""
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _failures(cloudformation: CloudFormationClient, name: str) -> str:
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    return "; ".join(
+        f"{event.get('LogicalResourceId')}: {event.get('ResourceStatusReason')}"
+        for event in events
+        if event.get("ResourceStatus", "").endswith("FAILED")
+    )

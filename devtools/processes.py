@@ -1,0 +1,90 @@
+"""Child processes that do not outlive us: their own group, their log in a file, killed with their parent on Linux."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+# Runs in the child before it becomes the program: PR_SET_PDEATHSIG (prctl(2)) is the only guard that also works
+# when this process is killed with SIGKILL. A preexec_fn would do the same but is unsafe beside threads.
+_LAUNCHER = """
+import os, signal, sys
+parent, program = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(1)
+os.execvpe(program[0], program, os.environ)
+"""
+
+
+def spawn(
+    program: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path
+) -> subprocess.Popen[bytes]:
+    """Start ``program`` in a process group of its own; standard output and error are appended to ``log``.
+
+    ``environment`` is the whole environment of the program: nothing of this process's leaks in. The child dies with
+    the thread that called this.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *program],
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, patience: float, first: signal.Signals = signal.SIGTERM) -> int:
+    """Ask the process to stop, wait ``patience`` seconds, then kill its group; answer its exit code.
+
+    Whatever is left of the group is killed in any case, and so is everything if the wait is interrupted.
+    """
+    try:
+        if process.poll() is None:
+            process.send_signal(first)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(patience)
+    finally:
+        kill_group(process)
+    return process.wait()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to everything in the process's group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    *,
+    seconds: float,
+    interval: float = 0.05,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Poll ``condition``; False where it did not hold within ``seconds``."""
+    deadline = clock() + seconds
+    while not condition():
+        if clock() >= deadline:
+            return False
+        time.sleep(interval)
+    return True
+
+
+def tail(log: Path, *, lines: int = 40) -> str:
+    """The end of a log, or a word on its absence."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        return f"({error})"
+    return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"

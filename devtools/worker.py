@@ -1,0 +1,127 @@
+"""A real ``celery -A archiver worker`` as a child process."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from devtools.localstack import CHECKOUT, LocalStack
+from devtools.processes import kill_group, spawn, stop, tail, wait_until
+from devtools.stack import Stack
+
+#: What the worker says when it takes messages.
+READY = "archiver ready"
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+class WorkerError(Exception):
+    """The worker did not become ready; the message shows its log's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A running worker."""
+
+    process: subprocess.Popen[bytes]
+    log: Path  # gone with the worker's scratch folder
+    environment: Mapping[str, str]  # what it was started with
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def alive(self) -> bool:
+        """Does the parent process run?"""
+        return self.process.poll() is None
+
+    def children(self) -> list[int]:
+        """The pids of the pool's processes. Linux only (proc(5), task/[tid]/children)."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return []
+
+    def output(self) -> str:
+        """All that it has logged so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """A signal to the parent process alone."""
+        self.process.send_signal(number)
+
+    def stop(self, *, patience: float = STOP_SECONDS) -> int:
+        """SIGTERM, then SIGKILL after ``patience`` seconds; answers the exit code (negative: the signal)."""
+        return stop(self.process, patience=patience)
+
+    def kill(self) -> None:
+        """SIGKILL to the worker and its pool at once: the machine is gone."""
+        kill_group(self.process)
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code, or None where it still runs after ``seconds``."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(seconds)
+        return None
+
+    def wait_for_log(self, text: str, *, seconds: float = READY_SECONDS) -> bool:
+        """Does ``text`` appear in the log within ``seconds``? Gives up when the worker ends."""
+        wait_until(lambda: text in self.output() or not self.alive(), seconds=seconds)
+        return text in self.output()
+
+
+@contextlib.contextmanager
+def running_worker(
+    localstack: LocalStack,
+    stack: Stack,
+    *,
+    settings: Mapping[str, str] | None = None,
+    arguments: tuple[str, ...] = (),
+    endpoint: str | None = None,
+    wait: bool = True,
+) -> Iterator[Worker]:
+    """A worker on the stack's input queue for the length of the block.
+
+    ``settings`` are environment variables on top of the defaults here (one job at a time, short waits); ``arguments``
+    follow ``celery -A archiver worker``; ``endpoint`` replaces the server's URL (a proxy in front of it). Raises
+    ``WorkerError`` where it is not ready in time; ``wait=False`` does not wait for that.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="archiver-worker-"))
+    environment = {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "HOME": str(scratch),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "LIVENESS_FILE": str(scratch / "alive"),
+        "WORKER_CONCURRENCY": "1",
+        "POLL_SECONDS": "2",
+        "BACKOFF_BASE_SECONDS": "1",
+        "BACKOFF_CAP_SECONDS": "4",
+        "SOFT_SHUTDOWN_SECONDS": "5",
+        **localstack.environment,
+        **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}),
+        **stack.environment,
+        **(settings or {}),
+    }
+    log = scratch / "log"
+    process = None
+    try:
+        process = spawn(
+            [sys.executable, "-m", "celery", "-A", "archiver", "worker", *arguments],
+            environment=environment,
+            directory=CHECKOUT,
+            log=log,
+        )
+        worker = Worker(process, log, environment)
+        if wait and not worker.wait_for_log(READY):
+            raise WorkerError(f"the worker did not become ready; the end of its log:\n{tail(log)}")
+        yield worker
+    finally:
+        if process is not None:
+            stop(process, patience=STOP_SECONDS)
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,178 @@
+"""Fixtures of the whole suite: one LocalStack a session, resources of its own for each test, real workers."""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from devtools.localstack import LocalStack, LocalStackError, running_localstack
+from devtools.messages import Message, receive, send, wait_for
+from devtools.processes import tail
+from devtools.stack import Names, Stack, create_stack
+from devtools.worker import Worker, running_worker
+from tests.support.oracles import Readers
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+#: The session's readers, for the summary.
+_READERS = pytest.StashKey[Readers]()
+#: Logs to show under a failed test: title and path.
+_LOGS = pytest.StashKey[list[tuple[str, Path]]]()
+
+
+@pytest.fixture(scope="session")
+def localstack() -> Iterator[LocalStack]:
+    """The session's server. A test that asks for it fails without it, on a laptop as in CI."""
+    try:
+        with running_localstack() as server:
+            yield server
+    except LocalStackError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def s3(localstack: LocalStack) -> "S3Client":
+    client: S3Client = localstack.client("s3")
+    return client
+
+
+@pytest.fixture(scope="session")
+def sqs(localstack: LocalStack) -> "SQSClient":
+    client: SQSClient = localstack.client("sqs")
+    return client
+
+
+@pytest.fixture(scope="session")
+def sns(localstack: LocalStack) -> Any:
+    return localstack.client("sns")
+
+
+@pytest.fixture
+def make_stack(localstack: LocalStack) -> Callable[..., Stack]:
+    """``make_stack(max_receive_count=2)``: buckets and queues with names of their own, as often as called."""
+
+    def make(**options: Any) -> Stack:
+        return create_stack(localstack, names=Names.unique(), **options)
+
+    return make
+
+
+@pytest.fixture
+def stack(make_stack: Callable[..., Stack]) -> Stack:
+    """Buckets and queues of this test's own."""
+    return make_stack()
+
+
+class StartWorker(Protocol):
+    def __call__(
+        self,
+        *,
+        on: Stack | None = None,
+        arguments: tuple[str, ...] = (),
+        endpoint: str | None = None,
+        wait: bool = True,
+        **settings: str,
+    ) -> Worker: ...
+
+
+@pytest.fixture
+def start_worker(request: pytest.FixtureRequest, localstack: LocalStack, stack: Stack) -> Iterator[StartWorker]:
+    """``start_worker(WORKER_CONCURRENCY="2", on=other_stack)``: workers that end with the test, as many as called.
+
+    A failed test shows the end of their logs.
+    """
+    with contextlib.ExitStack() as workers:
+
+        def start(
+            *,
+            on: Stack | None = None,
+            arguments: tuple[str, ...] = (),
+            endpoint: str | None = None,
+            wait: bool = True,
+            **settings: str,
+        ) -> Worker:
+            worker = workers.enter_context(
+                running_worker(
+                    localstack, on or stack, settings=settings, arguments=arguments, endpoint=endpoint, wait=wait
+                )
+            )
+            request.node.stash.setdefault(_LOGS, []).append((f"worker {worker.pid}", worker.log))
+            return worker
+
+        yield start
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> Worker:
+    """A worker with the tests' settings on this test's resources."""
+    return start_worker()
+
+
+class Desk:
+    """The outside of one stack: sends payloads, takes notifications, drains the dead letters."""
+
+    def __init__(self, s3: "S3Client", sqs: "SQSClient", stack: Stack) -> None:
+        self.s3, self.sqs, self.stack = s3, sqs, stack
+
+    def put(self, key: str, body: bytes) -> None:
+        """A source object; with boto3's default, so with a full-object CRC32."""
+        self.s3.put_object(Bucket=self.stack.source_bucket, Key=key, Body=body)
+
+    def send(self, body: str | dict[str, Any], **attributes: str) -> str:
+        """A raw message on the input queue; ``Correlation_Id="x"`` gives the attribute Correlation-Id."""
+        named = {name.replace("_", "-"): value for name, value in attributes.items()}
+        return send(self.sqs, self.stack.input_url, body, attributes=named)
+
+    def notification(self, request_id: str | None = None, *, seconds: float = 60) -> Message:
+        """The next notification, or that of ``request_id``; others are taken away on the way."""
+        return wait_for(
+            self.sqs,
+            self.stack.output_url,
+            seconds=seconds,
+            matching=lambda message: request_id is None or message.json["request_id"] == request_id,
+        )
+
+    def dead_letters(self, count: int, *, seconds: float = 60) -> list[Message]:
+        """Up to ``count`` messages of the input queue's DLQ, taken away from it."""
+        return receive(self.sqs, self.stack.input_dlq_url, count=count, seconds=seconds)
+
+    def download(self, notification: Message, folder: Path) -> Path:
+        """The archive that a notification speaks of, fetched by its bucket and key."""
+        archive = notification.json["archive"]
+        path = folder / "archive.zip"
+        self.s3.download_file(archive["bucket"], archive["key"], str(path))
+        return path
+
+
+@pytest.fixture
+def desk(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> Desk:
+    """The outside of this test's stack."""
+    return Desk(s3, sqs, stack)
+
+
+@pytest.fixture(scope="session")
+def readers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Readers:
+    """``readers.check(archive, {name: body})``: unzip, 7z, bsdtar, Python and Java all see just this."""
+    return request.config.stash.setdefault(_READERS, Readers(tmp_path_factory.mktemp("readers")))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    readers = config.stash.get(_READERS, None)
+    if readers and readers.missing:
+        terminalreporter.section("archives were not read with")
+        for name, reason in readers.missing.items():
+            terminalreporter.line(f"{name}: {reason}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.extend((title, tail(log, lines=80)) for title, log in item.stash.get(_LOGS, []))
+    return report
