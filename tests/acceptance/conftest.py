@@ -1,0 +1,61 @@
+"""One stack and one worker for all stories of a module: a story brings its own objects and knows its own request."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from devtools.localstack import LocalStack
+from devtools.messages import Message
+from devtools.processes import tail
+from devtools.stack import Names, Stack, create_stack
+from devtools.worker import Worker, running_worker
+from tests.conftest import Desk
+from tests.support.oracles import Readers
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+#: Checks that the request's archive, and its notification, are there: ``delivered(request_id, {name: body})``.
+Delivered = Callable[..., Message]
+
+
+@pytest.fixture(scope="module")
+def stack(localstack: LocalStack) -> Stack:
+    return create_stack(localstack, names=Names.unique())
+
+
+@pytest.fixture(scope="module")
+def desk(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> Desk:
+    return Desk(s3, sqs, stack)
+
+
+@pytest.fixture(scope="module")
+def worker(localstack: LocalStack, stack: Stack) -> Iterator[Worker]:
+    """A worker that also tells of failures, so that a job that should succeed and does not fails its test at once."""
+    with running_worker(localstack, stack, settings={"NOTIFY_FAILURES": "1"}) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _log_of_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Shows the end of the module's worker's log under a failed test."""
+    yield
+    if "worker" in request.fixturenames:
+        print(tail(request.getfixturevalue("worker").log))  # noqa: T201  # pytest shows it where the test failed
+
+
+@pytest.fixture
+def delivered(desk: Desk, readers: Readers, tmp_path: Path) -> Delivered:
+    """Waits for a request's notification, downloads the archive once and has every reader read it."""
+
+    def check(request_id: str, expected: dict[str, bytes | str], *, seconds: float = 60) -> Message:
+        notification = desk.notification(request_id, seconds=seconds)
+        assert notification.json["status"] == "succeeded", notification.body
+        assert notification.json["archive"]["files"] == len(expected)
+        readers.check(desk.download(notification, tmp_path), expected)
+        return notification
+
+    return check

@@ -1,0 +1,128 @@
+"""A message that comes twice: the same key, one archive, and the consumer is told.
+
+The archive bucket keeps versions, so that an archive that was built twice could not hide.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from devtools.faults import INTERNAL_ERROR, Fault, Request
+from devtools.localstack import LocalStack
+from devtools.messages import depth
+from devtools.processes import wait_until
+from devtools.proxy import running_proxy
+from devtools.stack import Names, Stack, create_stack
+from tests.acceptance.conftest import Delivered
+from tests.conftest import Desk, StartWorker
+from tests.support.jobs import noise
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.localstack]
+
+#: Large enough for an upload of several parts, some of them copied.
+SIZE = 24 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def stack(localstack: LocalStack, s3: "S3Client") -> Stack:
+    stack = create_stack(localstack, names=Names.unique(), max_receive_count=20)
+    s3.put_bucket_versioning(Bucket=stack.archive_bucket, VersioningConfiguration={"Status": "Enabled"})
+    return stack
+
+
+@pytest.fixture
+def versions(s3: "S3Client", stack: Stack) -> Callable[[], list[tuple[str, str]]]:
+    """Every version of every archive: key and version id."""
+
+    def listed() -> list[tuple[str, str]]:
+        answer: Any = s3.list_object_versions(Bucket=stack.archive_bucket)
+        return [(version["Key"], version["VersionId"]) for version in answer.get("Versions", [])]
+
+    return listed
+
+
+def test_the_notification_fails_at_first(
+    start_worker: StartWorker,
+    desk: Desk,
+    sqs: "SQSClient",
+    stack: Stack,
+    versions: Callable[[], list[tuple[str, str]]],
+    delivered: Delivered,
+) -> None:
+    # given a consumer's queue that is not there
+    body = noise(SIZE, seed=1)
+    desk.put("unheard.bin", body)
+    late = f"{stack.names.output_queue}-late"
+    worker = start_worker(SQS_DESTINATION_QUEUE=late)
+
+    # when a job's archive is built, and nobody can be told
+    before = set(versions())
+    request_id = desk.send({"files": [{"source": "unheard.bin"}]}, Correlation_Id="unheard")
+    assert worker.wait_for_log("job failed")
+    built = set(versions()) - before
+    assert len(built) == 1
+
+    # then, once the queue is there, the next delivery tells of that same archive
+    url = sqs.create_queue(QueueName=late)["QueueUrl"]
+    desk = Desk(desk.s3, sqs, Stack(stack.names, stack.input_url, stack.input_dlq_url, url, stack.output_dlq_url))
+    notification = desk.notification(request_id)
+    archive = notification.json["archive"]
+    assert {(archive["key"], archive["version_id"])} == built
+    assert notification.attributes == {"Correlation-Id": "unheard"}
+
+    # and it was not built again, is right, and the message is gone
+    assert set(versions()) - before == built
+    assert "archive found: an earlier attempt completed it" in worker.output()
+    sqs.send_message(QueueUrl=stack.output_url, MessageBody=notification.body)
+    delivered(request_id, {"unheard.bin": body})
+    assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=10)
+    assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+
+
+def test_the_message_comes_again_after_its_job_was_done(
+    start_worker: StartWorker,
+    localstack: LocalStack,
+    desk: Desk,
+    sqs: "SQSClient",
+    stack: Stack,
+    versions: Callable[[], list[tuple[str, str]]],
+    delivered: Delivered,
+) -> None:
+    # given an SQS that will not delete messages, for now
+    body = noise(SIZE, seed=2)
+    desk.put("twice.bin", body)
+    before = set(versions())
+    refusing = [True]
+
+    def no_deletion(request: Request) -> Fault | None:
+        return INTERNAL_ERROR if refusing[0] and request.operation.startswith("DeleteMessage") else None
+
+    with running_proxy(localstack.url, faults=no_deletion) as proxy:
+        worker = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
+
+        # when a job is done, and its message comes back since it could not be acknowledged
+        request_id = desk.send({"files": [{"source": "twice.bin"}]})
+        first = desk.notification(request_id)
+        built = set(versions()) - before
+        second = desk.notification(request_id)
+        refusing[0] = False
+
+        # then the consumer was told the same twice, but for the signature of the link
+        contents = [{**notice.json["archive"], "url": None} for notice in (first, second)]
+        assert contents[0] == contents[1]
+        assert {(contents[0]["key"], contents[0]["version_id"])} == built
+
+        # and there is one archive, which is right, and no message any more
+        assert set(versions()) - before == built
+        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
+        assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+        assert worker.alive()
+        sqs.send_message(QueueUrl=stack.output_url, MessageBody=first.body)
+        while depth(sqs, stack.output_url)[0] > 1:
+            desk.notification()
+        delivered(request_id, {"twice.bin": body})

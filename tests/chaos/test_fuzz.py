@@ -1,0 +1,97 @@
+"""Three hundred bodies that nobody would send, through a real worker: each is accounted for, and the worker stays."""
+
+import base64
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from devtools.messages import depth
+from devtools.processes import wait_until
+from devtools.stack import Stack
+from tests.conftest import Desk, StartWorker
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+pytestmark = [pytest.mark.localstack, pytest.mark.slow]
+
+BODIES = 300
+GOOD = {"files": [{"source": "there.txt"}], "metadata": {"n": 1}}
+CALL = {
+    "body": base64.b64encode(json.dumps([[GOOD], {}, {}]).encode()).decode(),
+    "content-encoding": "utf-8",
+    "content-type": "application/json",
+    "headers": {"lang": "py", "task": "archiver.build_archive", "id": "0b5f7a6e-9a1a-4b0e-8b0e-1f2d3c4b5a69"},
+    "properties": {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "q"}},
+}
+ODD: list[Any] = [
+    None, True, -1, 0, 1e308, 10**40, "", " ", "\u202e", "x" * 300, "../..", "s3://", "s3://b", "s3://bucket-x/", [],
+    {}, [[]], {"files": []}, [None], ["\ud7ff"], {"": ""}, "archiver.refuse_message", "pickle", "\t\n\r",
+]  # fmt: skip
+
+
+def test_no_body_stops_the_worker(start_worker: StartWorker, desk: Desk, sqs: "SQSClient", stack: Stack) -> None:
+    # given a worker, and bodies that are nearly payloads, nearly Celery calls, nearly JSON, or nothing of it
+    desk.put("there.txt", b"here I am")
+    worker = start_worker(WORKER_CONCURRENCY="2")
+    children = worker.children()
+    rng = random.Random(20261124)
+    sent = {desk.send(body): body for body in (body_of(rng) for _ in range(BODIES))}
+
+    # when it has seen them all
+    assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=120, interval=0.5)
+
+    # then each one has its archive, or lies in the DLQ as it came and with a reason
+    built = depth(sqs, stack.output_url)[0]
+    letters = desk.dead_letters(len(sent) - built, seconds=60)
+    dead = {letter.attributes["Original-Message-Id"]: letter for letter in letters}
+    for request_id, letter in dead.items():
+        assert letter.body == sent[request_id]
+        assert letter.attributes["Error-Code"]
+        assert letter.attributes["Error-Message"]
+    assert len(dead) + built == len(sent)
+    assert len(dead) > len(sent) // 2
+
+    # and the same processes build the next archive
+    last = desk.send(GOOD)
+    assert desk.notification(last).json["status"] == "succeeded"
+    assert worker.alive()
+    assert set(worker.children()) == set(children)
+
+
+def body_of(rng: random.Random) -> str:
+    """One body: a thing that would work, with something done to it, in some encoding."""
+    shape = rng.choice(("payload", "call", "sns", "noise"))
+    if shape == "noise":
+        text = "".join(rng.choice('{}[]":,\\ \n\tab0é漢😀=+/') for _ in range(rng.randint(1, 200)))
+    else:
+        value: Any = json.loads(json.dumps(GOOD if shape == "payload" else CALL))
+        for _ in range(rng.randint(1, 3)):
+            value = mutated(value, rng)
+        if shape == "sns":
+            value = {"Type": "Notification", "Message": rng.choice((json.dumps(value), value, None))}
+        text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
+        if rng.random() < 0.2:
+            cut = rng.randrange(len(text))
+            text = text[:cut] + rng.choice(("", "}", '"', "\\")) + text[cut + 1 :]
+    if rng.random() < 0.2:
+        text = base64.b64encode(text.encode()).decode()
+    return text.encode("utf-8", "replace").decode() or " "
+
+
+def mutated(value: Any, rng: random.Random) -> Any:
+    """The value with one node replaced, dropped or doubled."""
+    if isinstance(value, dict) and value and rng.random() < 0.85:
+        key = rng.choice(sorted(value))
+        action = rng.random()
+        if action < 0.2:
+            return {k: v for k, v in value.items() if k != key}
+        if action < 0.3:
+            return value | {key + rng.choice(("", " ", "s", "\u200b")): rng.choice(ODD)}
+        return value | {key: mutated(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        index = rng.randrange(len(value))
+        return [*value[:index], mutated(value[index], rng), *value[index + 1 :], *(value if rng.random() < 0.2 else [])]
+    return rng.choice(ODD)

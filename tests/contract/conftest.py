@@ -1,0 +1,141 @@
+"""The servers that one suite runs on: the in-memory S3, and LocalStack with boto3 alone and with lean requests."""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pytest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+
+from archiver.assemble.upload import Uploads
+from archiver.pipeline import ObjectStore
+from archiver.request import Location
+from archiver.s3.lean import LeanRequests
+from archiver.s3.multipart import S3Uploads
+from archiver.s3.objects import S3Objects
+from archiver.s3.throttle import Throttle
+from archiver.s3.traffic import Traffic
+from tests.support.fake_s3 import MIB, Checksum, FakeS3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Server(Protocol):
+    """What the suite needs of a server beyond the interfaces under test."""
+
+    bucket: str
+    versioned: str
+    traffic: Traffic
+
+    @property
+    def objects(self) -> ObjectStore: ...
+    @property
+    def uploads(self) -> Uploads: ...
+    def put(
+        self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None
+    ) -> str | None: ...
+    def delete(self, key: str) -> None: ...
+    def content(self, key: str) -> bytes: ...
+
+
+@dataclass
+class FakeServer:
+    bucket: str = "bucket"
+    versioned: str = "versioned"
+    s3: FakeS3 = field(default_factory=FakeS3)
+    traffic: Traffic = field(default_factory=Traffic)
+
+    def __post_init__(self) -> None:
+        self.s3.create_bucket(self.bucket)
+        self.s3.create_bucket(self.versioned, versioned=True)
+        self.objects = self.s3.objects(self.traffic)
+        self.uploads = self.s3.archives(self.bucket)(self.traffic)
+
+    def put(self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None) -> str | None:
+        stored = self.s3.put_object(bucket or self.bucket, key, content, checksum=checksum, part_size=5 * MIB)
+        return stored.version_id
+
+    def delete(self, key: str) -> None:
+        self.s3.delete_object(self.bucket, key)
+
+    def content(self, key: str) -> bytes:
+        return self.s3.content(self.bucket, key)
+
+
+class RealServer:
+    def __init__(self, client: "S3Client", *, lean: bool = False) -> None:
+        tag = uuid.uuid4().hex[:10]
+        self.client = client
+        self.bucket, self.versioned = f"bucket-{tag}", f"versioned-{tag}"
+        for bucket in (self.bucket, self.versioned):
+            client.create_bucket(Bucket=bucket)
+        client.put_bucket_versioning(Bucket=self.versioned, VersioningConfiguration={"Status": "Enabled"})
+        self.traffic = Traffic()
+        throttle = Throttle(16)
+        requests = lean_requests(client, throttle, seen=(self.bucket, self.versioned)) if lean else None
+        self.objects = S3Objects(client, traffic=self.traffic, throttle=throttle, lean=requests)
+        self.uploads = S3Uploads(client, client, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
+
+    def put(self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None) -> str | None:
+        where: dict[str, Any] = {"Bucket": bucket or self.bucket, "Key": key}
+        if checksum == "composite":
+            self._put_in_parts(where, content)
+            return None
+        algorithm: Literal["CRC32", "SHA256"] = "CRC32" if checksum == "full" else "SHA256"
+        return self.client.put_object(**where, Body=content, ChecksumAlgorithm=algorithm).get("VersionId")
+
+    def _put_in_parts(self, where: dict[str, Any], content: bytes) -> None:
+        call: Callable[..., Any] = self.client.create_multipart_upload
+        upload_id = call(**where, ChecksumAlgorithm="CRC32")["UploadId"]
+        parts = []
+        for number, at in enumerate(range(0, len(content), 5 * MIB), 1):
+            body = content[at : at + 5 * MIB]
+            put = partial(self.client.upload_part, ChecksumAlgorithm="CRC32")
+            answer = put(**where, UploadId=upload_id, PartNumber=number, Body=body)
+            parts.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumCRC32": answer["ChecksumCRC32"]})
+        complete: Callable[..., Any] = self.client.complete_multipart_upload
+        complete(**where, UploadId=upload_id, MultipartUpload={"Parts": parts})
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def content(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+
+def lean_requests(client: "S3Client", throttle: Throttle, *, seen: tuple[str, ...]) -> LeanRequests:
+    """Lean requests that have learned where the buckets are, so that none of the suite's reads needs boto3."""
+    requests = LeanRequests(
+        client, credentials=Credentials("test", "test"), session=URLLib3Session(), throttle=throttle
+    )
+    for bucket in seen:
+        location = Location(bucket, "not there")
+        with requests.learning(location), pytest.raises(client.exceptions.ClientError):
+            client.head_object(Bucket=bucket, Key=location.key)
+    return requests
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("localstack", marks=pytest.mark.localstack),
+        pytest.param("localstack, lean", marks=pytest.mark.localstack),
+    ]
+)
+def server(request: pytest.FixtureRequest) -> Server:
+    if request.param == "fake":
+        return FakeServer()
+    client = request.getfixturevalue("localstack").client(
+        "s3",
+        config=Config(
+            signature_version="s3v4",
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+    return RealServer(client, lean="lean" in request.param)

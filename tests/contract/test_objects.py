@@ -1,0 +1,181 @@
+"""Reading sources: what the engine counts on, on the in-memory S3 as on a real server."""
+
+import zlib
+
+import pytest
+
+from archiver.errors import SourceChanged
+from archiver.request import Location
+from archiver.s3.failures import SourceMissing
+from archiver.s3.objects import SourceObject
+from archiver.zipformat.crc import crc32_of_parts
+from tests.contract.conftest import Server
+from tests.support.fake_s3 import MIB
+from tests.support.jobs import noise
+
+LIMIT = 64 * 1024
+
+
+def test_a_look_tells_size_and_crc32(server: Server) -> None:
+    server.put("a b/ü?+.txt", b"hello")
+
+    seen = server.objects.head(Location(server.bucket, "a b/ü?+.txt"))
+
+    assert (seen.size, seen.crc32, seen.composite, seen.body) == (5, zlib.crc32(b"hello"), False, None)
+    assert seen.modified > 1_600_000_000
+    assert seen.etag.startswith('"')
+
+
+def test_an_object_without_a_crc32_has_none(server: Server) -> None:
+    server.put("a", b"hello", checksum="none")
+
+    seen = server.objects.head(Location(server.bucket, "a"))
+
+    assert (seen.crc32, seen.composite) == (None, False)
+
+
+@pytest.mark.parametrize("key", ["nothing", "nothing?versionId=1"])
+def test_a_missing_object_is_missing(server: Server, key: str) -> None:
+    with pytest.raises(SourceMissing):
+        server.objects.head(Location(server.bucket, key))
+    with pytest.raises(SourceMissing):
+        server.objects.fetch_small(Location(server.bucket, key), limit=LIMIT)
+
+
+def test_a_missing_bucket_is_missing(server: Server) -> None:
+    with pytest.raises(SourceMissing):
+        server.objects.head(Location("no-such-bucket-here", "a"))
+    with pytest.raises(SourceMissing):
+        list(server.objects.below(Location("no-such-bucket-here", "a/")))
+
+
+def test_a_small_object_comes_with_the_look(server: Server) -> None:
+    content = noise(LIMIT)
+    server.put("a", content, checksum="none")
+
+    seen = server.objects.fetch_small(Location(server.bucket, "a"), limit=LIMIT)
+
+    assert (seen.size, seen.body, seen.crc32) == (LIMIT, content, zlib.crc32(content))
+    assert server.traffic.bytes_read == LIMIT
+
+
+@pytest.mark.parametrize("size", [0, LIMIT + 1])
+def test_an_empty_or_larger_object_comes_without(server: Server, size: int) -> None:
+    server.put("a", noise(size))
+
+    seen = server.objects.fetch_small(Location(server.bucket, "a"), limit=LIMIT)
+
+    assert (seen.size, seen.body, seen.crc32) == (size, None, zlib.crc32(noise(size)))
+    assert server.traffic.bytes_read == 0
+
+
+def test_a_version_is_what_it_was(server: Server) -> None:
+    first = server.put("a", b"first", bucket=server.versioned)
+    server.put("a", b"the second", bucket=server.versioned)
+    assert first
+
+    pinned = server.objects.head(Location(server.versioned, "a", first))
+    latest = server.objects.head(Location(server.versioned, "a"))
+
+    assert (pinned.size, latest.size) == (5, 10)
+    assert read(server, pinned, 0, 5) == b"first"
+
+
+def test_below_a_prefix_comes_in_order(server: Server) -> None:
+    for key in ("p/b", "p/a/z", "p/", "p", "pp/x", "p/ü", "p/Z"):
+        server.put(key, key.encode())
+
+    found = list(server.objects.below(Location(server.bucket, "p/")))
+
+    assert [item.key for item in found] == ["p/", "p/Z", "p/a/z", "p/b", "p/ü"]
+    assert [item.size for item in found] == [2, 3, 5, 3, 4]
+    assert found[3].etag == server.objects.head(Location(server.bucket, "p/b")).etag
+    assert list(server.objects.below(Location(server.bucket, "nothing/"))) == []
+
+
+def test_parts_of_a_composite_object_tell_their_crc32s(server: Server) -> None:
+    content = noise(11 * MIB)
+    server.put("a", content, checksum="composite")
+
+    seen = server.objects.head(Location(server.bucket, "a"))
+    parts = server.objects.part_checksums(seen)
+
+    assert (seen.composite, seen.crc32) == (True, None)
+    assert parts is not None
+    assert [size for _, size in parts] == [5 * MIB, 5 * MIB, MIB]
+    assert crc32_of_parts(parts) == zlib.crc32(content)
+
+
+def test_no_parts_are_told_of_other_objects(server: Server) -> None:
+    server.put("whole", b"hello")
+    server.put("changed", noise(6 * MIB), checksum="composite")
+    whole = server.objects.head(Location(server.bucket, "whole"))
+    changed = server.objects.head(Location(server.bucket, "changed"))
+    server.put("changed", noise(6 * MIB, seed=1), checksum="composite")
+
+    assert server.objects.part_checksums(whole) is None
+    assert server.objects.part_checksums(changed) is None
+
+
+def test_ranges_are_read_where_they_are(server: Server) -> None:
+    content = noise(3 * MIB)
+    server.put("a", content)
+    seen = server.objects.head(Location(server.bucket, "a"))
+
+    assert read(server, seen, 1_000, 2_500_000) == content[1_000:2_500_000]
+    assert server.objects.crc32(seen, 7, 2 * MIB) == zlib.crc32(content[7 : 2 * MIB])
+    assert server.traffic.bytes_read == 2_499_000 + 2 * MIB - 7
+
+
+def test_a_changed_object_is_not_read(server: Server) -> None:
+    server.put("a", b"before")
+    seen = server.objects.head(Location(server.bucket, "a"))
+    server.put("a", b"after!")
+
+    with pytest.raises(SourceChanged):
+        read(server, seen, 0, 6)
+    with pytest.raises(SourceChanged):
+        server.objects.crc32(seen, 0, 6)
+
+
+def test_a_vanished_object_has_changed(server: Server) -> None:
+    server.put("a", b"before")
+    seen = server.objects.head(Location(server.bucket, "a"))
+    server.delete("a")
+
+    with pytest.raises(SourceChanged):
+        read(server, seen, 0, 6)
+
+
+def read(server: Server, source: SourceObject, start: int, stop: int) -> bytes:
+    target = bytearray(stop - start)
+    server.objects.read_into(source, start, memoryview(target))
+    return bytes(target)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a b+c%20d?e=f&g.txt",
+        "漢字/😀 é.bin",
+        "/leading",
+        "double//slash",
+        "dot/./segment/../up",
+        "tilde~(1)!*'@:,;=$.txt",
+        "#hash",
+        "100%",
+        "trailing space ",
+    ],
+)
+def test_any_key_is_found_and_read(server: Server, key: str) -> None:
+    # given an object under a key that URLs need care for
+    server.put(key, b"content")
+    # when it is looked at, with and without its content, and read
+    seen = server.objects.head(Location(server.bucket, key))
+    fetched = server.objects.fetch_small(Location(server.bucket, key), limit=100)
+    body = bytearray(4)
+    server.objects.read_into(seen, 3, memoryview(body))
+    # then it is that object
+    assert (seen.key, seen.size, seen.crc32) == (key, 7, zlib.crc32(b"content"))
+    assert fetched.body == b"content"
+    assert body == b"tent"

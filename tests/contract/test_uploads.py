@@ -1,0 +1,182 @@
+"""Writing archives: what the engine counts on, on the in-memory S3 as on a real server."""
+
+import zlib
+
+import pytest
+
+from archiver.errors import ArchiveRefused, SourceChanged
+from archiver.request import Location
+from archiver.s3.failures import CopyRefused
+from archiver.s3.multipart import ArchiveExists, ArchiveObject, UploadedPart, UploadGone
+from archiver.zipformat.crc import crc32_of_parts
+from tests.contract.conftest import Server
+from tests.support.fake_s3 import MIB
+from tests.support.jobs import noise
+
+ARCHIVE = ArchiveObject(
+    key=f"{'0' * 64}/download-2026-11-24.zip",
+    metadata={"archiver-request": "1", "archiver-missing": ""},
+    content_disposition="attachment; filename=\"x.zip\"; filename*=UTF-8''x.zip",
+)
+
+
+def put(server: Server, upload_id: str, number: int, body: bytes) -> UploadedPart:
+    return server.uploads.put_part(ARCHIVE.key, upload_id, number, body, crc32=zlib.crc32(body))
+
+
+def complete(server: Server, upload_id: str, parts: list[UploadedPart]) -> None:
+    crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
+    server.uploads.complete(ARCHIVE, upload_id, parts, crc32=crc32, size=sum(part.size for part in parts))
+
+
+def test_parts_in_any_order_become_the_archive(server: Server) -> None:
+    large = noise(12 * MIB)
+    server.put("large", large)
+    source = server.objects.head(Location(server.bucket, "large"))
+    upload_id = server.uploads.create(ARCHIVE)
+
+    last = put(server, upload_id, 7, b"the end")
+    copied = server.uploads.copy_part(ARCHIVE.key, upload_id, 3, source, 100, 6 * MIB)
+    first = put(server, upload_id, 1, noise(5 * MIB, seed=1))
+    complete(server, upload_id, [first, copied, last])
+
+    expected = noise(5 * MIB, seed=1) + large[100 : 6 * MIB] + b"the end"
+    assert copied.crc32 == zlib.crc32(large[100 : 6 * MIB])
+    assert server.content(ARCHIVE.key) == expected
+    found = server.uploads.find_archive(ARCHIVE.key)
+    assert found is not None
+    assert (found.size, found.crc32, found.metadata) == (len(expected), zlib.crc32(expected), ARCHIVE.metadata)
+    assert server.uploads.uploads_of(ARCHIVE.key) == []
+    assert (server.traffic.uploads, server.traffic.copies) == (2, 1)
+    assert (server.traffic.bytes_uploaded, server.traffic.bytes_copied) == (5 * MIB + 7, 6 * MIB - 100)
+
+
+def test_a_small_archive_is_put_once(server: Server) -> None:
+    stored = server.uploads.put(ARCHIVE, b"zip", crc32=zlib.crc32(b"zip"))
+
+    with pytest.raises(ArchiveExists):
+        server.uploads.put(ARCHIVE, b"other", crc32=zlib.crc32(b"other"))
+
+    assert server.content(ARCHIVE.key) == b"zip"
+    found = server.uploads.find_archive(ARCHIVE.key)
+    assert found == stored
+
+
+def test_nothing_is_found_where_nothing_is(server: Server) -> None:
+    assert server.uploads.find_archive(ARCHIVE.key) is None
+    assert server.uploads.uploads_of(ARCHIVE.key) == []
+
+
+def test_unfinished_uploads_show_their_parts(server: Server) -> None:
+    first, second = server.uploads.create(ARCHIVE), server.uploads.create(ARCHIVE)
+    part = put(server, first, 2, b"abc")
+    put(server, first, 10_000, b"mark")
+
+    assert set(server.uploads.uploads_of(ARCHIVE.key)) == {first, second}
+    assert server.uploads.uploads_of(ARCHIVE.key[:-1]) == []
+    parts = server.uploads.parts_of(ARCHIVE.key, first)
+    assert list(parts) == [2, 10_000]
+    assert parts[2] == part
+    assert server.uploads.parts_of(ARCHIVE.key, second) == {}
+
+
+def test_a_part_can_be_put_again(server: Server) -> None:
+    upload_id = server.uploads.create(ARCHIVE)
+    put(server, upload_id, 1, b"wrong")
+    part = put(server, upload_id, 1, b"right")
+
+    complete(server, upload_id, [part])
+
+    assert server.content(ARCHIVE.key) == b"right"
+
+
+def test_unlisted_parts_are_dropped(server: Server) -> None:
+    upload_id = server.uploads.create(ARCHIVE)
+    put(server, upload_id, 10_000, b"mark")
+
+    complete(server, upload_id, [put(server, upload_id, 1, b"all")])
+
+    assert server.content(ARCHIVE.key) == b"all"
+
+
+def test_an_aborted_upload_is_gone(server: Server) -> None:
+    upload_id = server.uploads.create(ARCHIVE)
+    part = put(server, upload_id, 1, b"abc")
+    server.put("large", noise(6 * MIB))
+    source = server.objects.head(Location(server.bucket, "large"))
+
+    server.uploads.abort(ARCHIVE.key, upload_id)
+    server.uploads.abort(ARCHIVE.key, upload_id)
+
+    with pytest.raises(UploadGone):
+        put(server, upload_id, 1, b"abc")
+    with pytest.raises(UploadGone):
+        server.uploads.copy_part(ARCHIVE.key, upload_id, 1, source, 0, 5 * MIB)
+    with pytest.raises(UploadGone):
+        server.uploads.parts_of(ARCHIVE.key, upload_id)
+    with pytest.raises(UploadGone):
+        complete(server, upload_id, [part])
+
+
+def test_the_second_to_complete_finds_the_first(server: Server) -> None:
+    first, second = server.uploads.create(ARCHIVE), server.uploads.create(ARCHIVE)
+    late = put(server, second, 1, b"second")
+    complete(server, first, [put(server, first, 1, b"first")])
+
+    with pytest.raises(ArchiveExists):
+        complete(server, second, [late])
+
+    assert server.content(ARCHIVE.key) == b"first"
+    assert server.uploads.uploads_of(ARCHIVE.key) == [second], "to be aborted by whoever lost"
+
+
+@pytest.mark.parametrize("wrong", ["crc32", "size", "short part", "unknown part"])
+def test_an_archive_that_was_not_planned_is_refused(server: Server, wrong: str) -> None:
+    upload_id = server.uploads.create(ARCHIVE)
+    parts = [
+        put(server, upload_id, 1, b"abc" if wrong == "short part" else noise(5 * MIB)),
+        put(server, upload_id, 2, b"end"),
+    ]
+    crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
+    size = sum(part.size for part in parts)
+    if wrong == "unknown part":
+        parts[1] = UploadedPart(3, parts[1].etag, 3, parts[1].crc32)
+
+    with pytest.raises(ArchiveRefused):
+        server.uploads.complete(
+            ARCHIVE, upload_id, parts, crc32=crc32 ^ (wrong == "crc32"), size=size + (wrong == "size")
+        )
+
+    assert server.uploads.find_archive(ARCHIVE.key) is None
+
+
+def test_a_changed_source_is_not_copied(server: Server) -> None:
+    server.put("large", noise(6 * MIB))
+    source = server.objects.head(Location(server.bucket, "large"))
+    server.put("large", noise(6 * MIB, seed=1))
+    upload_id = server.uploads.create(ARCHIVE)
+
+    with pytest.raises(SourceChanged):
+        server.uploads.copy_part(ARCHIVE.key, upload_id, 1, source, 0, 5 * MIB)
+
+
+def test_a_vanished_source_is_not_copied(server: Server) -> None:
+    server.put("large", noise(6 * MIB))
+    source = server.objects.head(Location(server.bucket, "large"))
+    server.delete("large")
+    upload_id = server.uploads.create(ARCHIVE)
+
+    with pytest.raises(CopyRefused):
+        server.uploads.copy_part(ARCHIVE.key, upload_id, 1, source, 0, 5 * MIB)
+
+
+def test_a_version_is_copied_as_it_was(server: Server) -> None:
+    before = noise(6 * MIB)
+    version = server.put("dir/ü +?.bin", before, bucket=server.versioned)
+    server.put("dir/ü +?.bin", noise(6 * MIB, seed=1), bucket=server.versioned)
+    source = server.objects.head(Location(server.versioned, "dir/ü +?.bin", version))
+    upload_id = server.uploads.create(ARCHIVE)
+
+    complete(server, upload_id, [server.uploads.copy_part(ARCHIVE.key, upload_id, 1, source, 1, 6 * MIB)])
+
+    assert server.content(ARCHIVE.key) == before[1:]

@@ -1,0 +1,62 @@
+"""Workers with an obedient pipeline, and the journal of what it did."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devtools.processes import wait_until
+from devtools.worker import Worker
+from tests.conftest import StartWorker
+
+OBEDIENT = ("--include", "tests.integration.obedient_pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What the obedient pipeline did, in every worker of the test."""
+
+    path: Path
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        text = self.path.read_text() if self.path.exists() else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
+
+    def wait(self, event: str, *, count: int = 1, seconds: float = 20) -> list[dict[str, Any]]:
+        """The lines of ``event``, once there are ``count`` of them; as many as there are after ``seconds``."""
+        wait_until(lambda: len(self.lines(event)) >= count, seconds=seconds)
+        return self.lines(event)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+@pytest.fixture
+def obedient(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[..., Worker]]:
+    """``obedient(WORKER_CONCURRENCY="2")``: a worker whose pipeline does as its payload says.
+
+    It ends with the test, killed: how it stops is another test's business.
+    """
+    workers: list[Worker] = []
+
+    def start(**options: Any) -> Worker:
+        worker = start_worker(
+            **{"arguments": OBEDIENT, "QUEUE_TEST_JOURNAL": str(journal.path), "POLL_SECONDS": "1"} | options
+        )
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.kill()
+
+
+def command(do: str, **more: Any) -> dict[str, Any]:
+    """A payload that tells the obedient pipeline what to do."""
+    return {"files": [{"source": "a.txt"}], "metadata": {"do": do, **more}}

@@ -1,0 +1,61 @@
+"""A pipeline that does as its payload says: what the queue's tests are about is the queue.
+
+``celery -A archiver worker --include tests.integration.obedient_pipeline`` puts it in place of the real one.
+
+``metadata`` commands it: ``{"do": "succeed" | "fail" | "memory" | "sleep" | "die", "seconds": 1.5}``. Each run writes
+a line to the file that ``QUEUE_TEST_JOURNAL`` names.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from archiver import pipeline, wiring
+from archiver.errors import InvalidPayload, StorageUnavailable
+from archiver.pipeline import ArchiveResult, Job
+
+
+def _note(event: str, job: Job, **more: Any) -> None:
+    line = {"event": event, "id": job.request_id, "attempt": job.attempt, "pid": os.getpid(), "at": time.time()}
+    with Path(os.environ["QUEUE_TEST_JOURNAL"]).open("a") as journal:
+        journal.write(json.dumps(line | more) + "\n")
+
+
+def _build(payload: Any, *, job: Job, services: Any, **_: Any) -> ArchiveResult:
+    command = payload.get("metadata") or {}
+    do = command.get("do")
+    _note("begin", job, payload=payload, correlation=job.correlation_id)
+    if do is None or "files" not in payload:
+        raise InvalidPayload("files: missing")
+    if do == "fail":
+        raise StorageUnavailable("S3 is away")
+    if do == "memory":
+        raise MemoryError
+    if do == "sleep":
+        time.sleep(command["seconds"])
+    if do == "die" and job.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    _note("end", job)
+    return ArchiveResult(
+        url="https://example.invalid/a.zip?signature",
+        bucket="b",
+        key="a.zip",
+        version_id=None,
+        size=1,
+        files=len(payload["files"]),
+        crc32=None,
+        etag="e",
+        missing=(),
+    )
+
+
+def _notify_failure(payload: Any, error: Any, *, job: Job, services: Any) -> None:
+    _note("failure notified", job, code=error.code)
+
+
+pipeline.build_archive = _build
+pipeline.notify_failure = _notify_failure
+wiring.services = lambda: None  # type: ignore[assignment]  # the stand-in needs none

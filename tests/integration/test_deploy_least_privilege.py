@@ -1,0 +1,154 @@
+"""A real worker on the deployed stack, with the rights of its role and none beside."""
+
+import io
+import os
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from devtools.cloudformation import Messaging, deploy_messaging
+from devtools.faults import ACCESS_DENIED, Fault, Request, on
+from devtools.localstack import LocalStack
+from devtools.messages import Message
+from devtools.proxy import Proxy, running_proxy
+from devtools.worker import Worker, running_worker
+from tests.conftest import Desk
+from tests.support.warden import Warden
+
+pytestmark = [pytest.mark.localstack, pytest.mark.acceptance]
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def messaging(localstack: LocalStack) -> Messaging:
+    name = f"rights-{uuid.uuid4().hex[:10]}"
+    s3 = localstack.client("s3")
+    s3.create_bucket(Bucket=f"{name}-sources")
+    s3.put_bucket_versioning(Bucket=f"{name}-sources", VersioningConfiguration={"Status": "Enabled"})
+    return deploy_messaging(
+        localstack.client("cloudformation"),
+        name=name,
+        source_bucket=f"{name}-sources",
+        parameters={"VisibilityTimeoutSeconds": "6", "MaxReceiveCount": "5"},
+    )
+
+
+@pytest.fixture(scope="module")
+def warden(localstack: LocalStack, messaging: Messaging) -> Warden:
+    iam = localstack.client("iam")
+    role = messaging.task_role_arn.rsplit("/", 1)[1]
+    return Warden(
+        [
+            statement
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+            for statement in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def proxy(localstack: LocalStack, warden: Warden) -> Iterator[Proxy]:
+    with running_proxy(localstack.url, faults=warden) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def worker(localstack: LocalStack, messaging: Messaging, proxy: Proxy) -> Iterator[Worker]:
+    settings = {"VISIBILITY_TIMEOUT_SECONDS": "6", "ALLOWED_SOURCE_BUCKETS": messaging.source_bucket}
+    with running_worker(localstack, messaging.stack, settings=settings, endpoint=proxy.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def desk(localstack: LocalStack, messaging: Messaging) -> Desk:
+    """Sends payloads and takes what comes of them, past the proxy."""
+    return Desk(localstack.client("s3"), localstack.client("sqs"), messaging.stack)
+
+
+def put(desk: Desk, key: str, body: bytes) -> str:
+    """A source in a new version; answers its id."""
+    return desk.s3.put_object(Bucket=desk.stack.source_bucket, Key=key, Body=body)["VersionId"]
+
+
+def archive(desk: Desk, *sources: str) -> Message:
+    return desk.notification(desk.send({"files": [{"source": source} for source in sources]}), seconds=90)
+
+
+def refusal(desk: Desk, body: str | dict[str, Any]) -> str:
+    desk.send(body)
+    (message,) = desk.dead_letters(1)
+    return message.attributes["Error-Code"]
+
+
+def test_a_full_run_needs_every_right_of_the_role_and_no_other(
+    desk: Desk, worker: Worker, warden: Warden, proxy: Proxy, messaging: Messaging
+) -> None:
+    # given sources small and large, with a full-object checksum, with one of parts, and in an older version
+    bucket = messaging.source_bucket
+    large = os.urandom(24 * MIB)
+    put(desk, "large", large)
+    old = put(desk, "folder/small", b"old")
+    put(desk, "folder/small", b"new")
+    old_large = put(desk, "changing", os.urandom(20 * MIB))
+    put(desk, "changing", os.urandom(20 * MIB))
+    chunks = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB)
+    desk.s3.upload_fileobj(io.BytesIO(large), bucket, "parts", Config=chunks)
+    pinned = desk.s3.head_object(Bucket=bucket, Key="parts")["VersionId"]
+
+    # when jobs of every kind pass: small ones and prefixes, copies, versions
+    small = archive(desk, "folder/")
+    archive(desk, "large", "parts")
+    archive(
+        desk,
+        f"s3://{bucket}/folder/small?versionId={old}",
+        f"s3://{bucket}/changing?versionId={old_large}",
+        f"s3://{bucket}/parts?versionId={pinned}",
+    )
+
+    # and a link is followed, signed by the worker with its role
+    with urllib.request.urlopen(small.json["archive"]["url"]) as answer:
+        assert answer.read(2) == b"PK"
+
+    # and one whose attempt fails at the end, and that is resumed
+    warden.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
+    archive(desk, "large")
+
+    # and one whose source changes between two attempts, so that its upload is of no use
+    changed = False
+
+    def refuse_and_change(request: Request) -> Fault | None:
+        nonlocal changed
+        if request.operation == "CompleteMultipartUpload" and not changed:
+            put(desk, "changing", os.urandom(21 * MIB))
+            changed = True
+            return ACCESS_DENIED
+        return None
+
+    warden.then = refuse_and_change
+    archive(desk, "changing")
+
+    # and bad ones
+    assert refusal(desk, {"files": [{"source": "missing"}]}) == "missing_sources"
+    assert refusal(desk, "no JSON") == "unreadable_message"
+    someones = f"s3://{messaging.destination_bucket}/{small.json['archive']['key']}"
+    assert refusal(desk, {"files": [{"source": someones}]}) == "limit_exceeded"
+
+    # then the role forbade nothing, and nothing in it went unused
+    assert warden.denied == []
+    assert warden.unused == set()
+
+
+def test_the_warden_refuses_what_the_role_does_not_name(warden: Warden) -> None:
+    request = Request("HEAD", "/elsewhere/secret", {}, {}, "HeadObject", 1)
+
+    assert warden(request) == ACCESS_DENIED
+    assert "elsewhere" in warden.denied.pop()
+
+
+def _completed(proxy: Proxy) -> int:
+    return proxy.counts().requests["CompleteMultipartUpload"]

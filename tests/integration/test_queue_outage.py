@@ -1,0 +1,103 @@
+"""SQS out of reach, refusing or failing: the worker neither dies nor hangs nor stops polling."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from archiver.transport.liveness import age
+from devtools.faults import Answer, Fault, Request
+from devtools.localstack import LocalStack
+from devtools.processes import wait_until
+from devtools.proxy import running_proxy
+from devtools.stack import Stack
+from devtools.worker import Worker
+from tests.conftest import Desk
+from tests.integration.conftest import OBEDIENT, Journal, command
+from tests.integration.gate import Gate
+from tests.integration.test_queue_retries import depth
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+pytestmark = pytest.mark.localstack
+
+
+def test_polling_survives_refusals_and_server_errors(
+    obedient: Callable[..., Worker], localstack: LocalStack, desk: Desk, journal: Journal
+) -> None:
+    # given a worker with an expired credential, then with a server that fails
+    refusals = [Answer(403, "ExpiredToken"), Answer(500, "InternalFailure"), Answer(503, "ServiceUnavailable")]
+
+    def rule(request: Request) -> Fault | None:
+        return refusals.pop(0) if refusals and request.operation == "ReceiveMessage" else None
+
+    with running_proxy(localstack.url, faults=rule) as proxy:
+        worker = obedient(endpoint=proxy.url)
+        # when a job is sent meanwhile
+        desk.send(command("succeed"))
+        # then it is done once the trouble is over, by the same worker
+        assert len(journal.wait("end", seconds=30)) == 1
+        assert refusals == []
+        assert worker.alive()
+        assert worker.output().count("polling failed, going on") == 3
+
+
+def test_polling_survives_a_server_that_goes_away_and_comes_back(
+    obedient: Callable[..., Worker], localstack: LocalStack, desk: Desk, journal: Journal
+) -> None:
+    with Gate(localstack.url) as gate:
+        # given a worker that starts while SQS is out of reach
+        gate.shut()
+        worker = obedient(endpoint=gate.url, wait=False)
+        assert worker.wait_for_log("polling failed, going on")
+        alive = Path(worker.environment["LIVENESS_FILE"])
+        assert age(alive) is None
+        # when SQS is there
+        gate.open()
+        desk.send(command("succeed"))
+        assert len(journal.wait("end", seconds=30)) == 1
+        # and goes away in the middle of a poll
+        failures = worker.output().count("polling failed, going on")
+        gate.shut()
+        assert wait_until(lambda: worker.output().count("polling failed, going on") > failures, seconds=20)
+        # then the health check's file grows old
+        assert wait_until(lambda: (age(alive) or 0) > 3, seconds=10)
+        # and the worker goes on where it was
+        gate.open()
+        desk.send(command("succeed"))
+        assert len(journal.wait("end", count=2, seconds=40)) == 2
+        assert worker.alive()
+        assert (age(alive) or 0) < 5
+
+
+def test_a_busy_worker_is_alive(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
+    # given a worker whose only slot runs a job, so that no poll is due
+    worker = obedient()
+    desk.send(command("sleep", seconds=4))
+    journal.wait("begin")
+    alive = Path(worker.environment["LIVENESS_FILE"])
+    # then its file stays young for as long as the job runs
+    oldest = 0.0
+    while not journal.lines("end"):
+        oldest = max(oldest, age(alive) or 0)
+        time.sleep(0.1)
+    assert oldest < 2
+
+
+def test_a_lost_connection_loses_neither_the_running_job_nor_the_next_one(
+    obedient: Callable[..., Worker], desk: Desk, sqs: "SQSClient", stack: Stack, journal: Journal
+) -> None:
+    # given a worker whose event loop meets with an error two seconds after its start, in the middle of a job
+    running = desk.send(command("sleep", seconds=5))
+    worker = obedient(arguments=("--include", f"{OBEDIENT[1]},tests.integration.lost_connection"))
+    assert worker.wait_for_log("Connection to broker lost", seconds=20)
+    # when another job is sent
+    following = desk.send(command("succeed"))
+    # then both are done, once, and acked
+    assert [line["id"] for line in journal.wait("end", count=2)] == [running, following]
+    assert len(journal.lines("begin")) == 2
+    assert wait_until(lambda: depth(sqs, stack.input_url) == 0, seconds=5)
+    assert worker.alive()
