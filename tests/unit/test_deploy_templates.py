@@ -1,0 +1,276 @@
+"""The templates: valid, in step with the program's settings, and safe by default."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.settings import Settings
+from devtools.cloudformation import MESSAGING, SERVICE
+from tests.support.policies import load_template
+
+MESSAGING_TEMPLATE = load_template(MESSAGING)
+SERVICE_TEMPLATE = load_template(SERVICE)
+CHECKOUT = Path(__file__).resolve().parents[2]
+OPERATIONS = CHECKOUT / "docs" / "operations.md"
+
+
+def properties(template: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
+
+
+def default(template: dict[str, Any], parameter: str) -> Any:
+    return template["Parameters"][parameter]["Default"]
+
+
+def container(task_definition: str) -> dict[str, Any]:
+    (only,) = properties(SERVICE_TEMPLATE, task_definition)["ContainerDefinitions"]
+    found: dict[str, Any] = only
+    return found
+
+
+def environment(task_definition: str) -> dict[str, Any]:
+    """The container's variables; optional ones count as set."""
+    pairs = [pair.get("Fn::If", [None, pair])[1] for pair in container(task_definition)["Environment"]]
+    return {pair["Name"]: pair["Value"] for pair in pairs}
+
+
+@pytest.mark.parametrize("template", [MESSAGING, SERVICE], ids=lambda path: path.name)
+def test_the_aws_cli_takes_the_template_without_a_bucket_for_it(template: Path) -> None:
+    assert len(template.read_bytes()) < 51_200  # CloudFormation quotas, "Template body size in a request"
+
+
+def test_the_service_imports_only_what_the_messaging_stack_exports() -> None:
+    exported = set()
+    for output in MESSAGING_TEMPLATE["Outputs"].values():
+        if "Export" in output:
+            exported.add(output["Export"]["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}-"))
+
+    imported = set(re.findall(r"\$\{MessagingStack\}-(\w+)", SERVICE.read_text(encoding="utf-8")))
+
+    assert imported
+    assert imported <= exported
+
+
+# ---- in step with the program ----
+
+
+@pytest.mark.parametrize("task_definition", ["TaskDefinition", "FlowerTaskDefinition"])
+def test_every_variable_is_a_setting(task_definition: str) -> None:
+    known = {name.upper() for name in Settings.model_fields} | {"AWS_DEFAULT_REGION"}
+
+    assert set(environment(task_definition)) <= known
+
+
+def test_the_worker_gets_every_setting_it_requires() -> None:
+    required = {name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
+
+    assert required <= set(environment("TaskDefinition"))
+
+
+@pytest.mark.parametrize(
+    ("template", "parameter", "setting"),
+    [
+        (MESSAGING_TEMPLATE, "VisibilityTimeoutSeconds", "visibility_timeout_seconds"),
+        (SERVICE_TEMPLATE, "WorkerConcurrency", "worker_concurrency"),
+        (SERVICE_TEMPLATE, "PartsInFlight", "parts_in_flight"),
+        (SERVICE_TEMPLATE, "SoftShutdownSeconds", "soft_shutdown_seconds"),
+        (SERVICE_TEMPLATE, "FilePrefix", "s3_file_prefix"),
+    ],
+)
+def test_parameters_default_to_what_the_program_does(template: dict[str, Any], parameter: str, setting: str) -> None:
+    assert default(template, parameter) == Settings.model_fields[setting].default
+
+
+def test_the_heartbeat_and_the_queue_agree_on_the_visibility_timeout() -> None:
+    queue = properties(MESSAGING_TEMPLATE, "SourceQueue")["VisibilityTimeout"]
+    worker = environment("TaskDefinition")["VISIBILITY_TIMEOUT_SECONDS"]
+
+    assert queue == {"Ref": "VisibilityTimeoutSeconds"}
+    assert MESSAGING_TEMPLATE["Outputs"]["VisibilityTimeoutSeconds"]["Value"] == queue
+    assert worker == {"Fn::ImportValue": {"Fn::Sub": "${MessagingStack}-VisibilityTimeoutSeconds"}}
+
+
+def test_the_drain_ends_well_before_ecs_kills() -> None:
+    stop_timeout = container("TaskDefinition")["StopTimeout"]
+    parameter = SERVICE_TEMPLATE["Parameters"]["SoftShutdownSeconds"]
+
+    assert stop_timeout == 120  # Fargate's maximum
+    assert parameter["MaxValue"] <= stop_timeout - 15
+    assert environment("TaskDefinition")["SOFT_SHUTDOWN_SECONDS"] == {"Ref": "SoftShutdownSeconds"}
+
+
+def test_the_defaults_fit_into_the_tasks_memory() -> None:
+    # given what the jobs of one task hold at once, as docs/operations.md sizes it
+    jobs, parts = default(SERVICE_TEMPLATE, "WorkerConcurrency"), default(SERVICE_TEMPLATE, "PartsInFlight")
+
+    needed = 300 + jobs * (100 + parts * 21)
+
+    # then half of the memory is left for the entries' metadata and the larger parts of huge archives
+    assert needed <= default(SERVICE_TEMPLATE, "Memory") / 2
+
+
+def test_archives_outlive_their_links() -> None:
+    link_days = Settings.model_fields["link_expires_seconds"].default / 86_400
+
+    assert default(MESSAGING_TEMPLATE, "ArchiveExpirationDays") >= link_days
+
+
+def test_dead_letters_outlive_the_messages() -> None:
+    for queue, dead_letters in (
+        ("SourceQueue", "SourceDeadLetters"),
+        ("DestinationQueue", "DestinationDeadLetters"),
+    ):
+        kept = properties(MESSAGING_TEMPLATE, dead_letters)["MessageRetentionPeriod"]
+        assert kept == 14 * 86_400  # SQS's maximum
+        assert properties(MESSAGING_TEMPLATE, queue)["MessageRetentionPeriod"] < kept
+
+
+def test_a_payload_can_name_the_source_bucket_and_what_the_operator_adds() -> None:
+    separator, (source, extra) = environment("TaskDefinition")["ALLOWED_SOURCE_BUCKETS"]["Fn::Join"]
+
+    assert source == {"Fn::ImportValue": {"Fn::Sub": "${MessagingStack}-SourceBucketName"}}
+    assert extra == {"Fn::Join": [",", {"Ref": "ExtraSourceBuckets"}]}
+    # without an extra one the list ends in a comma, which is no bucket and above all not "any"
+    settings = Settings(
+        sqs_source_queue="queue", s3_destination_bucket="archives", allowed_source_buckets=f"sources{separator}"
+    )
+    assert settings.allowed_source_buckets == ("sources",)
+
+
+# ---- the bucket, which an emulator does not set up in full ----
+
+
+def test_the_bucket_is_private_encrypted_and_kept() -> None:
+    bucket = properties(MESSAGING_TEMPLATE, "DestinationBucket")
+
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {"Fn::If": ["HasKey", "aws:kms", "AES256"]}
+    assert MESSAGING_TEMPLATE["Resources"]["DestinationBucket"]["DeletionPolicy"] == "Retain"
+
+
+def test_the_lifecycle_aborts_uploads_and_expires_archives() -> None:
+    abort, expire = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
+
+    assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": {"Ref": "AbortUploadsAfterDays"}}
+    condition, rule, otherwise = expire["Fn::If"]
+    assert condition == "Expires"
+    assert rule["ExpirationInDays"] == {"Ref": "ArchiveExpirationDays"}
+    assert otherwise == {"Ref": "AWS::NoValue"}
+    assert {abort["Status"], rule["Status"]} == {"Enabled"}
+
+
+# ---- the containers ----
+
+
+@pytest.mark.parametrize("task_definition", ["TaskDefinition", "FlowerTaskDefinition"])
+def test_containers_have_no_rights_on_their_host(task_definition: str) -> None:
+    found = container(task_definition)
+
+    assert found["ReadonlyRootFilesystem"] is True
+    assert found["MountPoints"] == [{"SourceVolume": "tmp", "ContainerPath": "/tmp", "ReadOnly": False}]
+    assert properties(SERVICE_TEMPLATE, task_definition)["Volumes"] == [{"Name": "tmp"}]
+    user, group = found["User"].split(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    assert found["LinuxParameters"] == {"Capabilities": {"Drop": ["ALL"]}}
+
+
+def test_the_image_lets_its_user_write_where_fargate_mounts_the_volume() -> None:
+    """Fargate mounts a volume for root alone, unless the image declares the folder."""
+    dockerfile = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
+
+    for task_definition in ("TaskDefinition", "FlowerTaskDefinition"):
+        found = container(task_definition)
+        assert f"\nUSER {found['User']}\n" in dockerfile
+        (mounted,) = found["MountPoints"]
+        assert f'\nVOLUME ["{mounted["ContainerPath"]}"]\n' in dockerfile
+
+
+def test_health_is_the_programs_own_word() -> None:
+    assert container("TaskDefinition")["HealthCheck"]["Command"] == ["CMD", "archiver", "health"]
+
+
+def test_nothing_comes_in_to_the_worker() -> None:
+    group = properties(SERVICE_TEMPLATE, "SecurityGroup")
+
+    assert "SecurityGroupIngress" not in group
+    assert [rule["FromPort"] for rule in group["SecurityGroupEgress"]] == [443]
+
+
+def test_flower_runs_only_with_a_password_and_for_nobody_by_default() -> None:
+    (secret,) = container("FlowerTaskDefinition")["Secrets"]
+    rule, _ = SERVICE_TEMPLATE["Rules"]["FlowerNeedsSecretAndImage"]["Assertions"]
+
+    assert secret == {"Name": "FLOWER_BASIC_AUTH", "ValueFrom": {"Ref": "FlowerSecretArn"}}
+    assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "FlowerSecretArn"}, ""]}]}
+    assert default(SERVICE_TEMPLATE, "FlowerClientCidr") == "127.0.0.1/32"
+    assert default(SERVICE_TEMPLATE, "Flower") == "false"
+
+
+# ---- scaling ----
+
+
+def test_the_metric_counts_waiting_and_in_work_over_running_and_survives_no_task() -> None:
+    policy = properties(SERVICE_TEMPLATE, "BacklogPolicy")["TargetTrackingScalingPolicyConfiguration"]
+    metrics = {metric["Id"]: metric for metric in policy["CustomizedMetricSpecification"]["Metrics"]}
+
+    names = {
+        name: metric["MetricStat"]["Metric"]["MetricName"] for name, metric in metrics.items() if "MetricStat" in metric
+    }
+    assert names == {
+        "waiting": "ApproximateNumberOfMessagesVisible",
+        "in_work": "ApproximateNumberOfMessagesNotVisible",
+        "running": "RunningTaskCount",
+    }
+    (returned,) = [metric for metric in metrics.values() if metric["ReturnData"]]
+    assert returned["Expression"] == "(waiting + in_work) / IF(FILL(running, 0) < 1, 1, FILL(running, 0))"
+
+
+def test_the_running_tasks_are_published() -> None:
+    settings = properties(SERVICE_TEMPLATE, "Cluster")["ClusterSettings"]
+
+    assert settings == [{"Name": "containerInsights", "Value": "enabled"}]
+
+
+def test_from_zero_an_alarm_of_sqs_alone_starts_the_first_task() -> None:
+    alarm = properties(SERVICE_TEMPLATE, "WakeAlarm")
+
+    assert SERVICE_TEMPLATE["Resources"]["WakeAlarm"]["Condition"] == "FromZero"
+    assert SERVICE_TEMPLATE["Resources"]["WakePolicy"]["Condition"] == "FromZero"
+    assert alarm["AlarmActions"] == [{"Ref": "WakePolicy"}]
+    namespaces = {metric["MetricStat"]["Metric"]["Namespace"] for metric in alarm["Metrics"] if "MetricStat" in metric}
+    assert namespaces == {"AWS/SQS"}
+
+
+def test_an_update_of_the_stack_does_not_reset_the_fleet() -> None:
+    assert "DesiredCount" not in properties(SERVICE_TEMPLATE, "Service")
+
+
+def test_new_tasks_come_before_old_ones_go() -> None:
+    deployment = properties(SERVICE_TEMPLATE, "Service")["DeploymentConfiguration"]
+
+    assert deployment["MinimumHealthyPercent"] == 100
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+
+
+# ---- the document ----
+
+
+def test_every_parameter_and_every_alarm_is_in_the_document() -> None:
+    text = OPERATIONS.read_text(encoding="utf-8")
+    parameters = {*MESSAGING_TEMPLATE["Parameters"], *SERVICE_TEMPLATE["Parameters"]}
+    alarms = {
+        resource["Properties"]["AlarmName"]["Fn::Sub"].replace("${Name}-", "")
+        for template in (MESSAGING_TEMPLATE, SERVICE_TEMPLATE)
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+
+    assert {name for name in parameters if f"`{name}`" not in text} == set()
+    assert {name for name in alarms if f"{name}`" not in text} == set()
