@@ -1,0 +1,23 @@
+"""This project's engine as a program like its peers: settings from the environment, the job from a file."""
+
+import json
+import time
+
+from archiver.pipeline import Job, build_archive
+from archiver.settings import load_settings
+from archiver.wiring import open_services
+from benchmarks.job import job_from_arguments
+
+
+def main() -> None:
+    job = job_from_arguments()
+    payload = {"files": [{"source": entry.source, "destination": entry.destination} for entry in job.entries]}
+    # The archive's key follows from the request's id, which is new for each run: nothing is found already built.
+    request = Job(request_id=f"benchmark-{job.key}", sent_at=time.time())
+    result = build_archive(payload, job=request, services=open_services(load_settings()))
+    print(json.dumps(result.summary()))
+    print(result.key)
+
+
+if __name__ == "__main__":
+    main()
