@@ -3,12 +3,13 @@
 The archive bucket keeps versions, so that an archive that was built twice could not hide.
 """
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devtools.faults import INTERNAL_ERROR, Fault, Request
+from devtools.faults import INTERNAL_ERROR, Delay, Fault, Request, first_of, on
 from devtools.localstack import LocalStack
 from devtools.messages import depth
 from devtools.processes import wait_until
@@ -126,3 +127,45 @@ def test_the_message_comes_again_after_its_job_was_done(
         while depth(sqs, stack.output_url)[0] > 1:
             desk.notification()
         delivered(request_id, {"twice.bin": body})
+
+
+@pytest.mark.parametrize("slow", ["UploadPartCopy", "CompleteMultipartUpload"])
+def test_two_workers_have_the_message_at_once(
+    slow: str,
+    start_worker: StartWorker,
+    localstack: LocalStack,
+    desk: Desk,
+    sqs: "SQSClient",
+    stack: Stack,
+    versions: Callable[[], list[tuple[str, str]]],
+    delivered: Delivered,
+) -> None:
+    # given a worker whose heartbeat fails, so that the message of its slow job shows itself again, and another worker
+    body = noise(SIZE, seed=3)
+    desk.put("raced.bin", body)
+    before = set(versions())
+    hindered = first_of(on("ChangeMessageVisibility", INTERNAL_ERROR), on(slow, Delay(8_000), times=1))
+    with running_proxy(localstack.url, faults=hindered) as proxy:
+        first = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
+        request_id = desk.send({"files": [{"source": "raced.bin"}]})
+        assert wait_until(lambda: proxy.counts().requests.get(slow, 0) > 0, seconds=10)
+        second = start_worker(VISIBILITY_TIMEOUT_SECONDS="30")
+
+        # when both build the archive, the second one faster
+        notices = [desk.notification(request_id).json for _ in range(2)]
+
+        # then there is one archive, which both have told of
+        assert [{**notice["archive"], "url": None} for notice in notices] == [
+            {**notices[0]["archive"], "url": None}
+        ] * 2
+        assert set(versions()) - before == {(notices[0]["archive"]["key"], notices[0]["archive"]["version_id"])}
+        assert "upload resumed" in second.output()
+        assert "archive found: an earlier attempt completed it" in first.output()
+        assert "job failed" not in first.output() + second.output()
+
+        # and the loser has left nothing, neither on the queue nor in the bucket
+        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
+        assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+        assert desk.s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []
+        sqs.send_message(QueueUrl=stack.output_url, MessageBody=json.dumps(notices[0]))
+        delivered(request_id, {"raced.bin": body})

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.transport.virtual import Message
 
@@ -281,6 +281,17 @@ bodies = (
 
 @given(body=bodies)
 def test_nothing_raises_and_everything_becomes_a_valid_call(body: str) -> None:
+    assert_valid_call(body)
+
+
+@pytest.mark.chaos
+@settings(max_examples=10_000, deadline=None)
+@given(body=bodies)
+def test_nothing_raises_in_ten_thousand_bodies(body: str) -> None:
+    assert_valid_call(body)
+
+
+def assert_valid_call(body: str) -> None:
     envelope = decoded(body)
     task, args = call_of(envelope)
     assert task in (BUILD_TASK, REFUSE_TASK)
