@@ -1,13 +1,14 @@
-"""From the payload's files to what S3 has of them: every source looked at once, concurrently, in bounded memory."""
+"""From the payload's files to what S3 has of them: each is looked at once, or found in a listing, concurrently."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
 from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, UnsafeName
+from archiver.listings import Listing, told_by_listings
 from archiver.parallel import ordered_map
 from archiver.plan import MIN_PART
 from archiver.request import ArchiveRequest, Location, parse_location, shown
@@ -24,7 +25,7 @@ SMALL_BUDGET = 24 * 1024 * 1024
 BATCH = 500
 
 
-class Sources(Protocol):
+class Sources(Listing, Protocol):
     """What resolving needs of S3; ``archiver.s3.objects.S3Objects`` is the real one."""
 
     def head(self, location: Location) -> SourceObject: ...
@@ -79,9 +80,16 @@ def resolve(
     missing: list[int] = []
     total = 0
     wanted_files = list(_wanted(request, default_bucket, limits))
+    told = told_by_listings(
+        (wanted.location for wanted in wanted_files), listing=sources, executor=executor, window=window
+    )
     prefixes = (wanted for wanted in wanted_files if wanted.location.is_prefix)
     listings = ordered_map(executor, look.below, prefixes, window=window)
-    objects = (item for wanted in wanted_files for item in (next(listings) if wanted.location.is_prefix else (wanted,)))
+    objects = (
+        item
+        for wanted in wanted_files
+        for item in (next(listings) if wanted.location.is_prefix else (_with_what_is_told(wanted, told),))
+    )
     looks = ordered_map(executor, look.at_all, _batches(objects), window=window)
     for wanted, source in (seen for batch in looks for seen in batch):
         if source is None:
@@ -165,18 +173,21 @@ class _Look:
         return source
 
 
+def _with_what_is_told(wanted: _Wanted, told: Mapping[tuple[str, str], SourceObject]) -> _Wanted:
+    location = wanted.location
+    listed = None if location.version_id else told.get((location.bucket, location.key))
+    return wanted if listed is None else replace(wanted, listed=listed)
+
+
 def _batches(items: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
-    """One by one what asks S3; by the hundred what a listing has told all about: a thread would cost more."""
+    """Each asks S3 for one object at most; those before it, which a listing has told all about, come along."""
     batch: list[_Wanted] = []
     for item in items:
+        batch.append(item)
         told = item.listed is not None and item.listed.size <= MIN_PART
-        if batch and (not told or len(batch) >= BATCH):
+        if not told or len(batch) >= BATCH:
             yield batch
             batch = []
-        if told:
-            batch.append(item)
-        else:
-            yield [item]
     if batch:
         yield batch
 

@@ -7,6 +7,7 @@ import random
 import resource
 import sys
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -30,11 +31,18 @@ Result = TypeVar("Result")
 class InstantSources:
     """Objects that exist wherever they are looked for, each with its CRC32."""
 
+    def __init__(self, bucket: str, keys: list[str]) -> None:
+        self._bucket = bucket
+        self._keys = sorted(keys)
+
     def head(self, location: Location) -> SourceObject:
-        number = int(location.key.rpartition("/")[2].partition(".")[0])
+        return self._object(location.key)
+
+    def _object(self, key: str) -> SourceObject:
+        number = int(key.rpartition("/")[2].partition(".")[0])
         return SourceObject(
-            bucket=location.bucket,
-            key=location.key,
+            bucket=self._bucket,
+            key=key,
             size=SIZES[number % len(SIZES)],
             etag=f'"{number:032x}"',
             modified=1_700_000_000 + number,
@@ -48,6 +56,10 @@ class InstantSources:
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         del prefix
         return iter(())
+
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
+        start = bisect_right(self._keys, after.key)
+        return [self._object(key) for key in self._keys[start : start + 1000] if key.startswith(prefix)]
 
     def part_checksums(self, source: SourceObject) -> None:
         del source
@@ -83,7 +95,7 @@ def main() -> None:
             "resolve (S3 answers at once)",
             lambda: resolve(
                 request,
-                sources=InstantSources(),
+                sources=InstantSources("photos", [file.source for file in request.files]),
                 executor=executor,
                 window=64,
                 default_bucket="photos",

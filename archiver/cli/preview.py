@@ -168,6 +168,10 @@ class _Counted:
             yield source
         self._requests["ListObjectsV2"] += max(1, -(-count // PAGE))
 
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
+        self._requests["ListObjectsV2"] += 1
+        return self._objects.page(after, prefix=prefix)
+
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         parts = self._objects.part_checksums(source)
         self._requests["GetObjectAttributes"] += max(1, -(-len(parts or ()) // PAGE))

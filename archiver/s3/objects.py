@@ -21,6 +21,7 @@ from archiver.s3.traffic import Traffic
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 #: Times that the reading of one range starts again where the connection broke, beyond botocore's own retries,
 #: which end with the response's headers.
@@ -113,14 +114,16 @@ class S3Objects:
         with source_errors(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
             for page in pages:
-                for item in page.get("Contents", ()):
-                    yield SourceObject(
-                        bucket=prefix.bucket,
-                        key=item["Key"],
-                        size=item["Size"],
-                        etag=item["ETag"],
-                        modified=int(item["LastModified"].timestamp()),
-                    )
+                yield from _listed(prefix.bucket, page)
+
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
+        """Up to 1,000 objects whose keys come behind one in S3's order and begin with ``prefix``.
+
+        Raises as ``head`` does; without s3:ListBucket that is ``SourceAccessDenied``.
+        """
+        with source_errors(after), self._throttle.slot():
+            answer = self._client.list_objects_v2(Bucket=after.bucket, StartAfter=after.key, Prefix=prefix)
+            return list(_listed(after.bucket, answer))
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         """CRC32 and size in bytes of each part of a COMPOSITE object, in order; None where S3 does not tell.
@@ -232,6 +235,17 @@ def encode_crc32(value: int) -> str:
 def _where(location: Location) -> dict[str, Any]:
     where = {"Bucket": location.bucket, "Key": location.key}
     return where | {"VersionId": location.version_id} if location.version_id else where
+
+
+def _listed(bucket: str, page: "ListObjectsV2OutputTypeDef") -> Iterator[SourceObject]:
+    for item in page.get("Contents", ()):
+        yield SourceObject(
+            bucket=bucket,
+            key=item["Key"],
+            size=item["Size"],
+            etag=item["ETag"],
+            modified=int(item["LastModified"].timestamp()),
+        )
 
 
 def _seen(location: Location, answer: Answer, *, size: int) -> SourceObject:

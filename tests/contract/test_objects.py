@@ -93,6 +93,25 @@ def test_below_a_prefix_comes_in_order(server: Server) -> None:
     assert list(server.objects.below(Location(server.bucket, "nothing/"))) == []
 
 
+def test_a_page_begins_behind_a_key(server: Server) -> None:
+    # In ASCII: LocalStack compares keys percent-encoded. What a page lacks is looked at on its own.
+    for key in ("page/a", "page/b", "page/b/c", "page/Z", "pageant"):
+        server.put(key, key.encode())
+
+    page = server.objects.page(Location(server.bucket, "page/a"), prefix="page")
+
+    assert [item.key for item in page] == ["page/b", "page/b/c", "pageant"]
+    assert [item.size for item in page] == [6, 8, 7]
+    seen = server.objects.head(Location(server.bucket, "page/b"))
+    assert (page[0].etag, page[0].modified) == (seen.etag, seen.modified)
+    assert server.objects.page(Location(server.bucket, "page/a"), prefix="page/a") == []
+
+
+def test_a_page_of_a_missing_bucket_is_missing(server: Server) -> None:
+    with pytest.raises(SourceMissing):
+        server.objects.page(Location("no-such-bucket-here", "a"), prefix="")
+
+
 def test_parts_of_a_composite_object_tell_their_crc32s(server: Server) -> None:
     content = noise(11 * MIB)
     server.put("a", content, checksum="composite")

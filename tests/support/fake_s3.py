@@ -29,6 +29,8 @@ MIB = 1024 * 1024
 MIN_PART = 5 * MIB
 MAX_PART = 5 * 1024 * MIB
 MAX_NUMBER = 10_000
+#: Objects of one answer of ListObjectsV2.
+PAGE = 1_000
 MAX_METADATA = 2048
 
 Checksum = Literal["full", "composite", "none"]
@@ -243,14 +245,21 @@ class FakeObjects:
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         self._s3.called("below", prefix.bucket, prefix.key)
+        yield from self._listed(prefix.bucket, prefix.key)
+
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
+        self._s3.called("page", after.bucket, after.key)
+        behind = (found for found in self._listed(after.bucket, prefix) if found.key.encode() > after.key.encode())
+        return list(itertools.islice(behind, PAGE))
+
+    def _listed(self, name: str, prefix: str) -> list[SourceObject]:
         with self._s3.lock:
-            if prefix.bucket not in self._s3.buckets:
-                raise SourceMissing(str(prefix))
-            bucket = self._s3.buckets[prefix.bucket]
-            keys = sorted((key for key in bucket if key.startswith(prefix.key)), key=str.encode)
+            if name not in self._s3.buckets:
+                raise SourceMissing(name)
+            bucket = self._s3.buckets[name]
+            keys = sorted((key for key in bucket if key.startswith(prefix)), key=str.encode)
             found = [(key, bucket[key][-1]) for key in keys]
-        for key, stored in found:
-            yield SourceObject(prefix.bucket, key, len(stored.content), stored.etag, stored.modified)
+        return [SourceObject(name, key, len(stored.content), stored.etag, stored.modified) for key, stored in found]
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         self._s3.called("part_checksums", source.bucket, source.key)

@@ -308,7 +308,7 @@ class TestLimits:
 
     def test_of_depth(self, s3: FakeS3) -> None:
         deep: Any = []
-        for _ in range(5_000):
+        for _ in range(100_000):
             deep = [deep]
 
         with pytest.raises(InvalidPayload, match="nested too deeply"):

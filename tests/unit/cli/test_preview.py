@@ -1,6 +1,7 @@
 """The dry run promises what the build then does."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from archiver.pipeline import build_archive
 from archiver.plan import PlanError
 from archiver.request import parse_request
 from tests.support.fake_s3 import MIB, FakeS3
-from tests.support.jobs import ARCHIVES, SOURCES, files, job, noise, services
+from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, files, job, noise, services
 
 #: S3's name of each call of the in-memory S3.
 CALLS = {
@@ -25,7 +26,10 @@ CALLS = {
     "head": "HeadObject",
     "part_checksums": "GetObjectAttributes",
     "below": "ListObjectsV2",
+    "page": "ListObjectsV2",
 }
+#: With one read at a time what a look finds, and so what the next one expects, does not depend on threads.
+IN_TURN = replace(OPTIONS, read_concurrency=1)
 
 
 @pytest.fixture
@@ -37,21 +41,26 @@ def s3() -> FakeS3:
     s3.put_object(SOURCES, "other.bin", noise(16 * MIB, 4), checksum="none")
     s3.put_object(SOURCES, "below/a.csv", b"a,b\n" * 900)
     s3.put_object(SOURCES, "below/empty", b"")
+    for number in range(40):
+        s3.put_object(SOURCES, f"many/{number:02d}", noise(200_000, number))
     return s3
 
 
 ALL = files("small.jpg", "film.mp4", "parts.bin", "other.bin", "below/")
+#: So many that a listing is read.
+MANY = files("film.mp4", *(f"many/{number:02d}" for number in range(40)))
 
 
 def previewed(s3: FakeS3, payload: dict[str, object] = ALL) -> Preview:
-    return preview(parse_request(payload, max_files=100), services=services(s3))
+    return preview(parse_request(payload, max_files=100), services=services(s3, options=IN_TURN))
 
 
-def test_the_build_does_what_the_dry_run_said(s3: FakeS3) -> None:
-    shown = previewed(s3)
+@pytest.mark.parametrize("payload", [ALL, MANY], ids=["few", "many"])
+def test_the_build_does_what_the_dry_run_said(s3: FakeS3, payload: dict[str, object]) -> None:
+    shown = previewed(s3, payload)
     s3.calls.clear()
 
-    result = build_archive(ALL, job=job(), services=services(s3))
+    result = build_archive(payload, job=job(), services=services(s3, options=IN_TURN))
 
     assert (shown.size, len(shown.entries)) == (result.size, result.files)
     assert (shown.bytes_read, shown.bytes_copied) == (result.bytes_read, result.bytes_copied)
