@@ -85,10 +85,13 @@ class ProxyServer:
 
     async def stop(self, server: asyncio.Server) -> None:
         """Stop listening and drop what is open."""
-        server.close()
-        # A connection that was accepted a moment ago shows up in `open` once its task has run.
+        # A connection that was accepted a moment ago shows up in `open` once its task has run, and would be left open
+        # for good if the server were closed by then. So nothing is accepted any more, then the tasks run.
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
+        server.close()
         while self.open:
             for each in list(self.open):
                 each.drop()

@@ -18,6 +18,12 @@ ATTEMPTS = 2
 _AWS_QUEUE_URL = re.compile(r"https://sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
 
 
+def queue_region(queue: str | None) -> str | None:
+    """The region in an AWS queue URL; None for a name, and for a URL of another server."""
+    url = _AWS_QUEUE_URL.match(queue or "")
+    return url["region"] if url else None
+
+
 def new_sqs_client(
     *,
     queue_url: str | None = None,
@@ -36,10 +42,9 @@ def new_sqs_client(
         aws_secret_access_key=secret_access_key,
         aws_session_token=session_token,
     )
-    url = _AWS_QUEUE_URL.match(queue_url or "")
     return session.client(
         "sqs",
-        region_name=url["region"] if url else session.region_name or region,
+        region_name=queue_region(queue_url) or session.region_name or region,
         config=Config(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,

@@ -47,13 +47,30 @@ def versions(s3: "S3Client", stack: Stack) -> Callable[[], list[tuple[str, str]]
     return listed
 
 
+@pytest.fixture
+def settled(
+    desk: Desk, sqs: "SQSClient", stack: Stack, delivered: Delivered
+) -> Callable[[str, dict[str, bytes]], None]:
+    """Checks that no message is left, and that the archive that a notification speaks of is right."""
+
+    def check(notification: str, expected: dict[str, bytes]) -> None:
+        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
+        assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+        while depth(sqs, stack.output_url)[0]:
+            desk.notification()
+        sqs.send_message(QueueUrl=stack.output_url, MessageBody=notification)
+        delivered(json.loads(notification)["request_id"], expected)
+
+    return check
+
+
 def test_the_notification_fails_at_first(
     start_worker: StartWorker,
     desk: Desk,
     sqs: "SQSClient",
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
-    delivered: Delivered,
+    settled: Callable[[str, dict[str, bytes]], None],
 ) -> None:
     # given a consumer's queue that is not there
     body = noise(SIZE, seed=1)
@@ -79,20 +96,16 @@ def test_the_notification_fails_at_first(
     # and it was not built again, is right, and the message is gone
     assert set(versions()) - before == built
     assert "archive found: an earlier attempt completed it" in worker.output()
-    sqs.send_message(QueueUrl=stack.output_url, MessageBody=notification.body)
-    delivered(request_id, {"unheard.bin": body})
-    assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=10)
-    assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+    settled(notification.body, {"unheard.bin": body})
 
 
 def test_the_message_comes_again_after_its_job_was_done(
     start_worker: StartWorker,
     localstack: LocalStack,
     desk: Desk,
-    sqs: "SQSClient",
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
-    delivered: Delivered,
+    settled: Callable[[str, dict[str, bytes]], None],
 ) -> None:
     # given an SQS that will not delete messages, for now
     body = noise(SIZE, seed=2)
@@ -120,13 +133,8 @@ def test_the_message_comes_again_after_its_job_was_done(
 
         # and there is one archive, which is right, and no message any more
         assert set(versions()) - before == built
-        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
-        assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+        settled(first.body, {"twice.bin": body})
         assert worker.alive()
-        sqs.send_message(QueueUrl=stack.output_url, MessageBody=first.body)
-        while depth(sqs, stack.output_url)[0] > 1:
-            desk.notification()
-        delivered(request_id, {"twice.bin": body})
 
 
 @pytest.mark.parametrize("slow", ["UploadPartCopy", "CompleteMultipartUpload"])
@@ -135,10 +143,9 @@ def test_two_workers_have_the_message_at_once(
     start_worker: StartWorker,
     localstack: LocalStack,
     desk: Desk,
-    sqs: "SQSClient",
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
-    delivered: Delivered,
+    settled: Callable[[str, dict[str, bytes]], None],
 ) -> None:
     # given a worker whose heartbeat fails, so that the message of its slow job shows itself again, and another worker
     body = noise(SIZE, seed=3)
@@ -164,8 +171,5 @@ def test_two_workers_have_the_message_at_once(
         assert "job failed" not in first.output() + second.output()
 
         # and the loser has left nothing, neither on the queue nor in the bucket
-        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
-        assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
+        settled(json.dumps(notices[0]), {"raced.bin": body})
         assert desk.s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []
-        sqs.send_message(QueueUrl=stack.output_url, MessageBody=json.dumps(notices[0]))
-        delivered(request_id, {"raced.bin": body})

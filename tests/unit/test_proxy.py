@@ -1,5 +1,6 @@
 """The test harness's own proxy: what it forwards, counts, delays and breaks."""
 
+import gc
 import http.client
 import json
 import socket
@@ -557,6 +558,25 @@ def test_nonsense_costs_a_client_its_connection(proxy: Proxy, send: bytes) -> No
     with connect_raw(proxy.url) as client, suppress(ConnectionResetError):
         client.sendall(send)
         assert client.recv(1) == b""
+
+
+def test_nothing_stays_open_however_many_knock_at_the_end(upstream: Upstream) -> None:
+    for _ in range(5):
+        ended = threading.Event()
+
+        def knock(url: str, ended: threading.Event) -> None:
+            while not ended.is_set():
+                with suppress(OSError), connect_raw(url):
+                    pass
+
+        with ThreadPoolExecutor(3) as threads:
+            with running_proxy(upstream.url) as proxy:
+                for _ in range(3):
+                    threads.submit(knock, proxy.url, ended)
+                time.sleep(0.02)
+            ended.set()
+        # A socket that nobody closed warns here, and a warning is an error.
+        gc.collect()
 
 
 # As a process

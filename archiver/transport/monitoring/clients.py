@@ -1,6 +1,5 @@
 """SNS and SQS clients for monitoring: short timeouts and no retries, for nothing here is worth waiting for."""
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from archiver.transport.clients import queue_region
 from archiver.transport.sqs import NO_QUEUE
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ POLL_SECONDS = 20
 
 _QUICK = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 1})
 _PATIENT = _QUICK.merge(Config(read_timeout=POLL_SECONDS + 10))
-_AWS_QUEUE_URL = re.compile(r"https://sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
 
 
 @dataclass
@@ -48,9 +47,9 @@ class Clients:
 
     def _new(self, service: str, config: Config) -> Any:
         session = boto3.Session()
-        url = _AWS_QUEUE_URL.match(self.source_queue)
         make: Any = session.client  # its overloads want a literal name
-        return make(service, region_name=url["region"] if url else session.region_name or self.region, config=config)
+        region = queue_region(self.source_queue) or session.region_name or self.region
+        return make(service, region_name=region, config=config)
 
 
 def no_such_queue(error: Exception) -> bool:
