@@ -152,6 +152,14 @@ def test_small_files_fill_parts_and_are_never_split() -> None:
     assert len(plan) == 34
 
 
+def test_large_parts_are_filled_no_further_than_wished() -> None:
+    layout = layout_of(*[9 * MIB, 9 * MIB, 9 * MIB, 3 * MIB] * 8)
+
+    plan = plan_parts(layout, part_size=32 * MIB, copyable=lambda _: False)
+
+    assert max(part.size for part in plan) <= 32 * MIB
+
+
 def test_a_literal_part_has_at_most_15_mib_or_the_part_size() -> None:
     # Given just under 5 MiB, which can't be closed, and a file that is just not to be split.
     header = layout_of(0).data_offset(0)
