@@ -34,8 +34,8 @@ class Listing(Protocol):
 
 def told_by_listings(
     locations: Iterable[Location], *, listing: Listing, executor: Executor, window: int
-) -> dict[tuple[str, str], SourceObject]:
-    """What listings tell of the objects at these locations, by bucket and key; ``window`` listings at a time.
+) -> dict[Location, SourceObject]:
+    """What listings tell of the objects at these locations; ``window`` listings at a time.
 
     Locations of prefixes and of pinned versions are left out: a listing shows an object's latest version alone.
     """
@@ -44,13 +44,14 @@ def told_by_listings(
         if not location.is_prefix and location.version_id is None:
             keys[location.bucket].add(location.key)
     told = ordered_map(executor, partial(_told, listing), _shards(keys), window=window)
-    return {(source.bucket, source.key): source for sources in told for source in sources}
+    return {Location(source.bucket, source.key): source for sources in told for source in sources}
 
 
 def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
     for bucket, wanted in keys.items():
         if len(wanted) >= LEAST:
-            ordered = sorted(wanted, key=_order)
+            # S3 lists keys in the order of their UTF-8 bytes.
+            ordered = sorted(wanted, key=str.encode)
             for start in range(0, len(ordered), SHARD):
                 yield bucket, ordered[start : start + SHARD]
 
@@ -71,13 +72,8 @@ def _told(listing: Listing, shard: tuple[str, list[str]]) -> list[SourceObject]:
         found += hits
         if len(hits) < WORTH_A_PAGE:
             break
-        at = bisect_right(keys, _order(page[-1].key), key=_order)
+        at = bisect_right(keys, page[-1].key.encode(), key=str.encode)
     return found
-
-
-def _order(key: str) -> bytes:
-    """S3 lists keys in the order of their UTF-8 bytes."""
-    return key.encode("utf-8", "surrogatepass")
 
 
 def _shared_start(first: str, last: str) -> str:

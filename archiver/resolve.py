@@ -1,7 +1,7 @@
 """From the payload's files to what S3 has of them: each is looked at once, or found in a listing, concurrently."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -59,6 +59,11 @@ class _Wanted:
     relative: str | None = None
     listed: SourceObject | None = None
 
+    @property
+    def is_told(self) -> bool:
+        """Whether a listing has told all that there is to know: it is small, so its bytes will tell its CRC32."""
+        return self.listed is not None and self.listed.size <= MIN_PART
+
 
 def resolve(
     request: ArchiveRequest,
@@ -88,7 +93,9 @@ def resolve(
     objects = (
         item
         for wanted in wanted_files
-        for item in (next(listings) if wanted.location.is_prefix else (_with_what_is_told(wanted, told),))
+        for item in (
+            next(listings) if wanted.location.is_prefix else (replace(wanted, listed=told.get(wanted.location)),)
+        )
     )
     looks = ordered_map(executor, look.at_all, _batches(objects), window=window)
     for wanted, source in (seen for batch in looks for seen in batch):
@@ -153,7 +160,7 @@ class _Look:
         return wanted, source
 
     def _source(self, wanted: _Wanted) -> SourceObject:
-        if wanted.listed is not None and wanted.listed.size <= MIN_PART:
+        if wanted.listed is not None and wanted.is_told:
             return wanted.listed
         with self._lock:
             fetch = wanted.listed is None and self._budget >= SMALL and self._small >= self._large
@@ -173,19 +180,12 @@ class _Look:
         return source
 
 
-def _with_what_is_told(wanted: _Wanted, told: Mapping[tuple[str, str], SourceObject]) -> _Wanted:
-    location = wanted.location
-    listed = None if location.version_id else told.get((location.bucket, location.key))
-    return wanted if listed is None else replace(wanted, listed=listed)
-
-
 def _batches(items: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
     """Each asks S3 for one object at most; those before it, which a listing has told all about, come along."""
     batch: list[_Wanted] = []
     for item in items:
         batch.append(item)
-        told = item.listed is not None and item.listed.size <= MIN_PART
-        if not told or len(batch) >= BATCH:
+        if not item.is_told or len(batch) >= BATCH:
             yield batch
             batch = []
     if batch:

@@ -32,8 +32,8 @@ def told(s3: FakeS3, *keys: str, version: str | None = None) -> dict[str, Source
     locations = [Location(SOURCES, key, version) for key in keys]
     with ThreadPoolExecutor(2) as executor:
         found = told_by_listings(locations, listing=s3.objects(Traffic()), executor=executor, window=4)
-    assert {bucket for bucket, _ in found} <= {SOURCES}
-    return {key: source for (_, key), source in found.items()}
+    assert all(location == Location(SOURCES, source.key) for location, source in found.items())
+    return {location.key: source for location, source in found.items()}
 
 
 def test_all_but_the_first_are_told_by_one_page(s3: FakeS3) -> None:
