@@ -320,7 +320,13 @@ class TestASourceThatChanges:
     def test_starts_the_build_over(self, s3: FakeS3, when: str) -> None:
         contents = three_photos(s3)
         changed = noise(12 * MIB, seed=9)
-        s3.before(when, lambda _: s3.put_object(SOURCES, "photos/1.jpg", changed), times=1)
+
+        def change(call: Call) -> None:
+            # At a call for that very object: at another's, other threads might be through with it before it changes.
+            if when in ("create", "complete") or "photos/1.jpg" in (call.key, call.source):
+                s3.put_object(SOURCES, "photos/1.jpg", changed)
+
+        s3.before(when, change)
 
         result = build_archive(files(*contents), job=job(), services=services(s3))
 
