@@ -1,7 +1,7 @@
 """Celery's configuration. Values come from the environment through archiver.settings; there is no logic here."""
 
+from archiver.aws.naming import queue_name
 from archiver.settings import load_settings
-from archiver.transport.naming import queue_name
 
 settings = load_settings()
 source_queue = queue_name(settings.sqs_source_queue)
@@ -9,7 +9,7 @@ source_queue = queue_name(settings.sqs_source_queue)
 # Broker: SQS with the SDK's own credential chain, region and endpoint.
 broker_url = "sqs://"
 broker_transport = (
-    "archiver.transport.monitoring.channel:Transport" if settings.monitoring else "archiver.transport.sqs:Transport"
+    "archiver.monitoring.channel:Transport" if settings.monitoring else "archiver.worker.channel:Transport"
 )
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
@@ -43,7 +43,7 @@ worker_prefetch_multiplier = 1
 worker_concurrency = settings.worker_concurrency
 worker_cancel_long_running_tasks_on_connection_loss = False
 
-# The drain's patience (archiver/transport/drain.py).
+# The drain's patience (archiver/worker/drain.py).
 worker_soft_shutdown_timeout = settings.soft_shutdown_seconds
 
 # No results: the notification is the result. Events and remote control only with monitoring.

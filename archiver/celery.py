@@ -28,7 +28,7 @@ class _BadSettings(click.ClickException):
     exit_code = 2
 
 
-app = ArchiverApp("archiver", include=["tasks.archive"], control="archiver.transport.monitoring.control:Control")
+app = ArchiverApp("archiver", include=["tasks.archive"], control="archiver.monitoring.control:Control")
 app.config_from_object("celeryconfig")
 
 
@@ -40,18 +40,18 @@ def _set_up_logging(**_: Any) -> None:
 
 def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the step that only a worker has."""
-    from archiver.transport.drain import Drain
+    from archiver.worker.drain import Drain
 
     instance.quiet = True
     instance.app.steps["worker"].add(Drain)
     if load_settings().monitoring:
-        from archiver.transport.monitoring.worker import prepare_worker
+        from archiver.monitoring.worker import prepare_worker
 
         prepare_worker(instance.app)
 
 
 def _announce(**_: Any) -> None:
-    from archiver.transport.startup import announce_worker
+    from archiver.worker.startup import announce_worker
 
     announce_worker(load_settings())
 

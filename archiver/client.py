@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from archiver.archive.request import parse_request
+from archiver.aws.clients import new_sqs_client
 from archiver.errors import LimitExceeded, QueueUnavailable
-from archiver.request import parse_request
-from archiver.transport.clients import new_sqs_client
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

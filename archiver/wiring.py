@@ -8,15 +8,15 @@ from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from archiver.assemble.build import Options
-from archiver.notify import Notifier
-from archiver.pipeline import Services
-from archiver.resolve import Limits
-from archiver.s3.lean import LeanRequests
-from archiver.s3.links import Links
-from archiver.s3.multipart import S3Uploads
-from archiver.s3.objects import S3Objects
-from archiver.s3.throttle import Throttle
+from archiver.archive.build import Options
+from archiver.archive.pipeline import Services
+from archiver.archive.resolve import Limits
+from archiver.aws.lean import LeanRequests
+from archiver.aws.links import Links
+from archiver.aws.multipart import S3Uploads
+from archiver.aws.notify import Notifier
+from archiver.aws.objects import S3Objects
+from archiver.aws.throttle import Throttle
 from archiver.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import json
 import time
 
-from archiver.pipeline import Job, build_archive
+from archiver.archive.pipeline import Job, build_archive
 from archiver.settings import load_settings
 from archiver.wiring import open_services
 from benchmarks.job import job_from_arguments

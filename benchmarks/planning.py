@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from archiver.plan import bytes_copied, bytes_literal, plan_parts
-from archiver.request import Location, parse_request
-from archiver.resolve import Limits, resolve
-from archiver.s3.objects import SourceObject
+from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
+from archiver.archive.request import Location, parse_request
+from archiver.archive.resolve import Limits, resolve
+from archiver.aws.objects import SourceObject
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
 

@@ -10,18 +10,19 @@ from typing import Any
 
 import structlog
 
-from archiver import pipeline, wiring
+from archiver import wiring
+from archiver.archive import pipeline
+from archiver.archive.pipeline import Job
+from archiver.aws import clients
+from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter
 from archiver.celery import app
-from archiver.delivery import HEADER, Delivery
 from archiver.errors import ArchiverError, PermanentError, TransientError
-from archiver.pipeline import Job
-from archiver.progress import ProgressReport
+from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
 from archiver.settings import Settings, load_settings
-from archiver.transport import clients
-from archiver.transport.decode import BUILD_TASK, REFUSE_TASK
-from archiver.transport.heartbeat import kept_hidden
-from archiver.transport.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
-from archiver.transport.redrive import NO_POLICY, DeadLetters, dead_letter
+from archiver.worker.decode import BUILD_TASK, REFUSE_TASK
+from archiver.worker.delivery import HEADER, Delivery
+from archiver.worker.heartbeat import kept_hidden
+from archiver.worker.progress import ProgressReport
 
 log = structlog.get_logger(__name__)
 

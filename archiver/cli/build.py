@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from archiver.assemble.build import Progress
+from archiver.archive.build import Progress
+from archiver.archive.pipeline import ArchiveResult, Job, build_archive, ignore
+from archiver.archive.request import parse_request
 from archiver.cli.failures import INTERRUPTED
 from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.session import open_services, quiet_logs
-from archiver.pipeline import ArchiveResult, Job, build_archive, ignore
-from archiver.request import parse_request
 from archiver.settings import BucketSettings, load
 
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from archiver.aws.clients import new_sqs_client
+from archiver.aws.dead_letters import dead_letter_url
+from archiver.aws.naming import queue_name
 from archiver.cli.queues import queue_url
 from archiver.cli.session import fast_client
 from archiver.errors import ArchiverError
 from archiver.settings import Settings
-from archiver.transport.clients import new_sqs_client
-from archiver.transport.naming import queue_name
-from archiver.transport.redrive import dead_letter_url
 
 State = Literal["ok", "warning", "wrong"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archiver.aws.clients import new_sqs_client
+from archiver.aws.dead_letters import dead_letter_url
 from archiver.cli.failures import BadInput
 from archiver.cli.output import console, json_option, print_json
 from archiver.cli.queues import Letter, Look, attributes_of, look_into, queue_url
 from archiver.cli.session import quiet_logs
 from archiver.settings import QueueSettings, load
-from archiver.transport.clients import new_sqs_client
-from archiver.transport.redrive import dead_letter_url
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

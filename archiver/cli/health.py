@@ -5,7 +5,7 @@ import click
 from archiver.cli.failures import FAILED
 from archiver.cli.output import json_option, print_json
 from archiver.settings import LivenessSettings, load
-from archiver.transport import liveness
+from archiver.worker import liveness
 
 
 @click.command()

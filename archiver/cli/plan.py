@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
+from archiver.archive.request import parse_request
 from archiver.cli.output import console, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.preview import ORIGINS, Preview, described, preview
 from archiver.cli.prices import US_EAST_1, Prices
 from archiver.cli.session import open_services, quiet_logs
-from archiver.request import parse_request
 from archiver.settings import BucketSettings, load
 
 #: Entries that are shown where not all are asked for.

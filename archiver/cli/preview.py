@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.assemble.blueprint import Blueprint, draw
-from archiver.assemble.build import open_threads
-from archiver.assemble.deflate import may_shrink
+from archiver.archive.blueprint import Blueprint, draw
+from archiver.archive.build import open_threads
+from archiver.archive.deflate import may_shrink
+from archiver.archive.pipeline import ObjectStore, Services
+from archiver.archive.plan import PlanError, bytes_copied, bytes_literal
+from archiver.archive.request import ArchiveRequest, Location
+from archiver.archive.resolve import Resolution, resolve
+from archiver.archive.traffic import Traffic
+from archiver.aws.objects import SourceObject
 from archiver.errors import LimitExceeded
-from archiver.pipeline import ObjectStore, Services
-from archiver.plan import PlanError, bytes_copied, bytes_literal
-from archiver.request import ArchiveRequest, Location
-from archiver.resolve import Resolution, resolve
-from archiver.s3.objects import SourceObject
-from archiver.s3.traffic import Traffic
 from archiver.zipformat.layout import DataBytes
 
 #: Objects of one answer of ListObjectsV2, and parts of one answer of GetObjectAttributes.

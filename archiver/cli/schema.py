@@ -11,7 +11,7 @@ from archiver.cli.output import json_option, print_json
 def schema(name: str | None, as_json: bool) -> None:
     """Print the JSON Schemas of payload and notification, or the one that is named; with or without --json."""
     del as_json
-    from archiver.schema import schemas
+    from archiver.archive.notification import schemas
 
     known = schemas()
     print_json(known if name is None else known[name])

@@ -8,8 +8,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver import logs, wiring
+from archiver.archive.pipeline import Services
 from archiver.errors import DestinationUnavailable, StorageUnavailable
-from archiver.pipeline import Services
 from archiver.settings import Settings
 
 if TYPE_CHECKING:

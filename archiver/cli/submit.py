@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
+from archiver.archive.request import parse_request
+from archiver.aws.clients import new_sqs_client
+from archiver.aws.dead_letters import dead_letter_url
 from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.queues import attributes_of, look_into, queue_url
 from archiver.cli.session import quiet_logs
 from archiver.client import ArchiverClient
-from archiver.request import parse_request
 from archiver.settings import QueueSettings, load
-from archiver.transport.clients import new_sqs_client
-from archiver.transport.redrive import dead_letter_url
 
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from archiver import sweep as sweeping
+from archiver.aws import sweep as sweeping
 from archiver.cli.output import duration, json_option, print_json
 from archiver.cli.session import fast_client, quiet_logs
 from archiver.settings import BucketSettings, Settings, load
@@ -90,8 +90,8 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
 
 
 def _sweep_inboxes(settings: Settings, unattended: timedelta, *, dry_run: bool) -> Any:
-    from archiver.transport.monitoring.naming import Names
-    from archiver.transport.monitoring.sweep import sweep_inboxes
+    from archiver.monitoring.naming import Names
+    from archiver.monitoring.sweep import sweep_inboxes
 
     return sweep_inboxes(
         fast_client("sns", settings),

@@ -41,7 +41,7 @@ def watch(ctx: click.Context, /, request_id: str, timeout: int, as_json: bool) -
     settings = load(QueueSettings)
     if not settings.monitoring:
         raise BadInput("MONITORING is off: set MONITORING=1 here and for the workers")
-    from archiver.transport.monitoring.events import listening
+    from archiver.monitoring.events import listening
 
     screens: AbstractContextManager[Screen]
     screens = nullcontext(JsonLines()) if as_json else _terminal() if sys.stdout.isatty() else nullcontext(Lines())

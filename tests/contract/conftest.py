@@ -11,14 +11,14 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
-from archiver.assemble.upload import Uploads
-from archiver.pipeline import ObjectStore
-from archiver.request import Location
-from archiver.s3.lean import LeanRequests
-from archiver.s3.multipart import S3Uploads
-from archiver.s3.objects import S3Objects
-from archiver.s3.throttle import Throttle
-from archiver.s3.traffic import Traffic
+from archiver.archive.pipeline import ObjectStore
+from archiver.archive.request import Location
+from archiver.archive.traffic import Traffic
+from archiver.archive.upload import Uploads
+from archiver.aws.lean import LeanRequests
+from archiver.aws.multipart import S3Uploads
+from archiver.aws.objects import S3Objects
+from archiver.aws.throttle import Throttle
 from tests.support.fake_s3 import MIB, Checksum, FakeS3
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ import zlib
 
 import pytest
 
+from archiver.archive.request import Location
+from archiver.aws.failures import SourceMissing
+from archiver.aws.objects import SourceObject
 from archiver.errors import SourceChanged
-from archiver.request import Location
-from archiver.s3.failures import SourceMissing
-from archiver.s3.objects import SourceObject
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
 from tests.support.fake_s3 import MIB

@@ -4,10 +4,10 @@ import zlib
 
 import pytest
 
+from archiver.archive.request import Location
+from archiver.aws.failures import CopyRefused
+from archiver.aws.multipart import ArchiveExists, ArchiveObject, UploadedPart, UploadGone
 from archiver.errors import ArchiveRefused, SourceChanged
-from archiver.request import Location
-from archiver.s3.failures import CopyRefused
-from archiver.s3.multipart import ArchiveExists, ArchiveObject, UploadedPart, UploadGone
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
 from tests.support.fake_s3 import MIB

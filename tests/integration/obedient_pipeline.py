@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from archiver import pipeline, wiring
+from archiver import wiring
+from archiver.archive import pipeline
+from archiver.archive.pipeline import ArchiveResult, Job
 from archiver.errors import InvalidPayload, StorageUnavailable
-from archiver.pipeline import ArchiveResult, Job
 
 
 def _note(event: str, job: Job, **more: Any) -> None:

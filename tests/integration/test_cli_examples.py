@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archiver.settings import MIB
-from archiver.transport.decode import BUILD_TASK, decode
+from archiver.worker.decode import BUILD_TASK, decode
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.config import Config
 
+from archiver.archive.pipeline import Services, build_archive
 from archiver.errors import DestinationUnavailable, SourceAccessDenied, StorageUnavailable, TransientError
-from archiver.pipeline import Services, build_archive
 from archiver.settings import Settings
 from archiver.wiring import open_services
 from devtools.faults import ACCESS_DENIED, SLOW_DOWN, Answer, Fault, at_random, first_of, no_faults, on
@@ -313,7 +313,7 @@ class TestDeflating:
         # when a process of its own archives it,
         code = (
             "import json, pathlib, sys\n"
-            "from archiver.pipeline import Job, build_archive\n"
+            "from archiver.archive.pipeline import Job, build_archive\n"
             "from archiver.wiring import services\n"
             "job = Job(request_id='r', sent_at=0.0)\n"
             "result = build_archive(json.loads(sys.argv[1]), job=job, services=services())\n"

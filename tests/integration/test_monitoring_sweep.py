@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from archiver.transport.monitoring.naming import Names, inbox_policy, queue_arn
-from archiver.transport.monitoring.sweep import sweep_inboxes
+from archiver.monitoring.naming import Names, inbox_policy, queue_arn
+from archiver.monitoring.sweep import sweep_inboxes
 from devtools.localstack import LocalStack
 from devtools.processes import wait_until
 from tests.conftest import StartWorker

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from archiver.transport.liveness import age
+from archiver.worker.liveness import age
 from devtools.faults import Answer, Fault, Request
 from devtools.localstack import LocalStack
 from devtools.processes import wait_until

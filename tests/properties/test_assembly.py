@@ -9,7 +9,7 @@ import zlib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.plan import plan_parts
+from archiver.archive.plan import plan_parts
 from archiver.zipformat.crc import crc32_of_parts
 from archiver.zipformat.entry import DEFLATED, Entry
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout

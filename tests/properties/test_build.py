@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from archiver.pipeline import build_archive
-from archiver.s3.failures import CopyRefused
+from archiver.archive.pipeline import build_archive
+from archiver.aws.failures import CopyRefused
 from tests.support.fake_s3 import MIB, Call, Checksum, FakeS3
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, FakeNotifier, job, noise, services, text, unzipped
 

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.plan import PlanError, bytes_copied, bytes_literal, plan_parts
+from archiver.archive.plan import PlanError, bytes_copied, bytes_literal, plan_parts
 from archiver.zipformat.entry import DEFLATED, Entry
 from archiver.zipformat.layout import Layout
 

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from archiver.archive.request import Location
+from archiver.archive.traffic import Traffic
+from archiver.aws.failures import CopyRefused, SourceMissing
+from archiver.aws.multipart import ArchiveExists, ArchiveObject, StoredArchive, UploadedPart, UploadGone
+from archiver.aws.objects import SourceObject
 from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
-from archiver.request import Location
-from archiver.s3.failures import CopyRefused, SourceMissing
-from archiver.s3.multipart import ArchiveExists, ArchiveObject, StoredArchive, UploadedPart, UploadGone
-from archiver.s3.objects import SourceObject
-from archiver.s3.traffic import Traffic
 
 MIB = 1024 * 1024
 MIN_PART = 5 * MIB

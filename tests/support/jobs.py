@@ -14,10 +14,10 @@ import structlog
 from structlog.testing import LogCapture
 from structlog.types import EventDict
 
-from archiver.assemble.build import Options
+from archiver.archive.build import Options
+from archiver.archive.pipeline import Job, Services
+from archiver.archive.resolve import Limits
 from archiver.errors import QueueUnavailable
-from archiver.pipeline import Job, Services
-from archiver.resolve import Limits
 from tests.support.fake_s3 import MIB, FakeS3
 
 SOURCES = "source-images"

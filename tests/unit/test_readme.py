@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archiver.request import parse_request
+from archiver.archive.request import parse_request
 from archiver.settings import Settings
 from devtools.localstack import CHECKOUT
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.archive.pipeline import build_archive
+from archiver.archive.plan import PlanError
+from archiver.archive.request import parse_request
 from archiver.cli.preview import Preview, preview
 from archiver.cli.prices import US_EAST_1
 from archiver.errors import LimitExceeded, MissingSources
-from archiver.pipeline import build_archive
-from archiver.plan import PlanError
-from archiver.request import parse_request
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, files, job, noise, services
 

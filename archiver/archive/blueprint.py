@@ -1,0 +1,65 @@
+"""What an archive will be before a byte of it moves: its layout, its parts, and whose bytes each entry holds. Pure."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from archiver.archive.deflate import Deflated
+from archiver.archive.plan import Part, plan_parts
+from archiver.archive.upload import LAST_NUMBER
+from archiver.aws.objects import SourceObject
+from archiver.zipformat.entry import Entry
+from archiver.zipformat.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """The layout and the parts still to be made.
+
+    ``order[entry]`` is the index of an entry's source; ``sources[entry]`` the object that holds the entry's stored
+    bytes, None for a deflated entry, whose bytes lie nowhere.
+    """
+
+    layout: Layout
+    order: list[int]
+    sources: list[SourceObject | None]
+    parts: list[Part]
+
+
+def draw(
+    names: Sequence[str],
+    sources: Sequence[SourceObject],
+    *,
+    part_size: int,
+    deflated: Deflated | None = None,
+    uncopyable: Set[int] = frozenset(),
+) -> Blueprint:
+    """Lay out the deflated entries first, then the stored ones, and plan the parts from where the deflated ones end.
+
+    ``part_size`` in bytes; ``uncopyable`` are the indexes of the sources that S3 won't copy.
+    Raises ``archiver.archive.plan.PlanError`` where S3's limits can't be kept.
+    """
+    deflated = deflated or Deflated()
+    done = set(deflated.indexes)
+    rest = [index for index in range(len(sources)) if index not in done]
+    stored = [deflated.learned.get(index, sources[index]) for index in rest]
+    order = deflated.indexes + rest
+    entries = deflated.entries + [
+        Entry(
+            name=names[index],
+            size=0 if names[index].endswith("/") else source.size,
+            modified=source.modified,
+            crc32=None if names[index].endswith("/") else source.crc32,
+        )
+        for index, source in zip(rest, stored, strict=True)
+    ]
+    layout = Layout(entries)
+    first = len(deflated.entries)
+    parts = plan_parts(
+        layout,
+        part_size=part_size,
+        copyable=lambda entry: entry >= first and order[entry] not in uncopyable,
+        start=deflated.carry.start,
+        first_number=deflated.next_number,
+        last_number=LAST_NUMBER,
+    )
+    return Blueprint(layout, order, [*([None] * first), *stored], parts)

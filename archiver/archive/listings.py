@@ -1,0 +1,84 @@
+"""Objects that are named one by one, seen by the page: a listing tells of a thousand for the price of a few looks.
+
+Sources of one request mostly lie side by side. So where a bucket's are many, its listing is read from one wanted key
+on, each page beginning at the next one that is not yet told of, as long as the pages hold enough that is wanted. What
+no page has told is looked at on its own, as if there were no listings.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from typing import Protocol
+
+from archiver.archive.parallel import ordered_map
+from archiver.archive.request import Location
+from archiver.aws.failures import SourceMissing
+from archiver.aws.objects import SourceObject
+from archiver.errors import ArchiverError
+
+#: Fewer objects of one bucket are looked at one by one.
+LEAST = 32
+#: Objects that one after the other are sought in one listing; more listings go side by side. S3's page has so many.
+SHARD = 1_000
+#: Wanted objects that make a page worth its price: LIST costs as much as 12.5 HEAD (https://aws.amazon.com/s3/pricing/).
+WORTH_A_PAGE = 13
+
+
+class Listing(Protocol):
+    """What this needs of S3; ``archiver.aws.objects.S3Objects`` is the real one."""
+
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]: ...
+
+
+def told_by_listings(
+    locations: Iterable[Location], *, listing: Listing, executor: Executor, window: int
+) -> dict[Location, SourceObject]:
+    """What listings tell of the objects at these locations; ``window`` listings at a time.
+
+    Locations of prefixes and of pinned versions are left out: a listing shows an object's latest version alone.
+    """
+    keys: defaultdict[str, set[str]] = defaultdict(set)
+    for location in locations:
+        if not location.is_prefix and location.version_id is None:
+            keys[location.bucket].add(location.key)
+    told = ordered_map(executor, partial(_told, listing), _shards(keys), window=window)
+    return {Location(source.bucket, source.key): source for sources in told for source in sources}
+
+
+def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
+    for bucket, wanted in keys.items():
+        if len(wanted) >= LEAST:
+            # S3 lists keys in the order of their UTF-8 bytes.
+            ordered = sorted(wanted, key=str.encode)
+            for start in range(0, len(ordered), SHARD):
+                yield bucket, ordered[start : start + SHARD]
+
+
+def _told(listing: Listing, shard: tuple[str, list[str]]) -> list[SourceObject]:
+    bucket, keys = shard
+    wanted = set(keys)
+    found: list[SourceObject] = []
+    at = 0
+    # A page shows what comes behind a key: that key is left to a look of its own.
+    while len(keys) - at > WORTH_A_PAGE:
+        try:
+            page = listing.page(Location(bucket, keys[at]), prefix=_shared_start(keys[at], keys[-1]))
+        except (ArchiverError, SourceMissing):
+            # s3:ListBucket may be missing; whatever else it is, a look will tell.
+            break
+        hits = [source for source in page if source.key in wanted]
+        found += hits
+        if len(hits) < WORTH_A_PAGE:
+            break
+        at = bisect_right(keys, page[-1].key.encode(), key=str.encode)
+    return found
+
+
+def _shared_start(first: str, last: str) -> str:
+    """What all keys from the first to the last, in order, begin with."""
+    length = next(
+        (index for index, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+    )
+    return first[:length]

@@ -1,0 +1,235 @@
+"""Runs a plan: copies inside S3 and literal parts through memory, in parallel, in any order that the CRC32s allow.
+
+Memory is bounded by the literal parts in flight: fewer where they are large, but two. They start in ascending order,
+and only the last local header in a part can wait for bytes of later parts; since a part brings its own pieces before
+it waits, some part in flight can always go on, and two in flight are enough. Copies have threads of their own and
+wait for nothing.
+"""
+
+import threading
+import zlib
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from archiver.archive.checksums import Cancelled, Checksums
+from archiver.archive.parallel import JobThreads, ordered_map
+from archiver.archive.plan import Part
+from archiver.archive.upload import Upload
+from archiver.aws.failures import CopyRefused
+from archiver.aws.multipart import UploadedPart
+from archiver.aws.objects import SourceObject
+from archiver.zipformat.crc import crc32_combine
+from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
+
+#: Reads begun and not yet taken, of one part.
+READS_AHEAD = 64
+
+log = structlog.get_logger(__name__)
+
+
+class Objects(Protocol):
+    """What building needs of the sources; ``archiver.aws.objects.S3Objects`` is the real one."""
+
+    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None: ...
+    def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
+
+
+class CopiesRefused(Exception):
+    """S3 won't copy these entries, by index, each with S3's reason: the plan must be made anew without them."""
+
+    def __init__(self, refused: dict[int, str], copied: set[int]) -> None:
+        super().__init__(refused)
+        self.refused = refused
+        self.copied = copied
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Bytes of the archive from ``start`` on that are in memory already: what is left of the deflated entries."""
+
+    start: int
+    data: bytes = b""
+
+    def at(self, position: int, length: int) -> memoryview:
+        return memoryview(self.data)[position - self.start : position - self.start + length]
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The threads of one job."""
+
+    parts: ThreadPoolExecutor
+    reads: ThreadPoolExecutor
+    copies: ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class PartsBuild:
+    """All that the parts of one plan are made from. ``sources[i]`` holds the stored bytes of entry i.
+
+    ``parts_in_flight`` literal parts are held in memory at once, or as few as two where they come to more than
+    ``memory`` bytes.
+    """
+
+    layout: Layout
+    sources: Sequence[SourceObject | None]
+    checksums: Checksums
+    objects: Objects
+    upload: Upload
+    threads: Threads
+    carry: Carry
+    parts_in_flight: int
+    memory: int
+    on_part: Callable[[Part], None]
+
+    def run(self, plan: Sequence[Part]) -> list[UploadedPart]:
+        """Build all parts of the plan and return them in its order.
+
+        Raises ``CopiesRefused``, or the first error of any part, once no part is under way any more.
+        """
+        refused: dict[int, str] = {}
+        copied: set[int] = set()
+        stopped = threading.Event()
+        futures: dict[Future[UploadedPart], Part] = {}
+
+        def run(part: Part) -> UploadedPart:
+            if stopped.is_set():
+                raise Cancelled
+            if part.entry is None:
+                uploaded = self._literal(part)
+            else:
+                try:
+                    uploaded = self._copy(part, part.entry)
+                    copied.add(part.entry)
+                except CopyRefused as error:
+                    refused[part.entry] = str(error)
+                    raise
+            self.on_part(part)
+            return uploaded
+
+        failure: BaseException | None = None
+        with JobThreads(self._slots(plan), "literal") as literals:
+            for part in plan:
+                pool = literals if part.entry is None else self.threads.copies
+                futures[pool.submit(run, part)] = part
+            try:
+                for future in as_completed(futures):
+                    error = None if future.cancelled() else future.exception()
+                    if error is not None and (failure is None or isinstance(failure, Cancelled)):
+                        failure = error
+                        stopped.set()
+                        self.checksums.cancel()
+                        for other in futures:
+                            other.cancel()
+            finally:
+                # Whatever ends the wait, no thread may touch the upload once this returns.
+                stopped.set()
+                self.checksums.cancel()
+        if refused:
+            raise CopiesRefused(refused, copied)
+        if failure is not None:
+            raise failure
+        return [future.result() for future in futures]
+
+    def _slots(self, plan: Sequence[Part]) -> int:
+        largest = max((part.size for part in plan if part.entry is None), default=1)
+        return max(2, min(self.parts_in_flight, self.memory // largest))
+
+    def literal_body(self, part: Part) -> tuple[bytearray, int]:
+        """The bytes of a literal part and their CRC32."""
+        body = bytearray(part.size)
+        view = memoryview(body)
+
+        def read(piece: tuple[int, DataBytes]) -> int:
+            offset, segment = piece
+            return self._read(segment, view[offset : offset + segment.stop - segment.start])
+
+        # A part may hold a hundred thousand tiny entries: nothing is kept of each but its CRC32.
+        reads = ordered_map(self.threads.reads, read, self._to_read(part), window=READS_AHEAD)
+        read_crcs = iter(array("Q", reads))
+        whole = 0
+        for offset, segment in self._located(part):
+            target = view[offset : offset + segment.stop - segment.start]
+            if self._is_carried(part.start + offset):
+                target[:] = self.carry.at(part.start + offset, len(target))
+                crc32 = zlib.crc32(target)
+            elif not isinstance(segment, DataBytes):
+                target[:] = self._rendered(segment)
+                crc32 = zlib.crc32(target)
+            elif self._source(segment.entry).body is None:
+                crc32 = next(read_crcs)
+            else:
+                crc32 = self._read(segment, target)
+            whole = crc32_combine(whole, crc32, len(target))
+        return body, whole
+
+    def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
+        """What the part consists of, each with its offset in the part."""
+        offset = 0
+        for segment in self.layout.segments(part.start, part.stop):
+            yield offset, segment
+            offset += segment.stop - segment.start
+
+    def _to_read(self, part: Part) -> Iterator[tuple[int, DataBytes]]:
+        for offset, segment in self._located(part):
+            if not isinstance(segment, DataBytes) or self._is_carried(part.start + offset):
+                continue
+            if self._source(segment.entry).body is None:
+                yield offset, segment
+
+    def _is_carried(self, position: int) -> bool:
+        return position < self.carry.start + len(self.carry.data)
+
+    def _literal(self, part: Part) -> UploadedPart:
+        uploaded = self.upload.uploaded(part.number, part.stop - part.start)
+        if uploaded is not None and self._teaches_nothing(part):
+            return uploaded
+        body, crc32 = self.literal_body(part)
+        return self.upload.put(part.number, body, crc32=crc32)
+
+    def _copy(self, part: Part, entry: int) -> UploadedPart:
+        source = self._source(entry)
+        start, stop = part.source_start, part.source_stop
+        uploaded = self.upload.copy(part.number, source, start, stop)
+        crc32 = uploaded.crc32
+        if crc32 is None:
+            # A server that tells no checksum of a copied part: only the bytes can.
+            crc32 = self.objects.crc32(source, start, stop)
+            uploaded = UploadedPart(uploaded.number, uploaded.etag, uploaded.size, crc32)
+        self.checksums.learn(entry, start, crc32, stop - start)
+        return uploaded
+
+    def _teaches_nothing(self, part: Part) -> bool:
+        """Whether every CRC32 that the part's bytes could tell is known already."""
+        return all(
+            self.checksums.known(segment.entry)
+            for segment in self.layout.segments(part.start, part.stop)
+            if isinstance(segment, DataBytes)
+        )
+
+    def _read(self, segment: DataBytes, target: memoryview) -> int:
+        source = self._source(segment.entry)
+        if source.body is not None:
+            target[:] = source.body[segment.start : segment.stop]
+        else:
+            self.objects.read_into(source, segment.start, target)
+        crc32 = zlib.crc32(target)
+        self.checksums.learn(segment.entry, segment.start, crc32, len(target))
+        return crc32
+
+    def _rendered(self, segment: HeaderBytes | DirectoryBytes) -> bytes:
+        if isinstance(segment, HeaderBytes):
+            header = self.layout.local_header(segment.entry, crc32=self.checksums.wait(segment.entry))
+            return header[segment.start : segment.stop]
+        return self.layout.directory(segment.start, segment.stop, crc32s=self.checksums.wait_for_all())
+
+    def _source(self, entry: int) -> SourceObject:
+        source = self.sources[entry]
+        if source is None:
+            raise AssertionError(f"entry {entry} has no stored bytes in S3")
+        return source

@@ -1,0 +1,289 @@
+"""The whole story: from a payload to a notified consumer. Collaborators are passed in."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from archiver.archive.build import Build, Options, Progress, open_threads
+from archiver.archive.parts import Objects, Threads
+from archiver.archive.record import ArchiveRecord
+from archiver.archive.request import ArchiveRequest, archive_key, canonical_json, parse_request
+from archiver.archive.resolve import Limits, Resolution, Sources, resolve
+from archiver.archive.traffic import Traffic
+from archiver.archive.upload import Uploads, abort_uploads
+from archiver.aws.links import content_disposition
+from archiver.aws.multipart import ArchiveExists, ArchiveObject, StoredArchive, UploadGone
+from archiver.errors import (
+    DestinationUnavailable,
+    MissingSources,
+    PermanentError,
+    QueueUnavailable,
+    SourceChanged,
+    TransientError,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class ObjectStore(Sources, Objects, Protocol):
+    """The sources' side of S3."""
+
+
+class ArchiveStore(Uploads, Protocol):
+    """The archive's side of S3."""
+
+    @property
+    def bucket(self) -> str: ...
+
+
+class Linker(Protocol):
+    """What makes links; ``archiver.aws.links.Links`` is the real one."""
+
+    def url(self, key: str) -> str: ...
+
+
+class Notifying(Protocol):
+    """What tells the consumer; ``archiver.aws.notify.Notifier`` is the real one."""
+
+    def send(self, body: dict[str, Any], *, request_id: str, correlation_id: str | None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a job works with. The stores are opened per job, so that each job counts its own traffic."""
+
+    objects: Callable[[Traffic], ObjectStore]
+    uploads: Callable[[Traffic], ArchiveStore]
+    links: Linker
+    notifier: Notifying | None
+    options: Options
+    limits: Limits
+    source_bucket: str | None
+    file_prefix: str
+    rebuilds: int = 3
+    notify_failures: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Who asks, and when: ``sent_at`` in seconds since the epoch; ``attempt`` counts deliveries from 1."""
+
+    request_id: str
+    sent_at: float
+    correlation_id: str | None = None
+    message_id: str | None = None
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveResult:
+    """The archive and what it took. Sizes in bytes; ``reused``: an earlier attempt had built it already."""
+
+    url: str
+    bucket: str
+    key: str
+    version_id: str | None
+    size: int
+    files: int
+    crc32: str | None
+    etag: str
+    missing: tuple[str, ...]
+    reused: bool = False
+    bytes_read: int = 0
+    bytes_copied: int = 0
+    bytes_uploaded: int = 0
+    parts: int = 0
+    seconds: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The result as Celery and Flower show it: the link without its signature."""
+        return {
+            "archive": self.url.partition("?")[0],
+            "size": self.size,
+            "files": self.files,
+            "missing": len(self.missing),
+            "reused": self.reused,
+            "bytes_read": self.bytes_read,
+            "bytes_copied": self.bytes_copied,
+            "parts": self.parts,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def notification(self, request: ArchiveRequest, *, request_id: str) -> dict[str, Any]:
+        """The message to the consumer: a contract."""
+        archive = {"url": self.url, "bucket": self.bucket, "key": self.key}
+        if self.version_id is not None:
+            archive["version_id"] = self.version_id
+        return {
+            "status": "succeeded",
+            "metadata": request.metadata,
+            "substitutions": {"archiver_URL": self.url},
+            "archive": archive | {"size": self.size, "files": self.files, "crc32": self.crc32, "etag": self.etag},
+            "missing": list(self.missing),
+            "request_id": request_id,
+        }
+
+
+def ignore(_: Progress) -> None:
+    """Nobody watches."""
+
+
+def build_archive(
+    payload: object, *, job: Job, services: Services, on_progress: Callable[[Progress], None] = ignore
+) -> ArchiveResult:
+    """Build the archive that a payload asks for, and tell the consumer.
+
+    Safe to repeat: a second delivery finds the finished archive, or goes on with the upload that was left.
+    Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
+    """
+    started = time.monotonic()
+    request = parse_request(payload, max_files=services.limits.max_files)
+    if request.unknown_keys:
+        log.warning("unknown keys ignored", keys=request.unknown_keys)
+    key = archive_key(payload, request_id=job.request_id, sent_at=job.sent_at, prefix=services.file_prefix)
+    with bound_contextvars(archive_key=key):
+        digest = hashlib.sha256(canonical_json(payload).encode()).hexdigest()
+        work = _Work(request, digest, key, job, services, on_progress)
+        result = replace(work.run(), seconds=time.monotonic() - started)
+        log.info("archive ready", **result.summary())
+        if services.notifier is not None:
+            body = result.notification(request, request_id=job.request_id)
+            services.notifier.send(body, request_id=job.request_id, correlation_id=job.correlation_id)
+            log.info("consumer notified")
+        return result
+
+
+def notify_failure(payload: object, error: PermanentError, *, job: Job, services: Services) -> None:
+    """Tell the consumer of a permanent failure, where the settings ask for it. Never raises: the DLQ has the reason."""
+    if services.notifier is None or not services.notify_failures:
+        return
+    metadata = payload.get("metadata") if isinstance(payload, dict) else None
+    body = {
+        "status": "failed",
+        "metadata": metadata if isinstance(metadata, dict) else None,
+        "error": {"code": error.code, "message": error.message},
+        "request_id": job.request_id,
+    }
+    try:
+        services.notifier.send(body, request_id=job.request_id, correlation_id=job.correlation_id)
+    except QueueUnavailable as failure:
+        log.error("the failure could not be notified", error=str(failure))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One job, its key known."""
+
+    request: ArchiveRequest
+    request_digest: str
+    key: str
+    job: Job
+    services: Services
+    on_progress: Callable[[Progress], None]
+    traffic: Traffic = field(default_factory=Traffic)
+
+    def run(self) -> ArchiveResult:
+        uploads = self.services.uploads(self.traffic)
+        # A first delivery has no archive to find; should it have one, the completion says so.
+        if self.job.attempt > 1 and (found := self._finished(uploads)):
+            return found
+        rebuilds = self.services.rebuilds
+        for rebuild in range(rebuilds + 1):
+            try:
+                return self._built(uploads, resume=self.job.attempt > 1 or rebuild > 0)
+            except PermanentError:
+                if self.job.attempt > 1 or rebuild > 0:
+                    # Nobody will come back for what an earlier attempt has uploaded.
+                    abort_uploads(uploads, self.key)
+                raise
+            except (ArchiveExists, UploadGone):
+                # Another worker with the same message has completed the upload, or aborted it.
+                if found := self._finished(uploads):
+                    return found
+                log.warning("the upload is gone: building again", rebuild=rebuild + 1)
+            except SourceChanged as error:
+                if rebuild == rebuilds:
+                    raise
+                log.warning("a source changed: building again", reason=str(error), rebuild=rebuild + 1)
+        raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
+
+    def _built(self, uploads: ArchiveStore, *, resume: bool) -> ArchiveResult:
+        objects = self.services.objects(self.traffic)
+        options = replace(self.services.options, compression=self.request.compression)
+        with open_threads(options) as threads:
+            resolution = self._resolution(objects, threads)
+            log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))
+            record = ArchiveRecord(self.request_digest, len(resolution.names), resolution.missing)
+            build = Build(
+                names=resolution.names,
+                sources=resolution.sources,
+                archive=ArchiveObject(
+                    key=self.key,
+                    metadata=record.as_metadata(),
+                    content_disposition=content_disposition(self.request.filename) if self.request.filename else None,
+                ),
+                objects=objects,
+                uploads=uploads,
+                threads=threads,
+                options=options,
+                resume=resume,
+                on_progress=self.on_progress,
+            )
+            stored = build.run()
+        return self._result(uploads, stored, record, resolution.missing)
+
+    def _resolution(self, objects: ObjectStore, threads: Threads) -> Resolution:
+        return resolve(
+            self.request,
+            sources=objects,
+            executor=threads.reads,
+            window=self.services.options.read_concurrency * 2,
+            default_bucket=self.services.source_bucket,
+            limits=self.services.limits,
+        )
+
+    def _finished(self, uploads: ArchiveStore) -> ArchiveResult | None:
+        """The archive that an earlier attempt completed; ``DestinationUnavailable`` where the object is not ours."""
+        stored = uploads.find_archive(self.key)
+        if stored is None:
+            return None
+        record = ArchiveRecord.from_metadata(stored.metadata)
+        if record is None or record.request != self.request_digest:
+            raise DestinationUnavailable(f"s3://{uploads.bucket}/{self.key} exists and is no archive of this request")
+        log.info("archive found: an earlier attempt completed it")
+        missing = self._missing() if record.missing is None else record.missing
+        return replace(self._result(uploads, stored, record, missing), reused=True)
+
+    def _missing(self) -> Sequence[int]:
+        """What is missing now: the archive's own list was too long for its metadata."""
+        try:
+            with open_threads(self.services.options) as threads:
+                return self._resolution(self.services.objects(self.traffic), threads).missing
+        except MissingSources as error:
+            # By now all of them are gone; the archive is not.
+            gone = set(error.sources)
+            return [index for index, file in enumerate(self.request.files) if file.source in gone]
+
+    def _result(
+        self, uploads: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[int]
+    ) -> ArchiveResult:
+        return ArchiveResult(
+            url=self.services.links.url(self.key),
+            bucket=uploads.bucket,
+            key=self.key,
+            version_id=stored.version_id,
+            size=stored.size,
+            files=record.files,
+            crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
+            etag=stored.etag,
+            missing=tuple(self.request.files[index].source for index in missing),
+            bytes_read=self.traffic.bytes_read,
+            bytes_copied=self.traffic.bytes_copied,
+            bytes_uploaded=self.traffic.bytes_uploaded,
+            parts=self.traffic.uploads + self.traffic.copies,
+        )

@@ -1,0 +1,169 @@
+"""The archive's upload: begun when a first part needs it, resumed where an earlier attempt left one.
+
+A resumable upload carries a marker: a part with the highest number, whose content is the digest of everything that
+determines the archive's parts. Listing the parts shows the marker's checksum, so one call says whether the parts are
+ours to use. The completion does not list the marker, and S3 drops parts that a completion does not list.
+"""
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from archiver.archive.plan import MAX_PARTS
+from archiver.aws.multipart import ArchiveObject, StoredArchive, UploadedPart, UploadGone
+from archiver.aws.objects import SourceObject
+from archiver.errors import ArchiveRefused, ArchiverError
+
+MARKER_NUMBER = MAX_PARTS
+#: The highest number of a part of the archive itself.
+LAST_NUMBER = MAX_PARTS - 1
+
+log = structlog.get_logger(__name__)
+
+
+class Uploads(Protocol):
+    """What an upload needs of S3; ``archiver.aws.multipart.S3Uploads`` is the real one."""
+
+    def find_archive(self, key: str) -> StoredArchive | None: ...
+    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive: ...
+    def create(self, archive: ArchiveObject) -> str: ...
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int
+    ) -> UploadedPart: ...
+    def copy_part(
+        self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
+    ) -> UploadedPart: ...
+    def uploads_of(self, key: str) -> list[str]: ...
+    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]: ...
+    def complete(
+        self, archive: ArchiveObject, upload_id: str, parts: list[UploadedPart], *, crc32: int, size: int
+    ) -> StoredArchive: ...
+    def abort(self, key: str, upload_id: str) -> None: ...
+
+
+class Upload:
+    """One archive's upload. ``digest`` is called once, when a marker is written or looked for."""
+
+    def __init__(self, uploads: Uploads, archive: ArchiveObject, *, digest: Callable[[], str], resume: bool) -> None:
+        self._uploads = uploads
+        self._archive = archive
+        self._digest = digest
+        self._resume = resume
+        self._lock = threading.Lock()
+        self._id: str | None = None
+        self._done: dict[int, UploadedPart] = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether S3 knows of it."""
+        return self._id is not None
+
+    def open(self) -> str:
+        """The upload's id; the first call resumes or creates it."""
+        with self._lock:
+            if self._id is None:
+                marker = self._digest().encode()
+                self._id = self._resumed(marker) if self._resume else None
+                if self._id is None:
+                    self._id = self._uploads.create(self._archive)
+                    self._uploads.put_part(self._archive.key, self._id, MARKER_NUMBER, marker, crc32=zlib.crc32(marker))
+            return self._id
+
+    def uploaded(self, number: int, size: int) -> UploadedPart | None:
+        """The part from an earlier attempt, where S3 has it in this size and with a CRC32."""
+        self.open()
+        part = self._done.get(number)
+        return part if part is not None and part.size == size and part.crc32 is not None else None
+
+    def put(self, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
+        """Upload a part, unless an earlier attempt uploaded the same bytes."""
+        done = self.uploaded(number, len(body))
+        if done is not None and done.crc32 == crc32:
+            return done
+        return self._uploads.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
+
+    def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart:
+        """Copy a range of a source into a part, unless an earlier attempt did."""
+        return self.uploaded(number, stop - start) or self._uploads.copy_part(
+            self._archive.key, self.open(), number, source, start, stop
+        )
+
+    def put_whole(self, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
+        """Write an archive that is one part in one request."""
+        return self._uploads.put(self._archive, body, crc32=crc32)
+
+    def complete(self, parts: list[UploadedPart], *, crc32: int, size: int) -> StoredArchive:
+        """Make the archive of its parts."""
+        upload_id = self.open()
+        try:
+            return self._uploads.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
+        except ArchiveRefused:
+            # Another attempt at the same upload has put the same bytes again, and S3 may have given them another
+            # ETag: it does where a KMS key encrypts.
+            listed = self._uploads.parts_of(self._archive.key, upload_id)
+            again = [listed.get(part.number, part) for part in parts]
+            if again == parts or [_content(part) for part in again] != [_content(part) for part in parts]:
+                raise
+            return self._uploads.complete(self._archive, upload_id, again, crc32=crc32, size=size)
+
+    def abort(self) -> None:
+        """Drop the upload with its parts, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
+        with self._lock:
+            if self._id is not None:
+                _abort(self._uploads, self._archive.key, self._id)
+                self._id, self._done = None, {}
+
+    def _resumed(self, marker: bytes) -> str | None:
+        """The upload that an earlier attempt at the same plan left, the fullest of several.
+
+        Others under the key stay: another attempt may be at work on one, or this one come to their plan when S3
+        refuses to copy. Whoever completes the archive aborts them.
+        """
+        resumed: str | None = None
+        for upload_id in self._uploads.uploads_of(self._archive.key):
+            try:
+                parts = self._uploads.parts_of(self._archive.key, upload_id)
+            except UploadGone:
+                continue
+            mark = parts.pop(MARKER_NUMBER, None)
+            if mark is None or not _is_marker(mark, marker):
+                log.info("upload not resumed: its plan is another", parts=len(parts))
+            elif resumed is None or len(parts) > len(self._done):
+                resumed, self._done = upload_id, parts
+        if resumed is not None:
+            log.info("upload resumed", parts=len(self._done), bytes=sum(part.size for part in self._done.values()))
+        return resumed
+
+
+def abort_uploads(uploads: Uploads, key: str) -> None:
+    """Drop all unfinished uploads under a key, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
+    try:
+        left = uploads.uploads_of(key)
+    except ArchiverError as error:
+        log.warning("unfinished uploads not found: the lifecycle rule will abort them", reason=str(error))
+        return
+    for upload_id in left:
+        _abort(uploads, key, upload_id)
+
+
+def _abort(uploads: Uploads, key: str, upload_id: str) -> None:
+    # What the job has come to matters more than what it leaves.
+    try:
+        uploads.abort(key, upload_id)
+    except ArchiverError as error:
+        log.warning("upload not aborted: the lifecycle rule will", reason=str(error))
+
+
+def _content(part: UploadedPart) -> tuple[int, int, int | None]:
+    return part.number, part.size, part.crc32
+
+
+def _is_marker(part: UploadedPart, marker: bytes) -> bool:
+    etag = part.etag.strip('"')
+    # The ETag is no MD5 where the bucket encrypts with a KMS key; then the CRC32 has to do.
+    same = etag == hashlib.md5(marker, usedforsecurity=False).hexdigest() or part.crc32 == zlib.crc32(marker)
+    return part.size == len(marker) and same

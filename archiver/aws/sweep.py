@@ -1,0 +1,75 @@
+"""Aborting unfinished uploads that nobody will finish: leftovers of jobs that were killed and never came back.
+
+A lifecycle rule on the bucket does the same after days; this does it when it is asked, and says what it did.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.aws.failures import error_code
+from archiver.errors import DestinationUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An unfinished upload of ours."""
+
+    key: str
+    upload_id: str
+    initiated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What was aborted (or would be), how many younger uploads of ours stay, and how many are not ours."""
+
+    aborted: tuple[Leftover, ...]
+    young: int
+    foreign: int
+
+
+def sweep(
+    client: "S3Client", *, bucket: str, prefix: str, older_than: timedelta, now: datetime, dry_run: bool = False
+) -> Sweep:
+    """Abort the uploads of archives named ``{64 hex}/{prefix}-{date}.zip`` that began before ``now - older_than``.
+
+    A job that still runs by then starts over. Raises ``DestinationUnavailable``.
+    """
+    ours = re.compile(rf"[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.zip")
+    aborted: list[Leftover] = []
+    young = foreign = 0
+    try:
+        for leftover in _unfinished(client, bucket):
+            if not ours.fullmatch(leftover.key):
+                foreign += 1
+            elif now - leftover.initiated < older_than:
+                young += 1
+            else:
+                if not dry_run:
+                    _abort(client, bucket, leftover)
+                aborted.append(leftover)
+    except (ClientError, BotoCoreError) as error:
+        raise DestinationUnavailable(f"sweeping s3://{bucket} failed: {error}") from error
+    return Sweep(tuple(aborted), young, foreign)
+
+
+def _unfinished(client: "S3Client", bucket: str) -> Iterator[Leftover]:
+    for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for item in page.get("Uploads", ()):
+            yield Leftover(item["Key"], item["UploadId"], item["Initiated"])
+
+
+def _abort(client: "S3Client", bucket: str, leftover: Leftover) -> None:
+    try:
+        client.abort_multipart_upload(Bucket=bucket, Key=leftover.key, UploadId=leftover.upload_id)
+    except ClientError as error:
+        if error_code(error) != "NoSuchUpload":  # finished or aborted since it was listed
+            raise

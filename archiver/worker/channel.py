@@ -1,0 +1,311 @@
+"""The kombu transport of the source queue, by overriding what kombu's own gets wrong for this service.
+
+- every message becomes a task call (``decode``), so that none can stop the worker;
+- polling never ends: each poll's end, good or bad, schedules the next one, and a watch restarts a lost one;
+- a reject never deletes and never republishes: it hides the message for a back-off, and SQS counts the attempts;
+- an ack needs no more than the receipt handle, so that it works after a lost connection, too.
+
+It applies to the queues of ``predefined_queues``, whose ``url`` may be a plain name, too, looked up when first
+needed: the queue may come into being after the worker. Other queues, where there are any, are kombu's business.
+"""
+
+import random
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+from kombu.asynchronous import set_event_loop
+from kombu.transport import virtual
+from kombu.transport.SQS import Channel as KombuChannel
+from kombu.transport.SQS import Transport as KombuTransport
+
+from archiver.aws import clients
+from archiver.aws.naming import queue_name
+from archiver.worker import liveness
+from archiver.worker.backoff import backoff_seconds
+from archiver.worker.decode import decode
+from archiver.worker.delivery import HEADER, Delivery
+from archiver.worker.polling import GRACE_SECONDS, Poll, PollConnection
+
+log = structlog.get_logger(__name__)
+
+#: Between two looks for a free slot while all are busy, in seconds.
+BUSY_SECONDS = 0.2
+#: Between two looks whether a poll got lost, in seconds.
+WATCH_SECONDS = 5.0
+#: The longest pause after failed polls, in seconds.
+MAX_PAUSE_SECONDS = 30.0
+
+SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId", "SentTimestamp")
+MESSAGE_ATTRIBUTES = ("All",)
+
+#: How SQS says that there is no such queue, in its JSON and in its query protocol.
+NO_QUEUE = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
+
+
+class Channel(KombuChannel):
+    """A channel of the source queue."""
+
+    # At a close kombu would show every unacked message again, also those whose jobs go on: drain.py hands back.
+    do_restore = False
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        options = connection.client.transport_options
+        self._backoff_base: int = options.get("backoff_base_seconds", 10)
+        self._backoff_cap: int = options.get("backoff_cap_seconds", 900)
+        self._max_body_bytes: int = options.get("max_body_bytes", 1024 * 1024)
+        self._liveness_file: str | None = options.get("liveness_file")
+        self.draining = False
+        self._deliveries: dict[str, Delivery] = {}
+        self._clients: dict[str, Any] = {}
+        self._poll_started: float | None = None
+        self._poll_number = 0
+        self._failed_polls = 0
+        self._next_poll: Any = None
+        self._last_turn = time.monotonic()
+        self._watch_timer: Any = None
+        super().__init__(connection, **kwargs)
+
+    # Queues and clients.
+
+    def _is_source(self, queue: str | None) -> bool:
+        return queue in self.predefined_queues
+
+    def _update_queue_cache(self, queue_name_prefix: str) -> None:
+        if not self.predefined_queues:
+            super()._update_queue_cache(queue_name_prefix)
+
+    def _resolve_queue_url(self, queue: str) -> str:
+        if not self._is_source(queue):
+            return str(super()._resolve_queue_url(queue))
+        url: str | None = self._queue_cache.get(queue)
+        if url is None:
+            url = self.predefined_queues[queue]["url"]
+            if "://" not in url:
+                url = self.sqs(queue).get_queue_url(QueueName=url)["QueueUrl"]
+            self._queue_cache[queue] = url
+        return url
+
+    def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
+        """Nothing to do for a queue that others create, and no reason to fail where they have not yet."""
+        if self._is_source(queue):
+            return virtual.base.queue_declare_ok_t(queue, 0, 0)  # type: ignore[attr-defined]  # amqp's, imported there
+        return super().queue_declare(queue=queue, passive=passive, **kwargs)
+
+    def sqs(self, queue: str | None = None) -> Any:
+        """The queue's client; it outlives the connection, so that a job that outlives it can still be acked."""
+        key = queue or ""
+        if key not in self._clients:
+            url = self.predefined_queues.get(queue, {}).get("url", "") if queue else ""
+            self._clients[key] = clients.new_sqs_client(
+                queue_url=url,
+                region=self.transport_options.get("region"),
+                access_key_id=self.conninfo.userid,
+                secret_access_key=self.conninfo.password,
+            )
+        return self._clients[key]
+
+    def asynsqs(self, queue: str | None = None) -> Any:
+        if not self._is_source(queue):
+            return super().asynsqs(queue)
+        known = self._predefined_queue_async_clients
+        if queue not in known:
+            known[queue] = PollConnection(
+                self.sqs(queue),
+                message_system_attribute_names=list(SYSTEM_ATTRIBUTES),
+                message_attribute_names=list(MESSAGE_ATTRIBUTES),
+            )
+        return known[queue]
+
+    @property
+    def get_message_attributes(self) -> dict[str, list[str]]:
+        return {
+            "MessageSystemAttributeNames": list(SYSTEM_ATTRIBUTES),
+            "MessageAttributeNames": list(MESSAGE_ATTRIBUTES),
+        }
+
+    # Receiving.
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        if self.hub and self._is_source(queue):
+            self._watch_timer = self.hub.call_repeatedly(WATCH_SECONDS, self._watch, queue)
+        return super().basic_consume(queue, *args, **kwargs)
+
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        if self._is_source(self._tag_to_queue.get(consumer_tag)) and self._watch_timer:
+            self._watch_timer.cancel()
+        return super().basic_cancel(consumer_tag)
+
+    def _schedule_queue(self, queue: str) -> None:
+        """Poll now, or look again soon while every slot is busy."""
+        if not self._is_source(queue):
+            super()._schedule_queue(queue)
+            return
+        self._last_turn = time.monotonic()
+        if self.closed or queue not in self._active_queues or self._poll_started is not None:
+            return
+        if not self.qos.can_consume():
+            self._alive()
+            self._schedule_in(BUSY_SECONDS, queue)
+        else:
+            self._start_poll(queue)
+
+    def _schedule_in(self, seconds: float, queue: str) -> None:
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+        assert self.hub is not None
+        self._next_poll = self.hub.call_later(seconds, self._schedule_queue, queue)
+
+    def _start_poll(self, queue: str) -> None:
+        self._poll_started = time.monotonic()
+        self._poll_number += 1
+        ended = partial(self._poll_ended, queue, self._poll_number)
+        try:
+            url = self._resolve_queue_url(queue)
+            self.asynsqs(queue).receive(
+                url,
+                count=self._get_message_estimate(),
+                hide_seconds=self.visibility_timeout,
+                wait_seconds=self.wait_time_seconds,
+                callback=partial(ended, url),
+            )
+        except Exception as error:
+            # No credentials, no such queue yet, no network: for the next poll to find out.
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+            ended("", Poll(error=repr(error), code=code))
+
+    def _poll_ended(self, queue: str, number: int, url: str, poll: Poll) -> None:
+        self._receive(queue, url, poll.messages)
+        if number != self._poll_number:
+            return  # given up by the watch, which has started another one
+        self._poll_started = None
+        if poll.error is None:
+            self._failed_polls = 0
+            self._alive()
+            pause = 0.0
+        else:
+            self._failed_polls += 1
+            pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(self._failed_polls - 1, 5)) * (0.5 + random.random() / 2)  # noqa: S311 jitter
+            log.warning("polling failed, going on", queue=queue, error=poll.error, pause=round(pause, 1))
+            if poll.code in NO_QUEUE:
+                self._forget(queue)
+        self._schedule_in(pause, queue)
+
+    def _forget(self, queue: str) -> None:
+        if self.connection is not None:
+            self._queue_cache.pop(queue, None)
+
+    def _watch(self, queue: str) -> None:
+        """Whatever else goes wrong: a poll whose end never came, or had no successor, is replaced."""
+        most = self.wait_time_seconds + GRACE_SECONDS + MAX_PAUSE_SECONDS
+        if queue in self._active_queues and time.monotonic() - self._last_turn > most:
+            log.error("a poll got lost, starting another one", queue=queue)
+            self._poll_started = None
+            self._schedule_queue(queue)
+
+    def _receive(self, queue: str, url: str, messages: Iterable[dict[str, Any]]) -> None:
+        deliver = self.connection._callbacks.get(queue) if self.connection is not None else None
+        for message in messages:
+            handle = message["ReceiptHandle"]
+            if deliver is None:
+                log.info("received after the stop, handed back", sqs_message_id=message.get("MessageId"))
+                self._hide(url, handle, 0)
+                continue
+            try:
+                deliver(self._message_to_python(message, queue, url))
+            except Exception:
+                log.exception("a message could not be taken on", sqs_message_id=message.get("MessageId"))
+                self.basic_reject(handle)
+
+    def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Any:
+        if not self._is_source(queue_name):
+            return super()._message_to_python(message, queue_name, q_url)
+        envelope = decode(
+            message, queue=queue_name, queue_url=q_url, max_body_bytes=self._max_body_bytes, now=time.time()
+        )
+        delivery = Delivery.from_header(envelope["headers"][HEADER])
+        self._deliveries[delivery.receipt_handle] = delivery
+        return envelope
+
+    # Settling.
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Delete the message. Where that fails it comes back, finds its archive and is acked again."""
+        delivery = self._deliveries.pop(delivery_tag, None)
+        if delivery is None:
+            super().basic_ack(delivery_tag, multiple)
+            return
+        try:
+            self.sqs(queue_name(delivery.queue_url)).delete_message(
+                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
+            )
+            self._alive()
+        except (ClientError, BotoCoreError) as error:
+            log.error("ack failed, the message will come back", sqs_message_id=delivery.message_id, error=repr(error))
+        finally:
+            virtual.Channel.basic_ack(self, delivery_tag)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Hide the message for a back-off; after maxReceiveCount receives SQS moves it to the dead-letter queue."""
+        delivery = self._deliveries.pop(delivery_tag, None)
+        if delivery is None:
+            super().basic_reject(delivery_tag, requeue)
+            return
+        seconds = backoff_seconds(
+            delivery.receive_count, base=self._backoff_base, cap=self._backoff_cap, random=random.random
+        )
+        # A process that died with the worker's SIGTERM, as in a process group: another worker may have it at once.
+        at_once = requeue and self.draining
+        try:
+            self._hide(delivery.queue_url, delivery.receipt_handle, 0 if at_once else seconds)
+        finally:
+            virtual.Channel.basic_ack(self, delivery_tag)
+
+    def hand_back(self) -> int:
+        """Show every unacked message again at once; returns how many there were."""
+        deliveries = list(self._deliveries.values())
+        self._deliveries.clear()
+        for delivery in deliveries:
+            self._hide(delivery.queue_url, delivery.receipt_handle, 0)
+            virtual.Channel.basic_ack(self, delivery.receipt_handle)
+        return len(deliveries)
+
+    @property
+    def unsettled(self) -> int:
+        """Messages received and neither acked nor rejected."""
+        return len(self._deliveries)
+
+    @property
+    def polling(self) -> bool:
+        """Whether a poll is under way."""
+        return self._poll_started is not None
+
+    def _hide(self, queue_url: str, receipt_handle: str, seconds: int) -> None:
+        try:
+            self.sqs(queue_name(queue_url)).change_message_visibility(
+                QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+            )
+        except (ClientError, BotoCoreError) as error:
+            # Already deleted (a dead letter), or not reachable: then its visibility timeout brings it back.
+            log.debug("visibility not changed", error=repr(error), seconds=seconds)
+
+    def _alive(self) -> None:
+        if self._liveness_file:
+            liveness.touch(self._liveness_file)
+
+
+class Transport(KombuTransport):
+    """The transport of ``broker_transport``."""
+
+    Channel = Channel
+    # A client error, too, means: connect again. Without it one at the wrong moment ends the worker.
+    connection_errors = (*KombuTransport.connection_errors, ClientError)  # type: ignore[assignment]  # one longer
+
+    def register_with_event_loop(self, _: Any, loop: Any) -> None:
+        """Give every channel the loop. A lost connection resets it, and kombu forgets it: none would poll again."""
+        set_event_loop(loop)
+        for channel in self.channels:
+            channel.hub = loop

@@ -1,0 +1,344 @@
+"""An SQS message becomes one Celery task call, whatever its bytes.
+
+A body that is a job (a raw JSON payload, the same inside an SNS notification, or a Celery call of
+``archiver.build_archive`` from another service) becomes a call of that task. Anything else becomes a call of
+``archiver.refuse_message``, which dead-letters it with a reason. Nothing here raises or returns None: one bad
+message must not stop the worker, nor be lost.
+
+The payload travels as JSON text, since kombu's decoder would turn ``{"__type__": ...}`` objects, which a
+payload's metadata may hold, into something else.
+
+Options of a Celery call: an ``expires`` in the past refuses the job, a ``time_limit`` is passed on; ``eta`` or
+``countdown``, callbacks, chains, chords and compression are refused, because this queue can't honour them: SQS's
+own DelaySeconds delays a job, the notification continues it. Results are not sent back, so ``reply_to`` is ignored.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from archiver.errors import (
+    InvalidPayload,
+    LimitExceeded,
+    MessageExpired,
+    PermanentError,
+    UnknownTask,
+    UnreadableMessage,
+    UnsupportedCall,
+)
+from archiver.worker.delivery import HEADER, Delivery
+
+BUILD_TASK = "archiver.build_archive"
+REFUSE_TASK = "archiver.refuse_message"
+
+#: Deepest nesting of a body; a payload needs four levels plus what its metadata brings along.
+MAX_DEPTH = 64
+#: An eta closer than this is a job for now: ``countdown=0`` and clocks that differ.
+ETA_TOLERANCE_SECONDS = 2.0
+#: Longest quotation of foreign text in a reason.
+QUOTE_CHARACTERS = 80
+
+_TASK_ID = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A readable job: its payload and, from a Celery call, its id and time limits in seconds."""
+
+    payload: dict[str, Any]
+    task_id: str | None = None
+    timelimit: tuple[float | None, float | None] = (None, None)
+    correlation_id: str | None = None
+
+
+def decode(
+    message: Mapping[str, Any], *, queue: str, queue_url: str, max_body_bytes: int, now: float
+) -> dict[str, Any]:
+    """The kombu envelope (a Celery protocol-2 task message) for one message as ReceiveMessage returns it.
+
+    ``now`` is epoch seconds. Never raises. Source: Celery's message protocol, version 2.
+    """
+    delivery = _delivery(message, queue_url)
+    try:
+        call = _read(delivery.body, max_body_bytes=max_body_bytes, now=now)
+        text = json.dumps(call.payload, ensure_ascii=False, allow_nan=False)
+        text.encode()  # a lone surrogate fails here
+    except PermanentError as error:
+        return _refusal(delivery, queue, error)
+    except UnicodeEncodeError:
+        return _refusal(delivery, queue, UnreadableMessage("The body holds a lone surrogate, which is no Unicode text"))
+    except RecursionError:
+        return _refusal(delivery, queue, UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels"))
+    except Exception as error:
+        # The last line of defence: a message that breaks the decoder is a bad message, not the worker's end.
+        return _refusal(delivery, queue, UnreadableMessage(f"The body could not be decoded ({type(error).__name__})"))
+    if call.correlation_id is not None and delivery.correlation_id is None:
+        delivery = Delivery.from_header(delivery.as_header() | {"correlation_id": call.correlation_id})
+    return _envelope(
+        delivery,
+        queue,
+        task=BUILD_TASK,
+        args=[text],
+        argsrepr=_short(call.payload),
+        task_id=call.task_id or delivery.message_id,
+        timelimit=call.timelimit,
+    )
+
+
+def _delivery(message: Mapping[str, Any], queue_url: str) -> Delivery:
+    system = message.get("Attributes") or {}
+    attributes = message.get("MessageAttributes") or {}
+    correlation = attributes.get("Correlation-Id") or {}
+    return Delivery(
+        message_id=str(message.get("MessageId", "")),
+        queue_url=queue_url,
+        receipt_handle=str(message.get("ReceiptHandle", "")),
+        receive_count=_number(system.get("ApproximateReceiveCount"), default=1),
+        sent_at=_number(system.get("SentTimestamp"), default=0) / 1000,
+        correlation_id=correlation.get("StringValue"),
+        body=str(message.get("Body") or ""),
+        group_id=system.get("MessageGroupId"),
+        attributes=attributes,
+    )
+
+
+def _read(body: str, *, max_body_bytes: int, now: float) -> _Call:
+    size = len(body.encode(errors="surrogatepass"))
+    if size > max_body_bytes:
+        raise LimitExceeded(f"The body has {size} bytes, over the limit of {max_body_bytes} (MAX_BODY_BYTES)")
+    document = _object(_plain(body))
+    if _is_celery(document):
+        return _read_celery(document, now=now)
+    if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
+        return _read_sns(document)
+    return _Call(document)
+
+
+def _plain(body: str) -> str:
+    """The body's JSON text, unwrapped from base64 where it comes from kombu."""
+    text = body.strip().removeprefix("\ufeff")
+    if not text:
+        raise UnreadableMessage("The body is empty")
+    if text[0] in '{["' or not re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}", text):
+        return text
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return text
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        raise UnreadableMessage(f"The body is not JSON: {error.msg} at character {error.pos}") from None
+    except ValueError as error:
+        # int() refuses a number of thousands of digits.
+        raise UnreadableMessage(f"The body holds a number that can't be read: {_quote(str(error))}") from None
+    if not isinstance(value, dict):
+        raise UnreadableMessage(f"The body is JSON, but no object: {type(value).__name__}")
+    _check_depth(value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise UnreadableMessage(f"The body holds {name}, which is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise UnreadableMessage(f"The body holds {_quote(text)}, which is too large a number")
+    return value
+
+
+def _check_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return
+    raise UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _read_sns(document: dict[str, Any]) -> _Call:
+    inner = _object(document["Message"])
+    attributes = document.get("MessageAttributes")
+    correlation = attributes.get("Correlation-Id") if isinstance(attributes, dict) else None
+    value = correlation.get("Value") if isinstance(correlation, dict) else None
+    return _Call(inner, correlation_id=value if isinstance(value, str) and value else None)
+
+
+def _is_celery(document: dict[str, Any]) -> bool:
+    return isinstance(document.get("body"), str) and isinstance(document.get("properties"), dict)
+
+
+def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
+    headers = document.get("headers") or {}
+    if not isinstance(headers, dict):
+        raise UnreadableMessage("The Celery message's headers are no object")
+    if headers.get("compression"):
+        raise UnsupportedCall("A compressed Celery message is not accepted")
+    content = _celery_content(document)
+    if "task" in headers:  # protocol 2
+        if not (isinstance(content, list) and len(content) == 3):
+            raise UnreadableMessage("The Celery message's body is not [args, kwargs, embed]")
+        options, (args, kwargs, embed) = headers, content
+    elif isinstance(content, dict) and "task" in content:  # protocol 1
+        options, args, kwargs, embed = content, content.get("args") or [], content.get("kwargs") or {}, content
+    else:
+        raise UnreadableMessage("The Celery message names no task")
+    if options["task"] != BUILD_TASK:
+        raise UnknownTask(f"This worker has no task {_quote(str(options['task']))}")
+    _check_options(options, embed if isinstance(embed, dict) else {}, now=now)
+    task_id = options.get("id")
+    return _Call(
+        _payload_of(args, kwargs),
+        task_id=task_id if isinstance(task_id, str) and _TASK_ID.fullmatch(task_id) else None,
+        timelimit=_time_limits(options.get("timelimit")),
+    )
+
+
+def _celery_content(document: dict[str, Any]) -> object:
+    content_type = document.get("content-type")
+    if content_type != "application/json":
+        raise UnsupportedCall(f"Only JSON is accepted as a Celery serializer, not {_quote(str(content_type))}")
+    body, encoding = document["body"], document["properties"].get("body_encoding")
+    try:
+        text = body if encoding in (None, "utf-8") else base64.b64decode(body, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise UnreadableMessage("The Celery message's body is not base64 of UTF-8 text") from None
+    # Wrapped, so that one function reads every kind of JSON with the same rules.
+    return _object(f'{{"content": {text}}}')["content"]
+
+
+def _check_options(options: dict[str, Any], embed: dict[str, Any], *, now: float) -> None:
+    eta, expires = _moment(options.get("eta"), "eta"), _moment(options.get("expires"), "expires")
+    if eta is not None and eta > now + ETA_TOLERANCE_SECONDS:
+        raise UnsupportedCall("eta and countdown are not accepted: delay a job with SQS's DelaySeconds")
+    if expires is not None and expires <= now:
+        raise MessageExpired(f"The call expired at {options['expires']}")
+    for key in ("callbacks", "errbacks", "chain", "chord"):
+        if embed.get(key):
+            raise UnsupportedCall(f"{key} are not accepted: continue from the notification")
+
+
+def _moment(value: object, name: str) -> float | None:
+    """Epoch seconds of an ISO 8601 time, UTC where it names no zone, or of a number of seconds."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise UnsupportedCall(f"{name}={_quote(str(value))} is no ISO 8601 time") from None
+
+
+def _time_limits(value: object) -> tuple[float | None, float | None]:
+    if isinstance(value, list) and len(value) == 2 and all(_is_limit(item) for item in value):
+        return value[0], value[1]
+    return None, None
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+def _payload_of(args: object, kwargs: object) -> dict[str, Any]:
+    if isinstance(args, list) and isinstance(kwargs, dict):
+        if len(args) == 1 and not kwargs:
+            payload = args[0]
+        elif not args and set(kwargs) == {"payload"}:
+            payload = kwargs["payload"]
+        else:
+            raise InvalidPayload(f"{BUILD_TASK} takes one argument, payload: got {len(args)} and {len(kwargs)} named")
+        if isinstance(payload, dict):
+            return payload
+        raise InvalidPayload(f"payload is no object: {type(payload).__name__}")
+    raise InvalidPayload("The Celery call's args are no list or its kwargs no object")
+
+
+def _refusal(delivery: Delivery, queue: str, error: PermanentError) -> dict[str, Any]:
+    return _envelope(
+        delivery,
+        queue,
+        task=REFUSE_TASK,
+        args=[error.code, error.message],
+        argsrepr=error.code,
+        task_id=delivery.message_id,
+        timelimit=(None, None),
+    )
+
+
+def _envelope(
+    delivery: Delivery,
+    queue: str,
+    *,
+    task: str,
+    args: list[str],
+    argsrepr: str,
+    task_id: str,
+    timelimit: tuple[float | None, float | None],
+) -> dict[str, Any]:
+    return {
+        "body": json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {
+            "lang": "py",
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "shadow": None,
+            "eta": None,
+            "expires": None,
+            "retries": max(0, delivery.receive_count - 1),  # what monitoring shows; Celery itself retries nothing here
+            "timelimit": list(timelimit),
+            "argsrepr": argsrepr,
+            "kwargsrepr": "",
+            "origin": "",
+            HEADER: delivery.as_header(),
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "reply_to": "",
+            "priority": 0,
+            "body_encoding": "utf-8",
+            "delivery_tag": delivery.receipt_handle,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+        },
+    }
+
+
+def _short(payload: dict[str, Any]) -> str:
+    """What Celery's events and Flower show instead of the payload."""
+    files = payload.get("files")
+    if not isinstance(files, list):
+        return "no files"
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= QUOTE_CHARACTERS else text[:QUOTE_CHARACTERS] + "…")
+
+
+def _number(value: object, *, default: int) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return default

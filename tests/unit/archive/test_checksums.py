@@ -1,0 +1,70 @@
+"""CRC32s that arrive in pieces, in any order, from many threads."""
+
+import itertools
+import random
+import threading
+import zlib
+
+import pytest
+
+from archiver.archive.checksums import Cancelled, Checksums
+from archiver.errors import StorageUnavailable
+from archiver.zipformat.entry import Entry
+
+CONTENT = random.Random(1).randbytes(10_000)
+
+
+def test_pieces_in_any_order_make_the_whole() -> None:
+    checksums = Checksums([Entry("a", 3, 0, crc32=7), Entry("b", len(CONTENT), 0)])
+    cuts = [0, 1, 500, 9_000, len(CONTENT)]
+    pieces = list(itertools.pairwise(cuts))
+    random.Random(2).shuffle(pieces)
+
+    for start, stop in pieces:
+        assert not checksums.known(1)
+        checksums.learn(1, start, zlib.crc32(CONTENT[start:stop]), stop - start)
+
+    assert list(checksums.wait_for_all()) == [7, zlib.crc32(CONTENT)]
+
+
+def test_a_waiting_part_goes_on_with_the_last_piece() -> None:
+    checksums = Checksums([Entry("a", len(CONTENT), 0)])
+    heard: list[int] = []
+    waiting = threading.Thread(target=lambda: heard.append(checksums.wait(0)))
+    waiting.start()
+
+    checksums.learn(0, 4_000, zlib.crc32(CONTENT[4_000:]), 6_000)
+    assert heard == []
+    checksums.learn(0, 0, zlib.crc32(CONTENT[:4_000]), 4_000)
+
+    waiting.join(10)
+    assert heard == [zlib.crc32(CONTENT)]
+
+
+def test_nobody_waits_for_a_build_that_failed() -> None:
+    checksums = Checksums([Entry("a", 10, 0)])
+    outcome: list[str] = []
+
+    def wait() -> None:
+        try:
+            checksums.wait_for_all()
+        except Cancelled:
+            outcome.append("cancelled")
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    checksums.cancel()
+    waiting.join(10)
+
+    assert outcome == ["cancelled"]
+
+
+def test_bytes_that_are_not_what_s3_said_are_refused() -> None:
+    checksums = Checksums([Entry("a", len(CONTENT), 0, crc32=1)])
+
+    with pytest.raises(StorageUnavailable, match="a: the bytes read have CRC32"):
+        checksums.learn(0, 0, zlib.crc32(CONTENT), len(CONTENT))
+
+
+def test_an_empty_entry_is_known() -> None:
+    assert Checksums([Entry("a", 0, 0), Entry("d/", 0, 0)]).wait_for_all().tolist() == [0, 0]  # type: ignore[attr-defined]  # an array

@@ -1,0 +1,138 @@
+"""Objects that are named one by one and found by the page: never wrong, and never dearer than looking at each."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.archive.listings import LEAST, WORTH_A_PAGE, told_by_listings
+from archiver.archive.pipeline import build_archive
+from archiver.archive.request import Location
+from archiver.archive.traffic import Traffic
+from archiver.aws.objects import SourceObject
+from archiver.errors import SourceAccessDenied
+from tests.support.fake_s3 import FakeS3
+from tests.support.jobs import ARCHIVES, SOURCES, files, job, services
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    s3 = FakeS3()
+    s3.create_bucket(SOURCES)
+    return s3
+
+
+def store(s3: FakeS3, *keys: str) -> None:
+    for key in keys:
+        s3.put_object(SOURCES, key, key.encode())
+
+
+def told(s3: FakeS3, *keys: str, version: str | None = None) -> dict[str, SourceObject]:
+    locations = [Location(SOURCES, key, version) for key in keys]
+    with ThreadPoolExecutor(2) as executor:
+        found = told_by_listings(locations, listing=s3.objects(Traffic()), executor=executor, window=4)
+    assert all(location == Location(SOURCES, source.key) for location, source in found.items())
+    return {location.key: source for location, source in found.items()}
+
+
+def test_all_but_the_first_are_told_by_one_page(s3: FakeS3) -> None:
+    keys = [f"photos/{number:03d}" for number in range(100)]
+    store(s3, *keys, "photos", "photos/0", "z")
+
+    found = told(s3, *keys)
+
+    assert sorted(found) == keys[1:]
+    assert found["photos/007"].size == len("photos/007")
+    assert s3.calls == {"page": 1}
+
+
+def test_few_are_not_worth_a_page(s3: FakeS3) -> None:
+    keys = [f"{number:03d}" for number in range(LEAST - 1)]
+    store(s3, *keys)
+
+    assert told(s3, *keys, *keys) == {}
+    assert not s3.calls
+
+
+def test_prefixes_and_versions_are_left_out(s3: FakeS3) -> None:
+    keys = [f"{number:03d}" for number in range(LEAST)]
+    store(s3, *keys)
+
+    assert told(s3, *keys, version="v1") == {}
+    assert told(s3, *(f"{key}/" for key in keys)) == {}
+    assert not s3.calls
+
+
+def test_missing_ones_are_not_told(s3: FakeS3) -> None:
+    keys = [f"{number:03d}" for number in range(60)]
+    store(s3, *keys[::2])
+
+    assert sorted(told(s3, *keys)) == keys[2::2]
+
+
+def test_a_page_without_enough_that_is_wanted_is_the_last(s3: FakeS3) -> None:
+    """A thousand strangers lie between any two of the wanted ones."""
+    store(s3, *(f"{number:05d}" for number in range(20_000)))
+    wanted = [f"{number:05d}" for number in range(0, 20_000, 200)]
+
+    told(s3, *wanted)
+
+    assert s3.calls == {"page": 1}
+
+
+def test_a_page_begins_at_the_next_that_is_wanted(s3: FakeS3) -> None:
+    """Two crowds of wanted ones, many pages apart."""
+    store(s3, *(f"{number:05d}" for number in range(9_000)))
+    crowds = [*(f"{number:05d}" for number in range(100)), *(f"{number:05d}" for number in range(8_000, 8_100))]
+
+    found = told(s3, *crowds)
+
+    assert sorted(set(crowds) - set(found)) == ["00000", "08000"]
+    assert s3.calls == {"page": 2}
+
+
+def test_without_the_permission_nothing_is_told(s3: FakeS3) -> None:
+    keys = [f"{number:03d}" for number in range(50)]
+    store(s3, *keys)
+
+    def deny(_: object) -> None:
+        raise SourceAccessDenied("no s3:ListBucket")
+
+    s3.before("page", deny)
+
+    assert told(s3, *keys) == {}
+
+
+@given(
+    there=st.sets(st.text("ab/é😀", min_size=1, max_size=4), max_size=300),
+    wanted=st.sets(st.text("ab/é😀", min_size=1, max_size=4), max_size=300),
+)
+def test_what_is_told_is_true_and_costs_no_more(there: set[str], wanted: set[str]) -> None:
+    s3 = FakeS3()
+    s3.create_bucket(SOURCES)
+    store(s3, *there)
+
+    found = told(s3, *wanted)
+
+    assert set(found) <= there & wanted
+    assert all(source.size == len(key.encode()) for key, source in found.items())
+    # Each page but the last of a listing saves more looks than it costs.
+    assert s3.calls["page"] <= len(found) // WORTH_A_PAGE + 1
+
+
+def test_an_archive_of_many_is_the_same_without_listings(s3: FakeS3) -> None:
+    keys = [f"photos/{number:03d}.jpg" for number in range(80)]
+    store(s3, *keys)
+    with_a_page = build_archive(files(*keys), job=job(), services=services(s3))
+    assert s3.calls["page"] == 1
+    assert s3.calls["head"] + s3.calls["fetch_small"] == 1
+
+    def deny(_: object) -> None:
+        raise SourceAccessDenied("no s3:ListBucket")
+
+    s3.before("page", deny)
+    without = build_archive(files(*keys), job=job(request_id="again"), services=services(s3))
+
+    assert without.files == 80
+    assert s3.content(ARCHIVES, without.key) == s3.content(ARCHIVES, with_a_page.key)

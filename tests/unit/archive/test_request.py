@@ -1,0 +1,170 @@
+"""Payloads: what is taken, and what a refusal says."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.archive.request import Location, archive_key, canonical_json, parse_location, parse_request
+from archiver.errors import InvalidPayload, LimitExceeded
+
+GOOD: dict[str, Any] = {"files": [{"source": "a"}]}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_the_least_payload() -> None:
+    request = parse_request(GOOD, max_files=1)
+
+    assert [file.source for file in request.files] == ["a"]
+    assert (request.metadata, request.compression, request.on_missing, request.filename) == (
+        None,
+        "stored",
+        "fail",
+        None,
+    )
+    assert request.unknown_keys == ()
+
+
+def test_the_whole_payload() -> None:
+    payload = {
+        "files": [{"source": "s3://bucket/k", "destination": "d/"}],
+        "metadata": {"a": [1.5, None, {"b": "ü"}]},
+        "compression": "auto",
+        "on_missing": "skip",
+        "filename": "Überblick.zip",
+        "zzz": 1,
+        "aaa": 2,
+    }
+
+    request = parse_request(payload, max_files=1)
+
+    assert request.files[0].destination == "d/"
+    assert request.metadata is payload["metadata"], "handed on untouched"
+    assert (request.compression, request.on_missing, request.filename) == ("auto", "skip", "Überblick.zip")
+    assert request.unknown_keys == ("aaa", "zzz")
+
+
+@pytest.mark.parametrize(
+    ("payload", "complaint"),
+    [
+        (None, "the payload must be a JSON object, not None"),
+        ([], "the payload must be a JSON object, not []"),
+        ({}, "files: field required"),
+        ({"files": []}, "files: list should have at least 1 item"),
+        ({"files": {"source": "a"}}, "files: input should be a valid list"),
+        ({"files": ["a"]}, "files[0]: input should be a valid dictionary"),
+        ({"files": [{"source": "a"}, {}]}, "files[1].source: field required"),
+        ({"files": [{"source": ""}]}, "files[0].source: string should have at least 1 character, got ''"),
+        ({"files": [{"source": 1}]}, "files[0].source: input should be a valid string, got 1"),
+        ({"files": [{"source": "a\0"}]}, "files[0].source: holds a NUL character"),
+        ({"files": [{"source": "\ud800"}]}, "files[0].source: input should be a valid string, unable to parse"),
+        ({"files": [{"source": "ü" * 513}]}, "files[0].source: the key is longer than S3's 1024 bytes"),
+        ({"files": [{"source": "s3://b"}]}, "files[0].source: names no valid bucket ('b')"),
+        ({"files": [{"source": "s3://bucket"}]}, "files[0].source: names no key"),
+        ({"files": [{"source": "s3://../etc"}]}, "files[0].source: names no valid bucket ('..')"),
+        ({"files": [{"source": "s3://bucket/p/?versionId=1"}]}, "files[0].source: pins the version of a prefix"),
+        ({"files": [{"source": "a", "destination": 3}]}, "files[0].destination: input should be a valid string, got 3"),
+        (GOOD | {"metadata": []}, "metadata: input should be a valid dictionary, got []"),
+        (GOOD | {"compression": "zstd"}, "compression: input should be 'stored' or 'auto', got 'zstd'"),
+        (GOOD | {"on_missing": True}, "on_missing: input should be 'fail' or 'skip', got True"),
+        (GOOD | {"filename": ""}, "filename: string should have at least 1 character"),
+        (GOOD | {"filename": "a/b"}, "filename: a file name has no slash"),
+        (GOOD | {"filename": "a\r\nX-Evil: 1"}, "filename: a file name has no slash"),
+        (GOOD | {"filename": "ü" * 128}, "filename: the name is longer than 255 bytes"),
+        ({"files": [{}, {}]}, "files[0].source: field required (and 1 more)"),
+    ],
+)
+def test_a_refusal_names_field_and_value(payload: object, complaint: str) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        parse_request(payload, max_files=10)
+
+    assert caught.value.message.startswith(complaint)
+
+
+def test_a_refusal_is_short_however_long_the_value() -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        parse_request(GOOD | {"compression": "x" * 100_000}, max_files=10)
+
+    assert len(caught.value.message) < 300
+
+
+def test_too_many_files_are_refused_before_any_is_looked_at() -> None:
+    assert parse_request({"files": [{"source": "a"}] * 3}, max_files=3).files
+    with pytest.raises(LimitExceeded, match="files: 4 elements, more than MAX_FILES=3"):
+        parse_request({"files": [None] * 4}, max_files=3)
+
+
+def complaint_about(payload: object) -> str | None:
+    """None where the payload is taken. Any other exception is a test's failure."""
+    try:
+        parse_request(payload, max_files=10)
+    except (InvalidPayload, LimitExceeded) as error:
+        return error.message
+    return None
+
+
+@given(json_values)
+def test_any_json_is_taken_or_refused(payload: object) -> None:
+    assert complaint_about(payload), "none of these is a payload: the strategy knows no field's name"
+
+
+@given(st.dictionaries(st.sampled_from(["files", "metadata", "compression", "on_missing", "filename"]), json_values))
+def test_anything_in_the_fields_is_taken_or_refused_by_name(fields: dict[str, object]) -> None:
+    complaint = complaint_about(GOOD | fields)
+
+    assert complaint is None or re.match(r"files|metadata|compression|on_missing|filename", complaint)
+
+
+@pytest.mark.parametrize(
+    ("source", "location"),
+    [
+        ("a/b.txt", Location("default", "a/b.txt")),
+        ("a?versionId=1", Location("default", "a?versionId=1")),
+        ("/a", Location("default", "/a")),
+        ("s3://my-bucket/a/b.txt", Location("my-bucket", "a/b.txt")),
+        ("S3://my-bucket//a", Location("my-bucket", "/a")),
+        ("s3://my-bucket/a?versionId=3/L4+x", Location("my-bucket", "a", "3/L4+x")),
+        ("s3://my-bucket/a?b?versionId=1", Location("my-bucket", "a?b", "1")),
+        ("s3://my-bucket/a?versionId=", Location("my-bucket", "a?versionId=")),
+        ("s3://my-bucket/", Location("my-bucket", "")),
+        ("p/", Location("default", "p/")),
+    ],
+)
+def test_where_a_source_lies(source: str, location: Location) -> None:
+    assert parse_location(source, default_bucket="default") == location
+    assert location.is_prefix == (source in {"p/", "s3://my-bucket/"})
+
+
+def test_a_source_without_a_bucket_needs_a_default() -> None:
+    with pytest.raises(ValueError, match="S3_SOURCE_BUCKET is not set"):
+        parse_location("a", default_bucket=None)
+
+
+def test_a_location_reads_as_its_source() -> None:
+    assert str(Location("bucket", "a", "v")) == "s3://bucket/a?versionId=v"
+
+
+def test_the_key_is_the_same_for_equal_payloads_and_dated_in_utc() -> None:
+    def key(payload: object, request_id: str = "r", sent_at: float = 1_700_006_399.9) -> str:
+        return archive_key(payload, request_id=request_id, sent_at=sent_at, prefix="download")
+
+    # 2023-11-14T23:59:59.9Z
+    assert re.fullmatch(r"[0-9a-f]{64}/download-2023-11-14\.zip", key({"a": 1, "b": 2}))
+    assert key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    assert len({key({}), key({"a": 1}), key({}, request_id="s"), key({}, sent_at=1_700_006_400)}) == 4
+
+
+@given(json_values)
+def test_canonical_json_is_ascii_and_the_same_for_a_copy(value: Any) -> None:
+    text = canonical_json(value)
+
+    assert text.isascii()
+    if isinstance(value, dict):
+        assert canonical_json(dict(reversed(value.items()))) == text

@@ -1,0 +1,50 @@
+"""Links and the name that a browser saves under."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from archiver.aws.links import Links, content_disposition
+
+KEY = "00ff/down load ü-2026-11-24.zip"
+
+
+def links(base_url: str | None) -> Links:
+    client = boto3.client(
+        "s3",
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(signature_version="s3v4"),
+    )
+    return Links(client, bucket="zip-storage", base_url=base_url, expires=3600)
+
+
+@pytest.mark.parametrize("base", ["https://cdn.example/archives", "https://cdn.example/archives/"])
+def test_a_base_url_leads_to_the_key(base: str) -> None:
+    assert links(base).url(KEY) == "https://cdn.example/archives/00ff/down%20load%20%C3%BC-2026-11-24.zip"
+
+
+def test_without_one_the_link_is_presigned() -> None:
+    url = urlsplit(links(None).url(KEY))
+
+    query = parse_qs(url.query)
+    assert url.path.endswith("/00ff/down%20load%20%C3%BC-2026-11-24.zip")
+    assert query["X-Amz-Expires"] == ["3600"]
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a.zip", "attachment; filename=\"a.zip\"; filename*=UTF-8''a.zip"),
+        ("a b.zip", "attachment; filename=\"a b.zip\"; filename*=UTF-8''a%20b.zip"),
+        ('"; x="1.zip', "attachment; filename=\"_; x=_1.zip\"; filename*=UTF-8''%22%3B%20x%3D%221.zip"),
+        ("ü\u2028€.zip", "attachment; filename=\"___.zip\"; filename*=UTF-8''%C3%BC%E2%80%A8%E2%82%AC.zip"),
+    ],
+)
+def test_the_name_is_one_header_in_ascii(name: str, header: str) -> None:
+    assert content_disposition(name) == header
+    assert header.isascii()

@@ -1,0 +1,125 @@
+"""The gate: narrower after a 503, wide again after requests that go well. The clock is the test's."""
+
+import threading
+from typing import Any
+
+from archiver.aws.throttle import COOL_DOWN, Throttle
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pass_through(throttle: Throttle, times: int) -> None:
+    for _ in range(times):
+        with throttle.slot():
+            pass
+
+
+def test_it_halves_once_for_all_answers_of_a_moment() -> None:
+    clock = Clock()
+    throttle = Throttle(32, clock=clock)
+
+    throttle.slow_down()
+    throttle.slow_down()
+    assert throttle.width == 16
+    clock.now += COOL_DOWN
+    throttle.slow_down()
+    assert throttle.width == 8
+
+
+def test_it_never_closes() -> None:
+    clock = Clock()
+    throttle = Throttle(4, clock=clock)
+    for _ in range(10):
+        throttle.slow_down()
+        clock.now += COOL_DOWN
+
+    assert throttle.width == 1
+    pass_through(throttle, 1)
+
+
+def test_each_round_that_goes_well_lets_one_more_in() -> None:
+    throttle = Throttle(8, clock=Clock())
+    throttle.slow_down()
+
+    pass_through(throttle, 5)
+    assert throttle.width == 5
+    pass_through(throttle, 100)
+    assert throttle.width == 8, "and no wider than it was"
+
+
+def test_no_more_pass_at_once_than_it_is_wide() -> None:
+    throttle = Throttle(4, clock=Clock())
+    throttle.slow_down()
+    inside, peak = 0, 0
+    lock = threading.Lock()
+    release = threading.Event()
+
+    def work() -> None:
+        nonlocal inside, peak
+        with throttle.slot():
+            with lock:
+                inside += 1
+                peak = max(peak, inside)
+                if inside == 2:
+                    release.set()
+            release.wait(10)
+            with lock:
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert peak == 2
+
+
+def test_a_waiting_request_goes_on_when_another_ends() -> None:
+    throttle = Throttle(1)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with throttle.slot():
+            entered.set()
+
+    with throttle.slot():
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not entered.wait(0.05)
+    assert entered.wait(10)
+    waiting.join()
+
+
+def test_it_learns_from_every_answer_of_a_client() -> None:
+    registered: dict[str, Any] = {}
+
+    class Events:
+        def register(self, name: str, handler: Any) -> None:
+            registered[name] = handler
+
+    class Meta:
+        events = Events()
+
+    class Client:
+        meta = Meta()
+
+    class Response:
+        def __init__(self, status_code: int) -> None:
+            self.status_code = status_code
+
+    throttle = Throttle(8, clock=Clock())
+    throttle.watch(Client())
+    answered = registered["needs-retry.s3"]
+
+    answered(response=None, caught_exception=OSError())
+    answered(response=(Response(200), {}))
+    answered(response=(Response(500), {}))
+    assert throttle.width == 8
+    answered(response=(Response(503), {}))
+    assert throttle.width == 4
