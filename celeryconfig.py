@@ -1,6 +1,6 @@
 """Celery's configuration. Values come from the environment through archiver.settings; there is no logic here."""
 
-from archiver.aws.naming import queue_name
+from archiver.aws.queues import queue_name
 from archiver.settings import load_settings
 
 settings = load_settings()

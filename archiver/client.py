@@ -13,19 +13,18 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from archiver.archive.request import parse_request
-from archiver.aws.clients import new_sqs_client
-from archiver.errors import LimitExceeded, QueueUnavailable
+from archiver.aws.clients import PROMPT
+from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, open_queue, string_attributes
+from archiver.errors import LimitExceeded
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-#: Most bytes of a message, its attributes included: SQS Developer Guide, message quotas.
-MAX_MESSAGE_BYTES = 1024 * 1024
 #: The worker has a limit of its own, MAX_FILES; a message of SQS's size holds fewer than this.
 _ANY_NUMBER = MAX_MESSAGE_BYTES
+#: Which bucket a plain key lies in is the worker's setting.
+ANY_BUCKET = "source-bucket"
 
 #: A source; a source and its destination inside the archive; or the payload's own form.
 File = str | tuple[str, str | None] | Mapping[str, Any]
@@ -38,9 +37,7 @@ class ArchiverClient:
     """
 
     def __init__(self, queue: str, *, sqs: "SQSClient | None" = None) -> None:
-        self._queue = queue
-        self._url = queue if "://" in queue else None
-        self._sqs: SQSClient = sqs if sqs is not None else new_sqs_client(queue_url=self._url)
+        self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
 
     def submit(
         self,
@@ -73,28 +70,21 @@ class ArchiverClient:
         Raises ``InvalidPayload`` where the worker would refuse it, ``LimitExceeded`` where it is larger than a
         message can be, and ``QueueUnavailable`` where SQS can't be reached or refuses it.
         """
-        parse_request(dict(payload), max_files=_ANY_NUMBER)
+        parse_request(dict(payload), max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
         body = json.dumps(payload, ensure_ascii=False, allow_nan=False)
-        extra: dict[str, Any] = {}
-        if correlation_id:
-            extra["MessageAttributes"] = {"Correlation-Id": {"DataType": "String", "StringValue": correlation_id}}
         length = len(body.encode()) + len(f"Correlation-IdString{correlation_id}".encode()) * bool(correlation_id)
         if length > MAX_MESSAGE_BYTES:
             raise LimitExceeded(
                 f"the message has {length} bytes, more than SQS's {MAX_MESSAGE_BYTES}: a prefix takes many files in one"
             )
-        if self._queue.endswith(".fifo"):
-            # Jobs have no order among themselves, and two equal ones are two jobs.
-            extra["MessageGroupId"] = extra["MessageDeduplicationId"] = str(uuid.uuid4())
-        try:
-            return self._sqs.send_message(QueueUrl=self._queue_url(), MessageBody=body, **extra)["MessageId"]
-        except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(f"sending to {self._queue} failed: {error}") from error
-
-    def _queue_url(self) -> str:
-        if self._url is None:
-            self._url = self._sqs.get_queue_url(QueueName=self._queue)["QueueUrl"]
-        return self._url
+        # Jobs have no order among themselves, and two equal ones are two jobs.
+        unique = str(uuid.uuid4())
+        return self._queue.send(
+            body,
+            attributes=string_attributes({"Correlation-Id": correlation_id}),
+            group_id=unique,
+            deduplication_id=unique,
+        )
 
 
 def _file(file: File) -> dict[str, Any]:

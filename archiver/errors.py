@@ -11,6 +11,9 @@ command line): it never changes for a given class. The class's docstring is its 
 from collections.abc import Sequence
 from typing import ClassVar
 
+#: Longest quotation of a foreign value in a message.
+SHOWN_CHARACTERS = 120
+
 
 class ArchiverError(Exception):
     """The archive could not be built."""
@@ -127,3 +130,9 @@ class QueueUnavailable(TransientError):
     """An SQS queue could not be reached."""
 
     code = "queue_unavailable"
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: its repr, cut."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -11,50 +11,41 @@ from botocore.utils import get_environ_proxies
 from archiver.archive.build import Options
 from archiver.archive.pipeline import Services
 from archiver.archive.resolve import Limits
+from archiver.aws.clients import PATIENT, SLOW, Timeouts, new_client, new_session
 from archiver.aws.lean import LeanRequests
 from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
-from archiver.aws.notify import Notifier
+from archiver.aws.notify import QueueNotifier
 from archiver.aws.objects import S3Objects
+from archiver.aws.queues import open_queue
 from archiver.aws.throttle import Throttle
 from archiver.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sqs import SQSClient
-
-#: Attempts at one request, the first included: botocore's standard mode backs off in between.
-ATTEMPTS = 8
-CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 60
-#: Copying a part and completing an upload take S3 a while: seconds without a byte of an answer.
-SLOW_READ_TIMEOUT = 900
 
 
 def open_services(settings: Settings) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
-    session = boto3.session.Session()
-    if not session.region_name:
-        # boto3 reads AWS_DEFAULT_REGION alone; ECS sets AWS_REGION.
-        session = boto3.session.Session(region_name=settings.aws_region)
+    session = new_session(settings.aws_region)
     width = settings.read_concurrency + settings.copy_concurrency + settings.parts_in_flight
-    client: S3Client = session.client("s3", config=_s3_config(width, READ_TIMEOUT))
-    slow: S3Client = session.client("s3", config=_s3_config(width, SLOW_READ_TIMEOUT))
+    client = _s3_client(session, PATIENT, connections=width)
+    slow = _s3_client(session, SLOW, connections=width)
     throttle = Throttle(width)
     throttle.watch(client)
     throttle.watch(slow)
     lean = _lean_requests(session, client, width, throttle)
     bucket = settings.s3_destination_bucket
     return Services(
-        objects=lambda traffic: S3Objects(client, traffic=traffic, throttle=throttle, lean=lean),
-        uploads=lambda traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
-        links=Links(
+        sources=lambda traffic: S3Objects(client, traffic=traffic, throttle=throttle, lean=lean),
+        archives=lambda traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
+        link=Links(
             _signing_client(session, client, bucket),
             bucket=bucket,
             base_url=settings.archive_base_url,
             expires=settings.link_expires_seconds,
-        ),
-        notifier=_notifier(session, settings),
+        ).url,
+        notifier=_notifier(settings),
         options=Options(
             part_size=settings.part_size,
             parts_in_flight=settings.parts_in_flight,
@@ -75,7 +66,16 @@ def services() -> Services:
     return open_services(load_settings())
 
 
-def _signing_client(session: boto3.session.Session, client: "S3Client", bucket: str) -> "S3Client":
+def _notifier(settings: Settings) -> QueueNotifier | None:
+    queue = settings.sqs_destination_queue
+    if queue is None:
+        return None
+    return QueueNotifier(
+        open_queue(queue, timeouts=PATIENT, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
+    )
+
+
+def _signing_client(session: boto3.Session, client: "S3Client", bucket: str) -> "S3Client":
     """What presigns links: for AWS with the region in the host, where boto3 would name S3's global endpoint.
 
     That one redirects to the region while a bucket is new, and a redirect's host is not the one that was signed. A
@@ -84,26 +84,12 @@ def _signing_client(session: boto3.session.Session, client: "S3Client", bucket: 
     if ".amazonaws.com" not in client.meta.endpoint_url:
         return client
     style = Config(s3={"addressing_style": "path" if "." in bucket else "virtual"})
-    regional: S3Client = session.client("s3", config=Config(signature_version="s3v4").merge(style))
+    regional: S3Client = new_client("s3", timeouts=PATIENT, session=session, config=style)
     return regional
 
 
-def _notifier(session: boto3.session.Session, settings: Settings) -> Notifier | None:
-    if settings.sqs_destination_queue is None:
-        return None
-    client: SQSClient = session.client(
-        "sqs",
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        ),
-    )
-    return Notifier(client, queue=settings.sqs_destination_queue)
-
-
 def _lean_requests(
-    session: boto3.session.Session, client: "S3Client", connections: int, throttle: Throttle
+    session: boto3.Session, client: "S3Client", connections: int, throttle: Throttle
 ) -> LeanRequests | None:
     credentials = session.get_credentials()
     if credentials is None:
@@ -112,22 +98,20 @@ def _lean_requests(
         # As botocore resolves it for its own clients.
         verify=session._session.get_config_variable("ca_bundle") or True,
         proxies=get_environ_proxies(client.meta.endpoint_url),
-        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),  # type: ignore[arg-type]  # a pair is fine, the stubs don't know
+        timeout=(PATIENT.connect, PATIENT.read),  # type: ignore[arg-type]  # a pair is fine, the stubs don't know
         max_pool_connections=connections,
     )
     return LeanRequests(client, credentials=credentials, session=http, throttle=throttle)
 
 
-def _s3_config(connections: int, read_timeout: int) -> Config:
-    return Config(
-        signature_version="s3v4",
+def _s3_client(session: boto3.Session, timeouts: Timeouts, *, connections: int) -> "S3Client":
+    config = Config(
         max_pool_connections=connections,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=read_timeout,
         tcp_keepalive=True,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         # The engine gives each part's CRC32 itself, and S3 checks it; a second hash for the signature adds nothing.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"payload_signing_enabled": False},
     )
+    client: S3Client = new_client("s3", timeouts=timeouts, session=session, config=config)
+    return client

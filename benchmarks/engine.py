@@ -3,7 +3,7 @@
 import json
 import time
 
-from archiver.archive.pipeline import Job, build_archive
+from archiver.archive.pipeline import Delivery, build_archive
 from archiver.settings import load_settings
 from archiver.wiring import open_services
 from benchmarks.job import job_from_arguments
@@ -13,8 +13,8 @@ def main() -> None:
     job = job_from_arguments()
     payload = {"files": [{"source": entry.source, "destination": entry.destination} for entry in job.entries]}
     # The archive's key follows from the request's id, which is new for each run: nothing is found already built.
-    request = Job(request_id=f"benchmark-{job.key}", sent_at=time.time())
-    result = build_archive(payload, job=request, services=open_services(load_settings()))
+    request = Delivery(request_id=f"benchmark-{job.key}", sent_at=time.time())
+    result = build_archive(payload, delivery=request, services=open_services(load_settings()))
     print(json.dumps(result.summary()))
     print(result.key)
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from archiver.archive.location import Location
 from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
-from archiver.archive.request import Location, parse_request
+from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, resolve
-from archiver.aws.objects import SourceObject
+from archiver.archive.storage import SourceObject
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
 
@@ -89,7 +90,9 @@ def main() -> None:
     }
     print(f"{'imports and the payload':<32}            {peak_memory():4.0f} MiB")
     started = time.perf_counter()
-    request, _ = timed("validate the payload", lambda: parse_request(payload, max_files=count))
+    request, _ = timed(
+        "validate the payload", lambda: parse_request(payload, max_files=count, default_bucket="source-images")
+    )
     with ThreadPoolExecutor(32) as executor:
         resolution, _ = timed(
             "resolve (S3 answers at once)",
@@ -98,7 +101,6 @@ def main() -> None:
                 sources=InstantSources("photos", [file.source for file in request.files]),
                 executor=executor,
                 window=64,
-                default_bucket="photos",
                 limits=Limits(max_files=count, max_archive_bytes=1 << 60),
             ),
         )

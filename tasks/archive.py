@@ -12,15 +12,15 @@ import structlog
 
 from archiver import wiring
 from archiver.archive import pipeline
-from archiver.archive.pipeline import Job
-from archiver.aws import clients
+from archiver.archive.pipeline import Delivery
+from archiver.aws.clients import process_sqs_client
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter
+from archiver.aws.letters import Letter
 from archiver.celery import app
 from archiver.errors import ArchiverError, PermanentError, TransientError
 from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
 from archiver.settings import Settings, load_settings
-from archiver.worker.decode import BUILD_TASK, REFUSE_TASK
-from archiver.worker.delivery import HEADER, Delivery
+from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
 from archiver.worker.heartbeat import kept_hidden
 from archiver.worker.progress import ProgressReport
 
@@ -47,14 +47,14 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
 
     ``payload`` is the payload's object, or its JSON text as the transport delivers it.
     """
-    with _job(self.request) as (job, delivery):
+    with _delivery(self.request) as (delivery, letter):
         if isinstance(payload, str):
             payload = json.loads(payload)
         try:
-            report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=job.attempt))
-            result = pipeline.build_archive(payload, job=job, services=wiring.services(), on_progress=report)
+            report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
+            result = pipeline.build_archive(payload, delivery=delivery, services=wiring.services(), on_progress=report)
         except PermanentError as error:
-            _dead_letter(delivery, job, payload=payload, error=error)
+            _dead_letter(letter, delivery, payload=payload, error=error)
             raise
         except MemoryError as error:
             # Celery would take the worker down with it.
@@ -65,88 +65,90 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
 @app.task(name=REFUSE_TASK, bind=True, throws=(ArchiverError,))  # type: ignore[untyped-decorator]  # celery has no types
 def refuse_message(self: Any, code: str, reason: str) -> None:
     """Dead-letter a message that is no job."""
-    with _job(self.request) as (job, delivery):
+    with _delivery(self.request) as (delivery, letter):
         error = Refused(code, reason)
-        _dead_letter(delivery, job, payload=None, error=error)
+        _dead_letter(letter, delivery, payload=None, error=error)
         raise error
 
 
 @contextmanager
-def _job(request: Any) -> Iterator[tuple[Job, Delivery | None]]:
+def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None]]:
     """The job of a task's request: its identity in every log line, its message hidden while it runs."""
-    header = request.get(HEADER)
-    delivery = Delivery.from_header(header) if header else None
-    job = _identity(request, delivery)
+    header = request.get(LETTER_HEADER)
+    letter = Letter.from_dict(header) if header else None
+    delivery = _described(request, letter)
     bound = {
-        "request_id": job.request_id,
-        "sqs_message_id": job.message_id,
-        "correlation_id": job.correlation_id,
-        "attempt": job.attempt,
+        "request_id": delivery.request_id,
+        "sqs_message_id": delivery.message_id,
+        "correlation_id": delivery.correlation_id,
+        "attempt": delivery.attempt,
     }
     with structlog.contextvars.bound_contextvars(**{key: value for key, value in bound.items() if value is not None}):
         log.info("job started", task=request.task)
-        with kept_hidden(_hide(delivery), timeout=_settings().visibility_timeout_seconds):
+        with kept_hidden(_hide(letter), timeout=_settings().visibility_timeout_seconds):
             try:
-                yield job, delivery
+                yield delivery, letter
             except ArchiverError as error:
                 kind = "permanent" if isinstance(error, PermanentError) else "transient"
-                _failed(request, job, code=error.code, reason=error.message, kind=kind)
+                _failed(request, delivery, code=error.code, reason=error.message, kind=kind)
                 raise
             except Exception as error:
-                _failed(request, job, code=type(error).__name__, reason=str(error), kind="unexpected")
+                _failed(request, delivery, code=type(error).__name__, reason=str(error), kind="unexpected")
                 raise
         log.info("job done")
 
 
-def _failed(request: Any, job: Job, *, code: str, reason: str, kind: str) -> None:
+def _failed(request: Any, delivery: Delivery, *, code: str, reason: str, kind: str) -> None:
     say = log.error if kind == "unexpected" else log.warning
     say("job failed", code=code, reason=reason, kind=kind)
-    _events(request)(FAILED, attempt=job.attempt, code=code, reason=reason[:MAX_REASON], permanent=kind == "permanent")
+    _events(request)(
+        FAILED, attempt=delivery.attempt, code=code, reason=reason[:MAX_REASON], permanent=kind == "permanent"
+    )
 
 
 def _events(request: Any) -> Tell:
     return job_events(app, request) if _settings().monitoring else nobody
 
 
-def _identity(request: Any, delivery: Delivery | None) -> Job:
-    if delivery is None:  # called directly: an eager app, or a caller's own process
-        return Job(request_id=str(request.id or "direct"), sent_at=time.time())
-    return Job(
+def _described(request: Any, letter: Letter | None) -> Delivery:
+    if letter is None:  # called directly: an eager app, or a caller's own process
+        return Delivery(request_id=str(request.id or "direct"), sent_at=time.time())
+    return Delivery(
         request_id=str(request.id),
-        sent_at=delivery.sent_at,
-        correlation_id=delivery.correlation_id,
-        message_id=delivery.message_id,
-        attempt=delivery.receive_count,
+        sent_at=letter.sent_at,
+        correlation_id=letter.correlation_id,
+        message_id=letter.message_id,
+        attempt=letter.receive_count,
     )
 
 
-def _hide(delivery: Delivery | None) -> Any:
-    if delivery is None:
+def _hide(letter: Letter | None) -> Any:
+    if letter is None:
         return None
     call = partial(
-        _client(delivery.queue_url).change_message_visibility,
-        QueueUrl=delivery.queue_url,
-        ReceiptHandle=delivery.receipt_handle,
+        _client(letter.queue_url).change_message_visibility,
+        QueueUrl=letter.queue_url,
+        ReceiptHandle=letter.receipt_handle,
     )
     return lambda seconds: call(VisibilityTimeout=seconds)
 
 
-def _dead_letter(delivery: Delivery | None, job: Job, *, payload: object, error: PermanentError) -> None:
+def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, error: PermanentError) -> None:
     """To the dead-letter queue, then the failure's notification; without such a queue the message stays."""
-    if delivery is None:
+    if letter is None:
         return
-    client = _client(delivery.queue_url)
-    dlq = _dead_letters().url(client, delivery.queue_url)
+    client = _client(letter.queue_url)
+    dlq = _dead_letters().queue(client, letter.queue_url)
     if dlq is None:
-        log.error(NO_POLICY, queue=delivery.queue_url, code=error.code, reason=error.message)
+        log.error(NO_POLICY, queue=letter.queue_url, code=error.code, reason=error.message)
         return
-    dead_letter(client, dlq, delivery, error)
-    log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=dlq)
-    pipeline.notify_failure(payload, error, job=job, services=wiring.services())
+    dead_letter(client, dlq, letter, error)
+    log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=dlq.url)
+    pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
 
 
 def _client(queue_url: str) -> Any:
-    return clients.process_client(queue_url, region=_settings().aws_region, pid=os.getpid())
+    return process_sqs_client(queue_url, region=_settings().aws_region, pid=os.getpid())
 
 
 @cache

@@ -1,1 +1,18 @@
-"""From a resolution to an archive in S3: deflate what shrinks, plan the parts, run them in parallel, complete."""
+"""From a payload to an archive. No SDK, no broker, no socket: all that is outside stands behind ``storage``.
+
+request       the payload, validated into frozen values
+location, key where a source lies; the archive's key
+resolve       what the storage has of the sources; listings: many at once, by the page
+plan          layout -> parts, within S3's limits (pure)
+blueprint     what the archive will be, before a byte moves (pure)
+deflate       the entries that shrink, written first
+parts         runs a plan: copies and literal parts, in parallel, in bounded memory
+checksums     what is known of each entry's CRC32 while parts are under way
+upload        the multipart upload: begun, resumed, completed, aborted
+build         one archive of one resolution
+record        what the archive's object says of itself
+notification  the message to the consumer
+pipeline      the whole story
+storage       the ports, their values and what can go wrong there
+parallel, progress, traffic: threads, how far a build is, what it moved
+"""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from archiver.archive.deflate import Deflated
 from archiver.archive.plan import Part, plan_parts
+from archiver.archive.storage import SourceObject
 from archiver.archive.upload import LAST_NUMBER
-from archiver.aws.objects import SourceObject
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
 
@@ -25,7 +25,7 @@ class Blueprint:
     parts: list[Part]
 
 
-def draw(
+def make_blueprint(
     names: Sequence[str],
     sources: Sequence[SourceObject],
     *,

@@ -1,34 +1,40 @@
-"""Builds one archive of one resolution, and starts over where S3 won't copy what the plan counted on."""
+"""Builds one archive of one resolution, and plans anew where S3 won't copy what the plan counted on."""
 
 import hashlib
 import itertools
 import json
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import structlog
 from zlib_ng import zlib_ng
 
-from archiver.archive.blueprint import draw
+from archiver.archive.blueprint import make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.deflate import Deflated, deflate, may_shrink
-from archiver.archive.parallel import JobThreads
-from archiver.archive.parts import CopiesRefused, Objects, PartsBuild, Threads
-from archiver.archive.plan import MAX_PARTS, Part, PlanError
-from archiver.archive.upload import Upload, Uploads, abort_uploads
-from archiver.aws.multipart import ArchiveExists, ArchiveObject, StoredArchive
-from archiver.aws.objects import SourceObject
+from archiver.archive.parallel import Threads
+from archiver.archive.parts import CopiesRefused, PartBuilder
+from archiver.archive.plan import MAX_PARTS, PlanError
+from archiver.archive.progress import OnProgress, ProgressCounter
+from archiver.archive.storage import (
+    ArchiveExists,
+    ArchiveObject,
+    ArchiveStore,
+    SourceObject,
+    SourceStore,
+    StoredArchive,
+)
+from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
 ENGINE = 1
 #: Plans that S3 refused a copy of, after which no object of a refusing bucket is copied any more.
-PATIENCE = 3
+REFUSED_PLANS = 3
 #: Room for records beside the sources' bytes when the part size is chosen before the layout: a local header and a
 #: central record, each with name and extras, in bytes.
 _RECORDS = 400
@@ -48,31 +54,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a build is: ``step`` is resolved, deflating, uploading or completed; bytes are the archive's."""
-
-    step: str
-    entries: int
-    bytes_total: int
-    bytes_done: int = 0
-    parts_total: int = 0
-    parts_done: int = 0
-
-
-@contextmanager
-def open_threads(options: Options) -> Iterator[Threads]:
-    """The threads of one job; on the way out all of them have ended."""
-    with (
-        JobThreads(options.parts_in_flight, "part") as parts,
-        JobThreads(options.read_concurrency, "read") as reads,
-        JobThreads(options.copy_concurrency, "copy") as copies,
-    ):
-        yield Threads(parts, reads, copies)
-
-
-@dataclass(frozen=True, slots=True)
 class Build:
-    """The build of one archive of ``sources`` under ``names``.
+    """The build of one archive of ``sources`` under ``names``, read from ``store`` and written to ``archives``.
 
     With ``resume``, an upload that an earlier attempt left is gone on with.
     """
@@ -80,12 +63,12 @@ class Build:
     names: Sequence[str]
     sources: Sequence[SourceObject]
     archive: ArchiveObject
-    objects: Objects
-    uploads: Uploads
+    store: SourceStore
+    archives: ArchiveStore
     threads: Threads
     options: Options
     resume: bool
-    on_progress: Callable[[Progress], None]
+    on_progress: OnProgress
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -94,90 +77,69 @@ class Build:
         upload; any other failure leaves it to the next attempt. Raises what reading, copying and uploading raise,
         and ``LimitExceeded`` where no plan keeps S3's limits.
         """
-        uncopyable: set[int] = set()
-        for refusals in itertools.count(1):
-            attempt = _Attempt(self, frozenset(uncopyable))
+        uncopyable: frozenset[int] = frozenset()
+        for plans in itertools.count(1):
+            upload = Upload(self.archives, self.archive, digest=partial(self._digest, uncopyable), resume=self.resume)
             try:
-                archive = attempt.run()
-                if self.resume:
-                    # Those of other plans: earlier attempts may have seen other sources.
-                    abort_uploads(self.uploads, self.archive.key)
-                return archive
+                archive = self._carry_out(upload, uncopyable)
             except CopiesRefused as refusal:
-                attempt.upload.abort()
-                uncopyable |= self._refused(refusal, attempt.order, whole_buckets=refusals >= PATIENCE)
+                upload.abort()
+                uncopyable |= self._refused(refusal, whole_buckets=plans >= REFUSED_PLANS)
             except PlanError as error:
-                attempt.upload.abort()
+                upload.abort()
                 raise LimitExceeded(str(error)) from error
             except (PermanentError, SourceChanged, ArchiveExists):
-                attempt.upload.abort()
+                upload.abort()
                 raise
+            else:
+                if self.resume:
+                    # Those of other plans: earlier attempts may have seen other sources.
+                    abort_uploads(self.archives, self.archive.key)
+                return archive
         raise AssertionError("unreachable")
 
-    def _refused(self, refusal: CopiesRefused, order: Sequence[int], *, whole_buckets: bool) -> set[int]:
-        """Which sources are to be read from now on: one refusal speaks for a bucket that nothing was copied from."""
-        refused = {order[entry]: reason for entry, reason in refusal.refused.items()}
-        for index, reason in sorted(refused.items()):
-            log.warning("copy refused: the object is read instead", source=str(self.sources[index]), reason=reason)
-        buckets = {self.sources[index].bucket for index in refused}
-        if not whole_buckets:
-            buckets -= {self.sources[order[entry]].bucket for entry in refusal.copied}
-        return set(refused) | {index for index, source in enumerate(self.sources) if source.bucket in buckets}
-
-
-class _Attempt:
-    """One plan and its upload. ``order[entry]`` is the index of an entry's source."""
-
-    def __init__(self, build: Build, uncopyable: frozenset[int]) -> None:
-        self.names = build.names
-        self.sources = build.sources
-        self.objects = build.objects
-        self.threads = build.threads
-        self.options = build.options
-        self.on_progress = build.on_progress
-        self.uncopyable = uncopyable
-        self.order: list[int] = []
-        self.upload = Upload(build.uploads, build.archive, digest=self._digest, resume=build.resume)
-        self._bytes_total = sum(source.size for source in build.sources)
-        self._bytes_done = self._parts_done = self._parts_total = 0
-        self._lock = threading.Lock()
-
-    def run(self) -> StoredArchive:
-        self._report("resolved")
-        deflated = self._deflated() if self.options.compression == "auto" else Deflated()
-        blueprint = draw(
+    def _carry_out(self, upload: Upload, uncopyable: Set[int]) -> StoredArchive:
+        """Plan, build every part, complete. Raises ``CopiesRefused`` with the indexes of the sources."""
+        progress = ProgressCounter(
+            self.on_progress, entries=len(self.sources), bytes_total=sum(source.size for source in self.sources)
+        )
+        progress.step("resolved")
+        deflated = self._deflated(upload, progress) if self.options.compression == "auto" else Deflated()
+        blueprint = make_blueprint(
             self.names,
             self.sources,
             part_size=self.options.part_size,
             deflated=deflated,
-            uncopyable=self.uncopyable,
+            uncopyable=uncopyable,
         )
         layout, plan = blueprint.layout, blueprint.parts
-        self.order = blueprint.order
-        self._parts_total = len(deflated.parts) + len(plan)
-        parts_build = PartsBuild(
+        progress.planned(len(deflated.parts) + len(plan))
+        builder = PartBuilder(
             layout=layout,
             sources=blueprint.sources,
             checksums=Checksums(layout.entries),
-            objects=self.objects,
-            upload=self.upload,
+            store=self.store,
+            upload=upload,
             threads=self.threads,
             carry=deflated.carry,
             parts_in_flight=self.options.parts_in_flight,
             memory=2 * self.options.parts_in_flight * self.options.part_size,
-            on_part=self._part_done,
+            on_part=lambda part: progress.built(part.size),
         )
-        if len(plan) == 1 and plan[0].entry is None and not self.upload.begun:
-            body, crc32 = parts_build.literal_body(plan[0])
-            archive = self.upload.put_whole(body, crc32=crc32)
+        if len(plan) == 1 and plan[0].entry is None and not upload.begun:
+            body, crc32 = builder.literal_body(plan[0])
+            archive = upload.put_whole(body, crc32=crc32)
         else:
-            parts = deflated.parts + parts_build.run(plan)
+            try:
+                parts = deflated.parts + builder.run(plan)
+            except CopiesRefused as refusal:
+                raise refusal.of_sources(blueprint.order) from refusal
             crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
-            archive = self.upload.complete(parts, crc32=crc32, size=layout.size)
-        self._report("completed")
+            archive = upload.complete(parts, crc32=crc32, size=layout.size)
+        progress.step("completed")
         return archive
 
-    def _deflated(self) -> Deflated:
+    def _deflated(self, upload: Upload, progress: ProgressCounter) -> Deflated:
         most = sum(
             _RECORDS + 2 * len(name.encode()) + source.size
             for name, source in zip(self.names, self.sources, strict=True)
@@ -186,46 +148,32 @@ class _Attempt:
         return deflate(
             self.names,
             self.sources,
-            objects=self.objects,
-            upload=self.upload,
+            store=self.store,
+            upload=upload,
             threads=self.threads,
             # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
             part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
             blocks_in_flight=self.options.parts_in_flight,
-            on_bytes=self._deflated_bytes,
+            on_bytes=progress.deflated,
         )
 
-    def _part_done(self, part: Part) -> None:
-        with self._lock:
-            self._parts_done += 1
-            self._bytes_done += part.size
-            self._report("uploading")
+    def _refused(self, refusal: CopiesRefused, *, whole_buckets: bool) -> set[int]:
+        """Which sources are to be read from now on: one refusal speaks for a bucket that nothing was copied from."""
+        for index, reason in sorted(refusal.refused.items()):
+            log.warning("copy refused: the object is read instead", source=str(self.sources[index]), reason=reason)
+        buckets = {self.sources[index].bucket for index in refusal.refused}
+        if not whole_buckets:
+            buckets -= {self.sources[index].bucket for index in refusal.copied}
+        return set(refusal.refused) | {index for index, source in enumerate(self.sources) if source.bucket in buckets}
 
-    def _deflated_bytes(self, size: int) -> None:
-        with self._lock:
-            self._bytes_done += size
-            self._report("deflating")
-
-    def _report(self, step: str) -> None:
-        self.on_progress(
-            Progress(
-                step=step,
-                entries=len(self.sources),
-                bytes_total=self._bytes_total,
-                bytes_done=min(self._bytes_done, self._bytes_total),
-                parts_total=self._parts_total,
-                parts_done=self._parts_done,
-            )
-        )
-
-    def _digest(self) -> str:
+    def _digest(self, uncopyable: Set[int]) -> str:
         """SHA-256 over all that determines the archive's parts."""
         engine = [
             ENGINE,
             self.options.part_size,
             self.options.compression,
             zlib_ng.ZLIBNG_RUNTIME_VERSION,
-            sorted(self.uncopyable),
+            sorted(uncopyable),
         ]
         digest = hashlib.sha256(json.dumps(engine).encode())
         for name, source in zip(self.names, self.sources, strict=True):

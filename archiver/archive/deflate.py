@@ -16,11 +16,10 @@ from pathlib import PurePosixPath
 
 from zlib_ng import zlib_ng
 
-from archiver.archive.parallel import ordered_map
-from archiver.archive.parts import Carry, Objects, Threads
+from archiver.archive.parallel import Threads, ordered_map
+from archiver.archive.parts import Carry
+from archiver.archive.storage import SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
-from archiver.aws.multipart import UploadedPart
-from archiver.aws.objects import SourceObject
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_combine
 from archiver.zipformat.entry import DEFLATED, Entry
@@ -54,7 +53,7 @@ _COMPRESSED = frozenset(_COMPRESSED_EXTENSIONS.split())
 class Deflated:
     """What was deflated: the entries, which sources they are, the parts that S3 has, and the rest in memory.
 
-    ``learned`` are the sources that stay as they are, with the CRC32 that the trial told.
+    ``learned`` are the sources that stay as they are, with the CRC32 that the trial gave.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -95,7 +94,7 @@ def deflate(
     names: Sequence[str],
     sources: Sequence[SourceObject],
     *,
-    objects: Objects,
+    store: SourceStore,
     upload: Upload,
     threads: Threads,
     part_size: int,
@@ -111,19 +110,19 @@ def deflate(
     learned: dict[int, SourceObject] = {}
     candidates = [index for index, name in enumerate(names) if may_shrink(name, sources[index].size)]
 
-    def squeeze(block: _Block) -> _Done:
-        return _squeeze(block, sources[block.index], objects)
+    def deflated(block: _Block) -> _Done:
+        return _deflate_block(block, sources[block.index], store)
 
     def shrinks(index: int) -> bool:
         head = bytearray(TRIAL)
-        objects.read_into(sources[index], 0, memoryview(head))
+        store.read_into(sources[index], 0, memoryview(head))
         return _shrinks(head)
 
     large = (index for index in candidates if sources[index].size > BLOCK)
     blocks = _blocks(candidates, sources, ordered_map(threads.reads, shrinks, large, window=blocks_in_flight))
     window = blocks_in_flight * BLOCK
     try:
-        for done in ordered_map(threads.reads, squeeze, blocks, window=window, weight=_weight):
+        for done in ordered_map(threads.reads, deflated, blocks, window=window, weight=_weight):
             index = done.block.index
             on_bytes(done.block.stop - done.block.start)
             if done.data is None:
@@ -162,7 +161,7 @@ class _Writer:
         self._crc32 = 0
         self._compressed = 0
         self._header_at = 0
-        self._told: int | None = None
+        self._expected_crc32: int | None = None
         self._held: tuple[int, bytearray] | None = None
 
     def begin(self, index: int, name: str, source: SourceObject) -> None:
@@ -172,7 +171,7 @@ class _Writer:
         )
         self.indexes.append(index)
         self._crc32 = self._compressed = 0
-        self._told = source.crc32
+        self._expected_crc32 = source.crc32
         self._header_at = len(self.buffer)
         self.buffer += bytes(Layout([self._entry]).data_offset(0))
 
@@ -207,7 +206,7 @@ class _Writer:
         predicted = self._entry
         if predicted is None:
             raise AssertionError("no entry has begun")
-        _check_crc32(predicted.name, self._told, self._crc32)
+        _check_crc32(predicted.name, self._expected_crc32, self._crc32)
         entry = replace(predicted, crc32=self._crc32, compressed_size=self._compressed)
         header = Layout([entry]).local_header(0, crc32=self._crc32)
         if len(header) != Layout([predicted]).data_offset(0):
@@ -246,17 +245,17 @@ def _weight(block: _Block) -> int:
     return max(block.stop - block.start, BLOCK // 8)
 
 
-def _check_crc32(name: str, told: int | None, found: int) -> None:
-    if told is not None and told != found:
-        raise StorageUnavailable(f"{name}: the bytes read have CRC32 {found:08x}, S3 says {told:08x}")
+def _check_crc32(name: str, expected: int | None, found: int) -> None:
+    if expected is not None and expected != found:
+        raise StorageUnavailable(f"{name}: the bytes read have CRC32 {found:08x}, S3 says {expected:08x}")
 
 
-def _squeeze(block: _Block, source: SourceObject, objects: Objects) -> _Done:
+def _deflate_block(block: _Block, source: SourceObject, store: SourceStore) -> _Done:
     if source.body is not None:
         raw: bytes | bytearray = source.body
     else:
         raw = bytearray(block.stop - block.start)
-        objects.read_into(source, block.start, memoryview(raw))
+        store.read_into(source, block.start, memoryview(raw))
     crc32 = zlib.crc32(raw)
     whole = block.first and block.last
     if whole and not _shrinks(raw):

@@ -1,8 +1,8 @@
 """Objects that are named one by one, seen by the page: a listing tells of a thousand for the price of a few looks.
 
 Sources of one request mostly lie side by side. So where a bucket's are many, its listing is read from one wanted key
-on, each page beginning at the next one that is not yet told of, as long as the pages hold enough that is wanted. What
-no page has told is looked at on its own, as if there were no listings.
+on, each page beginning at the next one that was not seen yet, as long as the pages hold enough that is wanted. What no
+page shows is looked at on its own, as if there were no listings.
 """
 
 from bisect import bisect_right
@@ -10,12 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import Protocol
 
+from archiver.archive.location import Location
 from archiver.archive.parallel import ordered_map
-from archiver.archive.request import Location
-from archiver.aws.failures import SourceMissing
-from archiver.aws.objects import SourceObject
+from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
 from archiver.errors import ArchiverError
 
 #: Fewer objects of one bucket are looked at one by one.
@@ -26,16 +24,10 @@ SHARD = 1_000
 WORTH_A_PAGE = 13
 
 
-class Listing(Protocol):
-    """What this needs of S3; ``archiver.aws.objects.S3Objects`` is the real one."""
-
-    def page(self, after: Location, *, prefix: str) -> list[SourceObject]: ...
-
-
-def told_by_listings(
-    locations: Iterable[Location], *, listing: Listing, executor: Executor, window: int
+def find_in_listings(
+    locations: Iterable[Location], *, sources: SourceLookup, executor: Executor, window: int
 ) -> dict[Location, SourceObject]:
-    """What listings tell of the objects at these locations; ``window`` listings at a time.
+    """The objects at these locations that listings show; ``window`` listings at a time.
 
     Locations of prefixes and of pinned versions are left out: a listing shows an object's latest version alone.
     """
@@ -43,8 +35,8 @@ def told_by_listings(
     for location in locations:
         if not location.is_prefix and location.version_id is None:
             keys[location.bucket].add(location.key)
-    told = ordered_map(executor, partial(_told, listing), _shards(keys), window=window)
-    return {Location(source.bucket, source.key): source for sources in told for source in sources}
+    shards = ordered_map(executor, partial(_in_pages, sources), _shards(keys), window=window)
+    return {Location(source.bucket, source.key): source for found in shards for source in found}
 
 
 def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
@@ -56,7 +48,7 @@ def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
                 yield bucket, ordered[start : start + SHARD]
 
 
-def _told(listing: Listing, shard: tuple[str, list[str]]) -> list[SourceObject]:
+def _in_pages(sources: SourceLookup, shard: tuple[str, list[str]]) -> list[SourceObject]:
     bucket, keys = shard
     wanted = set(keys)
     found: list[SourceObject] = []
@@ -64,7 +56,7 @@ def _told(listing: Listing, shard: tuple[str, list[str]]) -> list[SourceObject]:
     # A page shows what comes behind a key: that key is left to a look of its own.
     while len(keys) - at > WORTH_A_PAGE:
         try:
-            page = listing.page(Location(bucket, keys[at]), prefix=_shared_start(keys[at], keys[-1]))
+            page = sources.page(Location(bucket, keys[at]), prefix=_shared_start(keys[at], keys[-1]))
         except (ArchiverError, SourceMissing):
             # s3:ListBucket may be missing; whatever else it is, a look will tell.
             break

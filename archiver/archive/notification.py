@@ -1,12 +1,10 @@
-"""The JSON Schemas of what goes in and what comes out: the contract, for programs in any language."""
+"""The notification: its one form, of which both the message and its JSON Schema are made."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from archiver.archive.request import Payload
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+from archiver.archive.request import DIALECT
 
 # Fields may be added to a notification; consumers ignore what they don't know.
 _OPEN = ConfigDict(extra="allow", frozen=True)
@@ -75,9 +73,11 @@ Notification = Annotated[Succeeded | Failed, Field(discriminator="status")]
 NOTIFICATION: TypeAdapter[Succeeded | Failed] = TypeAdapter(Notification)
 
 
-def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schemas by name: ``payload`` and ``notification``."""
-    return {
-        "payload": {"$schema": DIALECT} | Payload.model_json_schema(),
-        "notification": {"$schema": DIALECT, "title": "Notification"} | NOTIFICATION.json_schema(),
-    }
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a notification."""
+    return {"$schema": DIALECT, "title": "Notification"} | NOTIFICATION.json_schema()
+
+
+def as_message(notification: Succeeded | Failed) -> dict[str, Any]:
+    """The JSON object that is sent: what was not set stays out of it."""
+    return notification.model_dump(exclude_unset=True)

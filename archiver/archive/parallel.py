@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +19,26 @@ class JobThreads(ThreadPoolExecutor):
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         context = copy_context()
         return super().submit(lambda: context.run(function, *args, **kwargs))
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The threads of one job."""
+
+    parts: ThreadPoolExecutor
+    reads: ThreadPoolExecutor
+    copies: ThreadPoolExecutor
+
+
+@contextmanager
+def open_threads(*, parts: int, reads: int, copies: int) -> Iterator[Threads]:
+    """The threads of one job, so many of each kind; on the way out all of them have ended."""
+    with (
+        JobThreads(parts, "part") as part_threads,
+        JobThreads(reads, "read") as read_threads,
+        JobThreads(copies, "copy") as copy_threads,
+    ):
+        yield Threads(part_threads, read_threads, copy_threads)
 
 
 def _one(_: object) -> int:

@@ -10,19 +10,16 @@ import threading
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from archiver.archive.checksums import Cancelled, Checksums
-from archiver.archive.parallel import JobThreads, ordered_map
+from archiver.archive.parallel import JobThreads, Threads, ordered_map
 from archiver.archive.plan import Part
+from archiver.archive.storage import CopyRefused, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
-from archiver.aws.failures import CopyRefused
-from archiver.aws.multipart import UploadedPart
-from archiver.aws.objects import SourceObject
 from archiver.zipformat.crc import crc32_combine
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
 
@@ -32,13 +29,6 @@ READS_AHEAD = 64
 log = structlog.get_logger(__name__)
 
 
-class Objects(Protocol):
-    """What building needs of the sources; ``archiver.aws.objects.S3Objects`` is the real one."""
-
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None: ...
-    def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
-
-
 class CopiesRefused(Exception):
     """S3 won't copy these entries, by index, each with S3's reason: the plan must be made anew without them."""
 
@@ -46,6 +36,12 @@ class CopiesRefused(Exception):
         super().__init__(refused)
         self.refused = refused
         self.copied = copied
+
+    def of_sources(self, order: Sequence[int]) -> "CopiesRefused":
+        """The same, with the indexes of sources in place of entries: ``order[entry]`` is an entry's source."""
+        return CopiesRefused(
+            {order[entry]: reason for entry, reason in self.refused.items()}, {order[entry] for entry in self.copied}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +56,8 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
-class Threads:
-    """The threads of one job."""
-
-    parts: ThreadPoolExecutor
-    reads: ThreadPoolExecutor
-    copies: ThreadPoolExecutor
-
-
-@dataclass(frozen=True, slots=True)
-class PartsBuild:
-    """All that the parts of one plan are made from. ``sources[i]`` holds the stored bytes of entry i.
+class PartBuilder:
+    """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
     ``parts_in_flight`` literal parts are held in memory at once, or as few as two where they come to more than
     ``memory`` bytes.
@@ -79,7 +66,7 @@ class PartsBuild:
     layout: Layout
     sources: Sequence[SourceObject | None]
     checksums: Checksums
-    objects: Objects
+    store: SourceStore
     upload: Upload
     threads: Threads
     carry: Carry
@@ -199,7 +186,7 @@ class PartsBuild:
         crc32 = uploaded.crc32
         if crc32 is None:
             # A server that tells no checksum of a copied part: only the bytes can.
-            crc32 = self.objects.crc32(source, start, stop)
+            crc32 = self.store.crc32(source, start, stop)
             uploaded = UploadedPart(uploaded.number, uploaded.etag, uploaded.size, crc32)
         self.checksums.learn(entry, start, crc32, stop - start)
         return uploaded
@@ -217,7 +204,7 @@ class PartsBuild:
         if source.body is not None:
             target[:] = source.body[segment.start : segment.stop]
         else:
-            self.objects.read_into(source, segment.start, target)
+            self.store.read_into(source, segment.start, target)
         crc32 = zlib.crc32(target)
         self.checksums.learn(segment.entry, segment.start, crc32, len(target))
         return crc32

@@ -9,15 +9,24 @@ from typing import Any, Protocol
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from archiver.archive.build import Build, Options, Progress, open_threads
-from archiver.archive.parts import Objects, Threads
-from archiver.archive.record import ArchiveRecord
-from archiver.archive.request import ArchiveRequest, archive_key, canonical_json, parse_request
-from archiver.archive.resolve import Limits, Resolution, Sources, resolve
+from archiver.archive import notification
+from archiver.archive.build import Build, Options
+from archiver.archive.key import archive_key, canonical_json
+from archiver.archive.parallel import Threads, open_threads
+from archiver.archive.progress import OnProgress, ignore
+from archiver.archive.record import ArchiveRecord, content_disposition
+from archiver.archive.request import ArchiveRequest, parse_request
+from archiver.archive.resolve import Limits, Resolution, resolve
+from archiver.archive.storage import (
+    ArchiveExists,
+    ArchiveObject,
+    ArchiveStore,
+    SourceStore,
+    StoredArchive,
+    UploadGone,
+)
 from archiver.archive.traffic import Traffic
-from archiver.archive.upload import Uploads, abort_uploads
-from archiver.aws.links import content_disposition
-from archiver.aws.multipart import ArchiveExists, ArchiveObject, StoredArchive, UploadGone
+from archiver.archive.upload import abort_uploads
 from archiver.errors import (
     DestinationUnavailable,
     MissingSources,
@@ -30,37 +39,20 @@ from archiver.errors import (
 log = structlog.get_logger(__name__)
 
 
-class ObjectStore(Sources, Objects, Protocol):
-    """The sources' side of S3."""
-
-
-class ArchiveStore(Uploads, Protocol):
-    """The archive's side of S3."""
-
-    @property
-    def bucket(self) -> str: ...
-
-
-class Linker(Protocol):
-    """What makes links; ``archiver.aws.links.Links`` is the real one."""
-
-    def url(self, key: str) -> str: ...
-
-
-class Notifying(Protocol):
-    """What tells the consumer; ``archiver.aws.notify.Notifier`` is the real one."""
+class Notifier(Protocol):
+    """What sends a notification; ``archiver.aws.notify`` has the real ones. Raises ``QueueUnavailable``."""
 
     def send(self, body: dict[str, Any], *, request_id: str, correlation_id: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What a job works with. The stores are opened per job, so that each job counts its own traffic."""
+    """What jobs work with. The stores are opened per job, so that each job counts its own traffic."""
 
-    objects: Callable[[Traffic], ObjectStore]
-    uploads: Callable[[Traffic], ArchiveStore]
-    links: Linker
-    notifier: Notifying | None
+    sources: Callable[[Traffic], SourceStore]
+    archives: Callable[[Traffic], ArchiveStore]
+    link: Callable[[str], str]
+    notifier: Notifier | None
     options: Options
     limits: Limits
     source_bucket: str | None
@@ -70,8 +62,8 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """Who asks, and when: ``sent_at`` in seconds since the epoch; ``attempt`` counts deliveries from 1."""
+class Delivery:
+    """One delivery of a request: ``sent_at`` in seconds since the epoch; ``attempt`` counts deliveries from 1."""
 
     request_id: str
     sent_at: float
@@ -116,25 +108,30 @@ class ArchiveResult:
 
     def notification(self, request: ArchiveRequest, *, request_id: str) -> dict[str, Any]:
         """The message to the consumer: a contract."""
-        archive = {"url": self.url, "bucket": self.bucket, "key": self.key}
-        if self.version_id is not None:
-            archive["version_id"] = self.version_id
-        return {
-            "status": "succeeded",
-            "metadata": request.metadata,
-            "substitutions": {"archiver_URL": self.url},
-            "archive": archive | {"size": self.size, "files": self.files, "crc32": self.crc32, "etag": self.etag},
-            "missing": list(self.missing),
-            "request_id": request_id,
-        }
-
-
-def ignore(_: Progress) -> None:
-    """Nobody watches."""
+        version = {} if self.version_id is None else {"version_id": self.version_id}
+        return notification.as_message(
+            notification.Succeeded(
+                status="succeeded",
+                metadata=request.metadata,
+                substitutions=notification.Substitutions(archiver_URL=self.url),
+                archive=notification.Archive(
+                    url=self.url,
+                    bucket=self.bucket,
+                    key=self.key,
+                    **version,
+                    size=self.size,
+                    files=self.files,
+                    crc32=self.crc32,
+                    etag=self.etag,
+                ),
+                missing=list(self.missing),
+                request_id=request_id,
+            )
+        )
 
 
 def build_archive(
-    payload: object, *, job: Job, services: Services, on_progress: Callable[[Progress], None] = ignore
+    payload: object, *, delivery: Delivery, services: Services, on_progress: OnProgress = ignore
 ) -> ArchiveResult:
     """Build the archive that a payload asks for, and tell the consumer.
 
@@ -142,68 +139,71 @@ def build_archive(
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
     started = time.monotonic()
-    request = parse_request(payload, max_files=services.limits.max_files)
+    request = parse_request(payload, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
         log.warning("unknown keys ignored", keys=request.unknown_keys)
-    key = archive_key(payload, request_id=job.request_id, sent_at=job.sent_at, prefix=services.file_prefix)
+    key = archive_key(payload, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix)
     with bound_contextvars(archive_key=key):
         digest = hashlib.sha256(canonical_json(payload).encode()).hexdigest()
-        work = _Work(request, digest, key, job, services, on_progress)
-        result = replace(work.run(), seconds=time.monotonic() - started)
+        job = Job(request, digest, key, delivery, services, on_progress)
+        result = replace(job.run(), seconds=time.monotonic() - started)
         log.info("archive ready", **result.summary())
         if services.notifier is not None:
-            body = result.notification(request, request_id=job.request_id)
-            services.notifier.send(body, request_id=job.request_id, correlation_id=job.correlation_id)
+            body = result.notification(request, request_id=delivery.request_id)
+            services.notifier.send(body, request_id=delivery.request_id, correlation_id=delivery.correlation_id)
             log.info("consumer notified")
         return result
 
 
-def notify_failure(payload: object, error: PermanentError, *, job: Job, services: Services) -> None:
+def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery, services: Services) -> None:
     """Tell the consumer of a permanent failure, where the settings ask for it. Never raises: the DLQ has the reason."""
     if services.notifier is None or not services.notify_failures:
         return
     metadata = payload.get("metadata") if isinstance(payload, dict) else None
-    body = {
-        "status": "failed",
-        "metadata": metadata if isinstance(metadata, dict) else None,
-        "error": {"code": error.code, "message": error.message},
-        "request_id": job.request_id,
-    }
+    body = notification.as_message(
+        notification.Failed(
+            status="failed",
+            metadata=metadata if isinstance(metadata, dict) else None,
+            error=notification.Error(code=error.code, message=error.message),
+            request_id=delivery.request_id,
+        )
+    )
     try:
-        services.notifier.send(body, request_id=job.request_id, correlation_id=job.correlation_id)
+        services.notifier.send(body, request_id=delivery.request_id, correlation_id=delivery.correlation_id)
     except QueueUnavailable as failure:
         log.error("the failure could not be notified", error=str(failure))
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """One job, its key known."""
+class Job:
+    """A request on its way to the archive under ``key``. ``digest`` is the SHA-256 of the payload."""
 
     request: ArchiveRequest
-    request_digest: str
+    digest: str
     key: str
-    job: Job
+    delivery: Delivery
     services: Services
-    on_progress: Callable[[Progress], None]
+    on_progress: OnProgress
     traffic: Traffic = field(default_factory=Traffic)
 
     def run(self) -> ArchiveResult:
-        uploads = self.services.uploads(self.traffic)
+        """Find the archive or build it, again where a source changes or the upload is taken away meanwhile."""
+        archives = self.services.archives(self.traffic)
         # A first delivery has no archive to find; should it have one, the completion says so.
-        if self.job.attempt > 1 and (found := self._finished(uploads)):
+        if self.delivery.attempt > 1 and (found := self._finished(archives)):
             return found
         rebuilds = self.services.rebuilds
         for rebuild in range(rebuilds + 1):
             try:
-                return self._built(uploads, resume=self.job.attempt > 1 or rebuild > 0)
+                return self._built(archives, resume=self.delivery.attempt > 1 or rebuild > 0)
             except PermanentError:
-                if self.job.attempt > 1 or rebuild > 0:
+                if self.delivery.attempt > 1 or rebuild > 0:
                     # Nobody will come back for what an earlier attempt has uploaded.
-                    abort_uploads(uploads, self.key)
+                    abort_uploads(archives, self.key)
                 raise
             except (ArchiveExists, UploadGone):
                 # Another worker with the same message has completed the upload, or aborted it.
-                if found := self._finished(uploads):
+                if found := self._finished(archives):
                     return found
                 log.warning("the upload is gone: building again", rebuild=rebuild + 1)
             except SourceChanged as error:
@@ -212,14 +212,16 @@ class _Work:
                 log.warning("a source changed: building again", reason=str(error), rebuild=rebuild + 1)
         raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
 
-    def _built(self, uploads: ArchiveStore, *, resume: bool) -> ArchiveResult:
-        objects = self.services.objects(self.traffic)
+    def _built(self, archives: ArchiveStore, *, resume: bool) -> ArchiveResult:
+        sources = self.services.sources(self.traffic)
         options = replace(self.services.options, compression=self.request.compression)
-        with open_threads(options) as threads:
-            resolution = self._resolution(objects, threads)
+        with open_threads(
+            parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
+        ) as threads:
+            resolution = self._resolution(sources, threads)
             log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))
-            record = ArchiveRecord(self.request_digest, len(resolution.names), resolution.missing)
-            build = Build(
+            record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing)
+            stored = Build(
                 names=resolution.names,
                 sources=resolution.sources,
                 archive=ArchiveObject(
@@ -227,54 +229,53 @@ class _Work:
                     metadata=record.as_metadata(),
                     content_disposition=content_disposition(self.request.filename) if self.request.filename else None,
                 ),
-                objects=objects,
-                uploads=uploads,
+                store=sources,
+                archives=archives,
                 threads=threads,
                 options=options,
                 resume=resume,
                 on_progress=self.on_progress,
-            )
-            stored = build.run()
-        return self._result(uploads, stored, record, resolution.missing)
+            ).run()
+        return self._result(archives, stored, record, resolution.missing)
 
-    def _resolution(self, objects: ObjectStore, threads: Threads) -> Resolution:
+    def _resolution(self, sources: SourceStore, threads: Threads) -> Resolution:
         return resolve(
             self.request,
-            sources=objects,
+            sources=sources,
             executor=threads.reads,
             window=self.services.options.read_concurrency * 2,
-            default_bucket=self.services.source_bucket,
             limits=self.services.limits,
         )
 
-    def _finished(self, uploads: ArchiveStore) -> ArchiveResult | None:
+    def _finished(self, archives: ArchiveStore) -> ArchiveResult | None:
         """The archive that an earlier attempt completed; ``DestinationUnavailable`` where the object is not ours."""
-        stored = uploads.find_archive(self.key)
+        stored = archives.find_archive(self.key)
         if stored is None:
             return None
         record = ArchiveRecord.from_metadata(stored.metadata)
-        if record is None or record.request != self.request_digest:
-            raise DestinationUnavailable(f"s3://{uploads.bucket}/{self.key} exists and is no archive of this request")
+        if record is None or record.request != self.digest:
+            raise DestinationUnavailable(f"s3://{archives.bucket}/{self.key} exists and is no archive of this request")
         log.info("archive found: an earlier attempt completed it")
         missing = self._missing() if record.missing is None else record.missing
-        return replace(self._result(uploads, stored, record, missing), reused=True)
+        return replace(self._result(archives, stored, record, missing), reused=True)
 
     def _missing(self) -> Sequence[int]:
         """What is missing now: the archive's own list was too long for its metadata."""
+        width = self.services.options.read_concurrency
         try:
-            with open_threads(self.services.options) as threads:
-                return self._resolution(self.services.objects(self.traffic), threads).missing
+            with open_threads(parts=1, reads=width, copies=1) as threads:
+                return self._resolution(self.services.sources(self.traffic), threads).missing
         except MissingSources as error:
             # By now all of them are gone; the archive is not.
             gone = set(error.sources)
             return [index for index, file in enumerate(self.request.files) if file.source in gone]
 
     def _result(
-        self, uploads: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[int]
+        self, archives: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[int]
     ) -> ArchiveResult:
         return ArchiveResult(
-            url=self.services.links.url(self.key),
-            bucket=uploads.bucket,
+            url=self.services.link(self.key),
+            bucket=archives.bucket,
             key=self.key,
             version_id=stored.version_id,
             size=stored.size,

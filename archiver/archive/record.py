@@ -1,9 +1,10 @@
-"""What an archive says of itself in its S3 metadata, so that a redelivery can answer without building it again."""
+"""What an archive says of itself in S3: metadata by which a redelivery knows it, and the name for a browser."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from urllib.parse import quote
 
 from archiver.version import __version__
 
@@ -68,3 +69,9 @@ def _numbers(text: str) -> tuple[int, ...]:
         start, stop = match.groups()
         numbers += range(int(start), int(stop or start) + 1)
     return tuple(numbers)
+
+
+def content_disposition(filename: str) -> str:
+    """The header that makes a browser save the archive under this name: RFC 6266, with RFC 8187 for all of Unicode."""
+    plain = "".join(char if char.isascii() and char not in '"\\%' and char.isprintable() else "_" for char in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -4,37 +4,23 @@ Unknown keys are ignored and reported in ``ArchiveRequest.unknown_keys``; everyt
 ``InvalidPayload`` that names the field and shows the value.
 """
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from archiver.errors import InvalidPayload, LimitExceeded
-
-#: Longest S3 key, in bytes of UTF-8: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
-MAX_KEY_BYTES = 1024
+from archiver.archive.location import Location, parse_location
+from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
 #: system-defined metadata: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 MAX_FILENAME_BYTES = 255
 
-#: General purpose buckets have 3 to 63 characters; buckets from before 2018 up to 255, with capitals and underscores:
-#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-_VERSION = re.compile(r"\?versionId=(?P<version>[^?&]+)$")
+#: The dialect of our JSON Schemas.
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHOWN = 120
-
-
-def _source(value: str) -> str:
-    location = parse_location(value, default_bucket="unset")
-    if len(location.key.encode("utf-8", "replace")) > MAX_KEY_BYTES:
-        raise ValueError(f"the key is longer than S3's {MAX_KEY_BYTES} bytes")
-    return value
 
 
 def _filename(value: str) -> str:
@@ -50,7 +36,7 @@ class FileSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
 
-    source: Annotated[str, Field(min_length=1), AfterValidator(_source)] = Field(
+    source: Annotated[str, Field(min_length=1)] = Field(
         description="a key in the source bucket, or s3://bucket/key, which ?versionId=… may pin; "
         "ending in / every object below it"
     )
@@ -79,11 +65,20 @@ class Payload(BaseModel):
     )
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a payload."""
+    return {"$schema": DIALECT} | Payload.model_json_schema()
+
+
 @dataclass(frozen=True, slots=True)
 class RequestedFile:
-    """An element of ``files``; see ``FileSpec``, which is ten times as large."""
+    """An element of ``files``; see ``FileSpec``, which is ten times as large.
+
+    ``source`` is the payload's own text, which the consumer knows; ``location`` is what it names.
+    """
 
     source: str
+    location: Location
     destination: str | None = None
 
 
@@ -99,24 +94,8 @@ class ArchiveRequest:
     unknown_keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a source lies. A ``key`` that is empty or ends in ``/`` is a prefix."""
-
-    bucket: str
-    key: str
-    version_id: str | None = None
-
-    @property
-    def is_prefix(self) -> bool:
-        return not self.key or self.key.endswith("/")
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}" + (f"?versionId={self.version_id}" if self.version_id else "")
-
-
-def parse_request(payload: object, *, max_files: int) -> ArchiveRequest:
-    """Validate a payload.
+def parse_request(payload: object, *, max_files: int, default_bucket: str | None) -> ArchiveRequest:
+    """Validate a payload. Sources that name no bucket lie in ``default_bucket``.
 
     Raises ``InvalidPayload`` that names the first bad field and its value, and ``LimitExceeded`` where ``files``
     has more than ``max_files`` elements.
@@ -136,7 +115,7 @@ def parse_request(payload: object, *, max_files: int) -> ArchiveRequest:
         {f"files[].{key}" for file in model.files for key in file.model_extra or {}}
     )
     return ArchiveRequest(
-        files=tuple(RequestedFile(file.source, file.destination) for file in model.files),
+        files=tuple(_requested(index, file, default_bucket) for index, file in enumerate(model.files)),
         metadata=payload.get("metadata"),
         compression=model.compression,
         on_missing=model.on_missing,
@@ -145,58 +124,12 @@ def parse_request(payload: object, *, max_files: int) -> ArchiveRequest:
     )
 
 
-def parse_location(source: str, *, default_bucket: str | None) -> Location:
-    """The bucket, key and version that a ``source`` names.
-
-    Raises ``ValueError``; its message names neither field nor value, which the caller knows.
-    """
-    if _CONTROL.search(source) and "\x00" in source:
-        raise ValueError("holds a NUL character")
+def _requested(index: int, file: FileSpec, default_bucket: str | None) -> RequestedFile:
     try:
-        source.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("is not valid Unicode") from None
-    if not source.lower().startswith("s3://"):
-        if not source:
-            raise ValueError("is empty")
-        if default_bucket is None:
-            raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set")
-        return Location(default_bucket, source)
-    bucket, slash, key = source[len("s3://") :].partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"names no valid bucket ({shown(bucket)})")
-    if not slash:
-        raise ValueError("names no key; s3://bucket/ takes the whole bucket")
-    version = _VERSION.search(key)
-    if version is None:
-        return Location(bucket, key)
-    location = Location(bucket, key[: version.start()], version["version"])
-    if location.is_prefix:
-        raise ValueError("pins the version of a prefix")
-    return location
-
-
-def archive_key(payload: object, *, request_id: str, sent_at: float, prefix: str) -> str:
-    """The archive's key: the same for each delivery of one message, and unguessable without its id and payload.
-
-    ``sent_at`` is in seconds since the epoch; the date is UTC's.
-    """
-    digest = hashlib.sha256(f"{request_id}\n{canonical_json(payload)}".encode()).hexdigest()
-    return f"{digest}/{prefix}-{datetime.fromtimestamp(sent_at, UTC):%Y-%m-%d}.zip"
-
-
-def canonical_json(value: object) -> str:
-    """One text for equal JSON values, whatever the order of their keys. Raises ``InvalidPayload`` at a great depth."""
-    try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    except RecursionError:
-        raise InvalidPayload("the payload is nested too deeply") from None
-
-
-def shown(value: object) -> str:
-    """A value as an error message shows it: its repr, cut."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        location = parse_location(file.source, default_bucket=default_bucket)
+    except ValueError as error:
+        raise InvalidPayload(f"files[{index}].source: {error}, got {shown(file.source)}") from None
+    return RequestedFile(file.source, location, file.destination)
 
 
 def _complaint(error: ValidationError) -> str:

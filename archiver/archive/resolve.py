@@ -5,15 +5,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
-from archiver.archive.listings import Listing, told_by_listings
+from archiver.archive.listings import find_in_listings
+from archiver.archive.location import Location
 from archiver.archive.parallel import ordered_map
 from archiver.archive.plan import MIN_PART
-from archiver.archive.request import ArchiveRequest, Location, parse_location, shown
-from archiver.aws.failures import SourceMissing
-from archiver.aws.objects import SourceObject
-from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, UnsafeName
+from archiver.archive.request import ArchiveRequest
+from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
+from archiver.errors import LimitExceeded, MissingSources, UnsafeName
 from archiver.zipformat.crc import crc32_of_parts
 from archiver.zipformat.names import UnsafeNameError, archive_path, safe_path, unique_names
 
@@ -23,15 +22,6 @@ SMALL = 64 * 1024
 SMALL_BUDGET = 24 * 1024 * 1024
 #: Listed objects that need no look of their own are taken so many at a time.
 BATCH = 500
-
-
-class Sources(Listing, Protocol):
-    """What resolving needs of S3; ``archiver.aws.objects.S3Objects`` is the real one."""
-
-    def head(self, location: Location) -> SourceObject: ...
-    def fetch_small(self, location: Location, *, limit: int) -> SourceObject: ...
-    def below(self, prefix: Location) -> Iterator[SourceObject]: ...
-    def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +50,17 @@ class _Wanted:
     listed: SourceObject | None = None
 
     @property
-    def is_told(self) -> bool:
-        """Whether a listing has told all that there is to know: it is small, so its bytes will tell its CRC32."""
+    def is_known(self) -> bool:
+        """Whether a listing said all that there is to know: it is small, so its bytes will give its CRC32."""
         return self.listed is not None and self.listed.size <= MIN_PART
 
 
 def resolve(
     request: ArchiveRequest,
     *,
-    sources: Sources,
+    sources: SourceLookup,
     executor: Executor,
     window: int,
-    default_bucket: str | None,
     limits: Limits,
 ) -> Resolution:
     """Look at every source of a request, ``window`` of them at a time.
@@ -84,9 +73,9 @@ def resolve(
     found: list[SourceObject] = []
     missing: list[int] = []
     total = 0
-    wanted_files = list(_wanted(request, default_bucket, limits))
-    told = told_by_listings(
-        (wanted.location for wanted in wanted_files), listing=sources, executor=executor, window=window
+    wanted_files = list(_wanted(request, limits))
+    known = find_in_listings(
+        (wanted.location for wanted in wanted_files), sources=sources, executor=executor, window=window
     )
     prefixes = (wanted for wanted in wanted_files if wanted.location.is_prefix)
     listings = ordered_map(executor, look.below, prefixes, window=window)
@@ -94,7 +83,7 @@ def resolve(
         item
         for wanted in wanted_files
         for item in (
-            next(listings) if wanted.location.is_prefix else (replace(wanted, listed=told.get(wanted.location)),)
+            next(listings) if wanted.location.is_prefix else (replace(wanted, listed=known.get(wanted.location)),)
         )
     )
     looks = ordered_map(executor, look.at_all, _batches(objects), window=window)
@@ -118,7 +107,7 @@ def resolve(
 class _Look:
     """Looks at sources, and learns from their sizes whether to ask for the content at once."""
 
-    def __init__(self, sources: Sources, *, most: int) -> None:
+    def __init__(self, sources: SourceLookup, *, most: int) -> None:
         self._sources = sources
         self._most = most
         self._lock = threading.Lock()
@@ -160,7 +149,7 @@ class _Look:
         return wanted, source
 
     def _source(self, wanted: _Wanted) -> SourceObject:
-        if wanted.listed is not None and wanted.is_told:
+        if wanted.listed is not None and wanted.is_known:
             return wanted.listed
         with self._lock:
             fetch = wanted.listed is None and self._budget >= SMALL and self._small >= self._large
@@ -181,26 +170,23 @@ class _Look:
 
 
 def _batches(items: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Each asks S3 for one object at most; those before it, which a listing has told all about, come along."""
+    """Each asks S3 for one object at most; those before it, which a listing said all about, come along."""
     batch: list[_Wanted] = []
     for item in items:
         batch.append(item)
-        if not item.is_told or len(batch) >= BATCH:
+        if not item.is_known or len(batch) >= BATCH:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _wanted(request: ArchiveRequest, default_bucket: str | None, limits: Limits) -> Iterator[_Wanted]:
+def _wanted(request: ArchiveRequest, limits: Limits) -> Iterator[_Wanted]:
     for index, file in enumerate(request.files):
-        try:
-            location = parse_location(file.source, default_bucket=default_bucket)
-        except ValueError as error:
-            raise InvalidPayload(f"files[{index}].source: {error}, got {shown(file.source)}") from None
-        if limits.buckets and location.bucket not in limits.buckets:
-            raise LimitExceeded(f"files[{index}].source: bucket {location.bucket!r} is not in ALLOWED_SOURCE_BUCKETS")
-        yield _Wanted(index, location)
+        bucket = file.location.bucket
+        if limits.buckets and bucket not in limits.buckets:
+            raise LimitExceeded(f"files[{index}].source: bucket {bucket!r} is not in ALLOWED_SOURCE_BUCKETS")
+        yield _Wanted(index, file.location)
 
 
 def _path(request: ArchiveRequest, wanted: _Wanted, source: SourceObject) -> str:

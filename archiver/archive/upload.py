@@ -9,13 +9,11 @@ import hashlib
 import threading
 import zlib
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from archiver.archive.plan import MAX_PARTS
-from archiver.aws.multipart import ArchiveObject, StoredArchive, UploadedPart, UploadGone
-from archiver.aws.objects import SourceObject
+from archiver.archive.storage import ArchiveObject, ArchiveStore, SourceObject, StoredArchive, UploadedPart, UploadGone
 from archiver.errors import ArchiveRefused, ArchiverError
 
 MARKER_NUMBER = MAX_PARTS
@@ -25,31 +23,11 @@ LAST_NUMBER = MAX_PARTS - 1
 log = structlog.get_logger(__name__)
 
 
-class Uploads(Protocol):
-    """What an upload needs of S3; ``archiver.aws.multipart.S3Uploads`` is the real one."""
-
-    def find_archive(self, key: str) -> StoredArchive | None: ...
-    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive: ...
-    def create(self, archive: ArchiveObject) -> str: ...
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int
-    ) -> UploadedPart: ...
-    def copy_part(
-        self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
-    ) -> UploadedPart: ...
-    def uploads_of(self, key: str) -> list[str]: ...
-    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]: ...
-    def complete(
-        self, archive: ArchiveObject, upload_id: str, parts: list[UploadedPart], *, crc32: int, size: int
-    ) -> StoredArchive: ...
-    def abort(self, key: str, upload_id: str) -> None: ...
-
-
 class Upload:
     """One archive's upload. ``digest`` is called once, when a marker is written or looked for."""
 
-    def __init__(self, uploads: Uploads, archive: ArchiveObject, *, digest: Callable[[], str], resume: bool) -> None:
-        self._uploads = uploads
+    def __init__(self, store: ArchiveStore, archive: ArchiveObject, *, digest: Callable[[], str], resume: bool) -> None:
+        self._store = store
         self._archive = archive
         self._digest = digest
         self._resume = resume
@@ -69,8 +47,8 @@ class Upload:
                 marker = self._digest().encode()
                 self._id = self._resumed(marker) if self._resume else None
                 if self._id is None:
-                    self._id = self._uploads.create(self._archive)
-                    self._uploads.put_part(self._archive.key, self._id, MARKER_NUMBER, marker, crc32=zlib.crc32(marker))
+                    self._id = self._store.create(self._archive)
+                    self._store.put_part(self._archive.key, self._id, MARKER_NUMBER, marker, crc32=zlib.crc32(marker))
             return self._id
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:
@@ -84,37 +62,37 @@ class Upload:
         done = self.uploaded(number, len(body))
         if done is not None and done.crc32 == crc32:
             return done
-        return self._uploads.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
+        return self._store.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
 
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart:
         """Copy a range of a source into a part, unless an earlier attempt did."""
-        return self.uploaded(number, stop - start) or self._uploads.copy_part(
+        return self.uploaded(number, stop - start) or self._store.copy_part(
             self._archive.key, self.open(), number, source, start, stop
         )
 
     def put_whole(self, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
         """Write an archive that is one part in one request."""
-        return self._uploads.put(self._archive, body, crc32=crc32)
+        return self._store.put(self._archive, body, crc32=crc32)
 
     def complete(self, parts: list[UploadedPart], *, crc32: int, size: int) -> StoredArchive:
         """Make the archive of its parts."""
         upload_id = self.open()
         try:
-            return self._uploads.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
+            return self._store.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
         except ArchiveRefused:
             # Another attempt at the same upload has put the same bytes again, and S3 may have given them another
             # ETag: it does where a KMS key encrypts.
-            listed = self._uploads.parts_of(self._archive.key, upload_id)
+            listed = self._store.parts_of(self._archive.key, upload_id)
             again = [listed.get(part.number, part) for part in parts]
             if again == parts or [_content(part) for part in again] != [_content(part) for part in parts]:
                 raise
-            return self._uploads.complete(self._archive, upload_id, again, crc32=crc32, size=size)
+            return self._store.complete(self._archive, upload_id, again, crc32=crc32, size=size)
 
     def abort(self) -> None:
         """Drop the upload with its parts, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
         with self._lock:
             if self._id is not None:
-                _abort(self._uploads, self._archive.key, self._id)
+                _abort(self._store, self._archive.key, self._id)
                 self._id, self._done = None, {}
 
     def _resumed(self, marker: bytes) -> str | None:
@@ -124,9 +102,9 @@ class Upload:
         refuses to copy. Whoever completes the archive aborts them.
         """
         resumed: str | None = None
-        for upload_id in self._uploads.uploads_of(self._archive.key):
+        for upload_id in self._store.uploads_of(self._archive.key):
             try:
-                parts = self._uploads.parts_of(self._archive.key, upload_id)
+                parts = self._store.parts_of(self._archive.key, upload_id)
             except UploadGone:
                 continue
             mark = parts.pop(MARKER_NUMBER, None)
@@ -139,21 +117,21 @@ class Upload:
         return resumed
 
 
-def abort_uploads(uploads: Uploads, key: str) -> None:
+def abort_uploads(store: ArchiveStore, key: str) -> None:
     """Drop all unfinished uploads under a key, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
     try:
-        left = uploads.uploads_of(key)
+        left = store.uploads_of(key)
     except ArchiverError as error:
         log.warning("unfinished uploads not found: the lifecycle rule will abort them", reason=str(error))
         return
     for upload_id in left:
-        _abort(uploads, key, upload_id)
+        _abort(store, key, upload_id)
 
 
-def _abort(uploads: Uploads, key: str, upload_id: str) -> None:
+def _abort(store: ArchiveStore, key: str, upload_id: str) -> None:
     # What the job has come to matters more than what it leaves.
     try:
-        uploads.abort(key, upload_id)
+        store.abort(key, upload_id)
     except ArchiverError as error:
         log.warning("upload not aborted: the lifecycle rule will", reason=str(error))
 

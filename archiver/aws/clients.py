@@ -1,8 +1,13 @@
-"""SQS clients for the transport: the SDK's own configuration, with timeouts that keep the event loop responsive."""
+"""The one way to a client of AWS: its region, its timeouts and its retries.
+
+Everything else is the SDK's own: AWS_ENDPOINT_URL, profiles, credentials that refresh themselves. A session of its own
+for each call of ``new_session``, because boto3's default session must not be shared between threads.
+"""
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -10,51 +15,88 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-#: The worker's event loop waits for these calls, and a drain has only seconds.
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 10
-ATTEMPTS = 2
 
-_AWS_QUEUE_URL = re.compile(r"https://sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to connect and between two bytes of an answer, and attempts at one request, the first included.
+
+    botocore's standard mode backs off between attempts.
+    """
+
+    connect: float
+    read: float
+    attempts: int
+
+
+#: A job has time, and failing costs it much.
+PATIENT = Timeouts(connect=5, read=60, attempts=8)
+#: Copying a part and completing an upload take S3 a while without a byte of an answer.
+SLOW = Timeouts(connect=5, read=900, attempts=8)
+#: The worker's event loop waits for these calls, and a drain has only seconds.
+PROMPT = Timeouts(connect=5, read=10, attempts=2)
+#: A person waits: an answer, or the reason for none, within seconds.
+BRIEF = Timeouts(connect=3, read=15, attempts=2)
+
+# The public endpoints of SQS, its FIPS, dual-stack and VPC endpoints, and the names from before 2013:
+# https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
+_QUEUE_HOSTS = (
+    re.compile(
+        r"https://(?:[a-z0-9-]+\.)?sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?/"
+    ),
+    re.compile(r"https://sqs(?:-fips)?\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.api\.(?:aws|amazonwebservices\.com\.cn)/"),
+    re.compile(r"https://(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)\.queue\.amazonaws\.com(?:\.cn)?/"),
+)
 
 
 def queue_region(queue: str | None) -> str | None:
     """The region in an AWS queue URL; None for a name, and for a URL of another server."""
-    url = _AWS_QUEUE_URL.match(queue or "")
-    return url["region"] if url else None
+    for host in _QUEUE_HOSTS:
+        if url := host.match(queue or ""):
+            return url["region"]
+    return None
 
 
-def new_sqs_client(
-    *,
-    queue_url: str | None = None,
-    region: str | None = None,
-    access_key_id: str | None = None,
-    secret_access_key: str | None = None,
-    session_token: str | None = None,
-) -> "SQSClient":
-    """A client from the SDK's own chain: AWS_ENDPOINT_URL, profiles, refreshing credentials of ECS, and so on.
+def new_session(region: str | None = None) -> boto3.Session:
+    """A session from the SDK's own chain; ``region`` is the last resort.
 
-    The region of an AWS queue URL wins, since a queue lives nowhere else; ``region`` is the last resort. A session
-    of its own, because boto3's default session must not be shared between threads.
+    boto3 reads AWS_DEFAULT_REGION and the profile alone, while ECS sets AWS_REGION: the settings bring that one.
     """
-    session = boto3.Session(
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        aws_session_token=session_token,
+    session = boto3.Session()
+    return session if session.region_name or region is None else boto3.Session(region_name=region)
+
+
+def new_client(
+    service: str,
+    *,
+    timeouts: Timeouts,
+    queue: str | None = None,
+    region: str | None = None,
+    session: boto3.Session | None = None,
+    config: Config | None = None,
+) -> Any:
+    """A client of a service: nothing is sent, but credentials may be looked up.
+
+    The region of ``queue``, where that is the URL of a queue of AWS, wins: a queue lives nowhere else. Raises what
+    boto3 raises without any region.
+    """
+    session = session or new_session(region)
+    base = Config(
+        connect_timeout=timeouts.connect,
+        read_timeout=timeouts.read,
+        retries={"mode": "standard", "total_max_attempts": timeouts.attempts},
+        signature_version="s3v4" if service == "s3" else "v4",
     )
-    return session.client(
-        "sqs",
-        region_name=queue_region(queue_url) or session.region_name or region,
-        config=Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        ),
+    make: Any = session.client  # its overloads want a literal name
+    return make(
+        service,
+        region_name=queue_region(queue) or session.region_name or region,
+        config=base if config is None else base.merge(config),
     )
 
 
 @lru_cache(maxsize=8)
-def process_client(queue_url: str, *, region: str | None, pid: int) -> "SQSClient":
+def process_sqs_client(queue_url: str, *, region: str | None, pid: int) -> "SQSClient":
     """The process's own client for a queue; ``pid`` keeps a forked child from sharing its parent's sockets."""
     del pid
-    return new_sqs_client(queue_url=queue_url, region=region)
+    client: SQSClient = new_client("sqs", timeouts=PROMPT, queue=queue_url, region=region)
+    return client

@@ -1,17 +1,18 @@
-"""The dead-letter queue: found by the source queue's redrive policy, written to with the reason."""
+"""Dead letters: a message goes to its queue's dead-letter queue with the reason, and only then off its queue."""
 
-import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.errors import PermanentError
-from archiver.worker.delivery import Delivery
+from archiver.aws.letters import Letter
+from archiver.aws.queues import Queue
+from archiver.errors import PermanentError, QueueUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,6 +25,8 @@ POLICY_TTL_SECONDS = 300.0
 MAX_ATTRIBUTES = 10
 #: Longest Error-Message, in characters.
 MAX_REASON_CHARACTERS = 1_000
+#: What is added to a dead letter; a redriven message starts without it.
+REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count"})
 
 # What SQS takes in a string; it refuses the whole message otherwise. Source: API_SendMessage, MessageBody.
 _UNSAFE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -39,72 +42,68 @@ class DeadLetters:
     """The dead-letter queues of this process's source queues, each policy read once in ``POLICY_TTL_SECONDS``."""
 
     clock: Callable[[], float] = time.monotonic
-    _known: dict[str, tuple[str | None, float]] = field(default_factory=dict)
+    _known: dict[str, tuple[Queue | None, float]] = field(default_factory=dict)
 
-    def url(self, client: "SQSClient", queue_url: str) -> str | None:
-        """The URL of the queue's dead-letter queue; None where it has no redrive policy.
-
-        Raises what boto3 raises where the queue can't be asked.
-        """
+    def queue(self, client: "SQSClient", queue_url: str) -> Queue | None:
+        """The queue's dead-letter queue; None where it has no redrive policy. Raises ``QueueUnavailable``."""
         known = self._known.get(queue_url)
         if known is not None and self.clock() - known[1] < POLICY_TTL_SECONDS:
             return known[0]
-        answer = client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["RedrivePolicy"])
-        url = dead_letter_url(queue_url, answer.get("Attributes", {}).get("RedrivePolicy"))
-        self._known[queue_url] = (url, self.clock())
-        return url
+        queue = Queue(client, queue_url).dead_letter_queue()
+        self._known[queue_url] = (queue, self.clock())
+        return queue
 
 
-def dead_letter_url(queue_url: str, policy: str | None) -> str | None:
-    """The URL that ``policy`` (the attribute RedrivePolicy, JSON) points at.
-
-    A dead-letter queue lives in the account and the region of its source, so that its URL is the source's with
-    another name. Source: SQS Developer Guide, dead-letter queues.
-    """
-    if not policy:
-        return None
-    name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
-    return f"{queue_url.rsplit('/', 1)[0]}/{name}"
-
-
-def dead_letter(client: "SQSClient", dlq_url: str, delivery: Delivery, error: PermanentError) -> None:
+def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: PermanentError) -> None:
     """Put the message on its dead-letter queue with the reason, then delete the original: in that order.
 
     The body is unchanged. Where body and attributes are over the queue's size limit, the attributes give way.
-    Raises what boto3 raises where SQS is not to be reached; the original is then still on its queue.
+    Raises ``QueueUnavailable`` where SQS is not to be reached; the original is then still on its queue.
     """
-    attributes = reasons(delivery, error)
-    fifo = fifo_arguments(delivery, dlq_url)
+    send = partial(
+        dlq.send,
+        letter.body,
+        group_id=letter.group_id or letter.message_id,
+        deduplication_id=letter.message_id,
+    )
     try:
-        client.send_message(QueueUrl=dlq_url, MessageBody=delivery.body, MessageAttributes=attributes, **fifo)
-    except ClientError as refusal:
-        if refusal.response["Error"]["Code"] not in ("InvalidParameterValue", "InvalidMessageContents"):
+        send(attributes=reasons(letter, error))
+    except QueueUnavailable as failure:
+        if not _is_refusal(failure.__cause__):
             raise
-        log.warning("dead letter without its reason: SQS refuses body and attributes together", error=str(refusal))
-        client.send_message(QueueUrl=dlq_url, MessageBody=delivery.body, **fifo)
+        log.warning("dead letter without its reason: SQS refuses body and attributes together", error=str(failure))
+        send()
     try:
-        client.delete_message(QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle)
-    except (ClientError, BotoCoreError) as failure:
-        log.error("a dead-lettered message could not be deleted, it will come back", error=repr(failure))
+        client.delete_message(QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle)
+    except (ClientError, BotoCoreError) as lasting:
+        log.error("a dead-lettered message could not be deleted, it will come back", error=repr(lasting))
 
 
-def reasons(delivery: Delivery, error: PermanentError) -> dict[str, Any]:
+def reasons(letter: Letter, error: PermanentError) -> dict[str, Any]:
     """The message attributes of a dead letter: why, which and how often; then the original's, as many as fit."""
     ours = {
         "Error-Code": error.code,
         "Error-Message": safe_text(error.message),
-        "Original-Message-Id": delivery.message_id,
-        "Receive-Count": str(delivery.receive_count),
+        "Original-Message-Id": letter.message_id,
+        "Receive-Count": str(letter.receive_count),
     }
-    if delivery.correlation_id:
-        ours["Correlation-Id"] = delivery.correlation_id
+    if letter.correlation_id:
+        ours["Correlation-Id"] = letter.correlation_id
     attributes: dict[str, Any] = {
         name: {"DataType": "String", "StringValue": value or "-"} for name, value in ours.items()
     }
-    for name, value in delivery.attributes.items():
+    for name, value in letter.sendable_attributes().items():
         if len(attributes) < MAX_ATTRIBUTES and name not in attributes:
-            attributes[name] = _sendable(value)
+            attributes[name] = value
     return attributes
+
+
+def reason_of(letter: Letter) -> dict[str, str | None]:
+    """Why a message is a dead letter: the worker notes it; SQS, which moves it after its last attempt, does not."""
+    code = letter.attribute("Error-Code")
+    if code is None:
+        return {"code": "attempts_exhausted", "message": "no attempt succeeded; the worker's log says why"}
+    return {"code": code, "message": letter.attribute("Error-Message")}
 
 
 def safe_text(text: str) -> str:
@@ -112,15 +111,6 @@ def safe_text(text: str) -> str:
     return _UNSAFE.sub("\ufffd", text)[:MAX_REASON_CHARACTERS]
 
 
-def fifo_arguments(delivery: Delivery, queue_url: str) -> dict[str, Any]:
-    """What a FIFO queue wants besides the message."""
-    if not queue_url.endswith(".fifo"):
-        return {}
-    return {
-        "MessageGroupId": delivery.group_id or delivery.message_id,
-        "MessageDeduplicationId": delivery.message_id,
-    }
-
-
-def _sendable(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in ("DataType", "StringValue", "BinaryValue") if key in value}
+def _is_refusal(error: BaseException | None) -> bool:
+    codes = ("InvalidParameterValue", "InvalidMessageContents")
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in codes

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
+from archiver.archive.storage import SourceMissing
 from archiver.errors import DestinationUnavailable, SourceAccessDenied, SourceChanged, StorageUnavailable
 
 MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "NotFound", "MethodNotAllowed", "405"})
@@ -22,14 +23,6 @@ COPY_REFUSED = frozenset(
      "PermanentRedirect", "AuthorizationHeaderMalformed", "KMS.DisabledException", "KMS.NotFoundException",
      "IllegalLocationConstraintException", "404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket"}
 )  # fmt: skip
-
-
-class SourceMissing(Exception):
-    """The object, version or bucket does not exist; the caller decides whether that ends the job."""
-
-
-class CopyRefused(Exception):
-    """S3 won't copy this object; the caller reads it instead."""
 
 
 def error_code(error: ClientError) -> str:

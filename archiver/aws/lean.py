@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 
-from archiver.archive.request import Location
+from archiver.archive.location import Location
 from archiver.aws.throttle import Throttle
 
 _SUCCESS = (200, 206)

@@ -35,9 +35,3 @@ class Links:
         return self.client.generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=self.expires
         )
-
-
-def content_disposition(filename: str) -> str:
-    """The header that makes a browser save the archive under this name: RFC 6266, with RFC 8187 for all of Unicode."""
-    plain = "".join(char if char.isascii() and char not in '"\\%' and char.isprintable() else "_" for char in filename)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -5,14 +5,22 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from archiver.archive.storage import (
+    ArchiveExists,
+    ArchiveObject,
+    CopyRefused,
+    SourceObject,
+    StoredArchive,
+    UploadedPart,
+    UploadGone,
+)
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import COPY_REFUSED, CopyRefused, destination_errors, error_code, status
-from archiver.aws.objects import SourceObject, decode_crc32, encode_crc32
+from archiver.aws.failures import COPY_REFUSED, destination_errors, error_code, status
+from archiver.aws.objects import decode_crc32, encode_crc32
 from archiver.aws.throttle import Throttle
 from archiver.errors import ArchiveRefused, SourceChanged
 
@@ -25,48 +33,6 @@ _REFUSED = frozenset(
     {"BadDigest", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "XAmzContentChecksumMismatch"}
 )
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-
-
-class UploadGone(Exception):
-    """The upload was completed or aborted by somebody else."""
-
-
-class ArchiveExists(Exception):
-    """Another attempt has completed the archive first."""
-
-
-@dataclass(frozen=True, slots=True)
-class UploadedPart:
-    """A part that S3 has: ``size`` in bytes; ``crc32`` is None where the server keeps none."""
-
-    number: int
-    etag: str
-    size: int
-    crc32: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredArchive:
-    """The archive as S3 has it: ``size`` in bytes, ``metadata`` as it was given when the upload began."""
-
-    etag: str
-    size: int
-    version_id: str | None
-    crc32: int | None
-    metadata: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveObject:
-    """What the finished object says of itself."""
-
-    key: str
-    metadata: dict[str, str]
-    content_disposition: str | None
-
-    def headers(self) -> dict[str, Any]:
-        headers: dict[str, Any] = {"ContentType": "application/zip", "Metadata": self.metadata}
-        return headers | ({"ContentDisposition": self.content_disposition} if self.content_disposition else {})
 
 
 class S3Uploads:
@@ -109,7 +75,7 @@ class S3Uploads:
                     Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
                     ChecksumCRC32=encode_crc32(crc32),
                     IfNoneMatch="*",
-                    **archive.headers(),
+                    **_headers(archive),
                 )
             except ClientError as error:
                 raise _completion_failure(error, archive.key) from error
@@ -124,7 +90,7 @@ class S3Uploads:
                 Key=archive.key,
                 ChecksumAlgorithm="CRC32",
                 ChecksumType="FULL_OBJECT",
-                **archive.headers(),
+                **_headers(archive),
             )
         upload_id = answer["UploadId"]
         if answer["ResponseMetadata"].get("RetryAttempts"):
@@ -258,6 +224,11 @@ class S3Uploads:
     def _calling(self, key: str) -> Iterator[None]:
         with destination_errors(self.bucket, key), self._throttle.slot():
             yield
+
+
+def _headers(archive: ArchiveObject) -> dict[str, Any]:
+    headers: dict[str, Any] = {"ContentType": "application/zip", "Metadata": archive.metadata}
+    return headers | ({"ContentDisposition": archive.content_disposition} if archive.content_disposition else {})
 
 
 def _gone(error: ClientError) -> UploadGone | None:

@@ -6,15 +6,16 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from archiver.archive.request import Location
+from archiver.archive.location import Location
+from archiver.archive.storage import SourceMissing, SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import SourceMissing, source_errors, status
+from archiver.aws.failures import source_errors, status
 from archiver.aws.lean import Answer, LeanRequests
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
@@ -30,29 +31,6 @@ READ_ATTEMPTS = 6
 _CHUNK = 256 * 1024
 #: boto3's parameters for the headers in use.
 _PARAMETERS = {"range": "Range", "if-match": "IfMatch", "x-amz-checksum-mode": "ChecksumMode"}
-
-
-@dataclass(frozen=True, slots=True)
-class SourceObject:
-    """One object as it was when the job looked: every later read and copy is pinned to its ETag.
-
-    ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is S3's own FULL_OBJECT checksum where it
-    has one; ``composite`` says that S3 has CRC32s of its parts instead; ``body`` is the whole content where the look
-    brought it along.
-    """
-
-    bucket: str
-    key: str
-    size: int
-    etag: str
-    modified: int
-    version_id: str | None = None
-    crc32: int | None = None
-    composite: bool = False
-    body: bytes | None = None
-
-    def __str__(self) -> str:
-        return str(Location(self.bucket, self.key, self.version_id))
 
 
 class S3Objects:
@@ -133,7 +111,7 @@ class S3Objects:
         """
         parts: list[tuple[int, int]] = []
         marker = 0
-        where: dict[str, Any] = _where(Location(source.bucket, source.key, source.version_id))
+        where: dict[str, Any] = _where(source.location)
         try:
             while True:
                 answer = self._client.get_object_attributes(
@@ -173,7 +151,7 @@ class S3Objects:
 
     def _stream(self, source: SourceObject, start: int, stop: int) -> Iterator[bytes]:
         position, attempt = start, 0
-        location = Location(source.bucket, source.key, source.version_id)
+        location = source.location
         while position < stop:
             before = position
             with _vanishing(source), source_errors(source), self._throttle.slot():

@@ -3,7 +3,6 @@
 A lifecycle rule on the bucket does the same after days; this does it when it is asked, and says what it did.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from archiver.archive.key import archive_key_pattern
 from archiver.aws.failures import error_code
 from archiver.errors import DestinationUnavailable
 
@@ -43,7 +43,7 @@ def sweep(
 
     A job that still runs by then starts over. Raises ``DestinationUnavailable``.
     """
-    ours = re.compile(rf"[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.zip")
+    ours = archive_key_pattern(prefix)
     aborted: list[Leftover] = []
     young = foreign = 0
     try:

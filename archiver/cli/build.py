@@ -3,15 +3,15 @@
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from archiver.archive.build import Progress
-from archiver.archive.pipeline import ArchiveResult, Job, build_archive, ignore
+from archiver.archive.pipeline import ArchiveResult, Delivery, build_archive
+from archiver.archive.progress import OnProgress, Progress, ignore
 from archiver.archive.request import parse_request
 from archiver.cli.failures import INTERRUPTED
 from archiver.cli.output import duration, files, json_option, print_json, size
@@ -36,23 +36,25 @@ def build(ctx: click.Context, /, as_json: bool, request_id: str | None, **given:
     quiet_logs(debug=debug)
     payload = read_payload(**given)
     settings = load(BucketSettings)
-    parse_request(payload, max_files=settings.max_files)  # before anything is connected to
+    parse_request(
+        payload, max_files=settings.max_files, default_bucket=settings.s3_source_bucket
+    )  # before anything is connected to
     services = open_services(settings)
     # Under a given id there may be an archive, or parts of one: an attempt after the first one looks for them.
-    job = Job(request_id or str(uuid.uuid4()), sent_at=time.time(), attempt=2 if request_id else 1)
+    delivery = Delivery(request_id or str(uuid.uuid4()), sent_at=time.time(), attempt=2 if request_id else 1)
     try:
         with progress_bar(shown=sys.stderr.isatty() and not debug) as on_progress:
-            result = build_archive(payload, job=job, services=services, on_progress=on_progress)
+            result = build_archive(payload, delivery=delivery, services=services, on_progress=on_progress)
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted; --request-id {job.request_id} goes on with the parts that are there", err=True)
+        click.echo(f"\ninterrupted; --request-id {delivery.request_id} goes on with the parts that are there", err=True)
         ctx.exit(INTERRUPTED)
     if as_json:
-        print_json({"request_id": job.request_id} | asdict(result))
+        print_json({"request_id": delivery.request_id} | asdict(result))
     else:
-        _tell(result)
+        _print(result)
 
 
-def _tell(result: ArchiveResult) -> None:
+def _print(result: ArchiveResult) -> None:
     click.echo(f"s3://{result.bucket}/{result.key}")
     click.echo(result.url)
     archive = f"{files(result.files)}, {size(result.size)}"
@@ -68,7 +70,7 @@ def _tell(result: ArchiveResult) -> None:
 
 
 @contextmanager
-def progress_bar(*, shown: bool) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(*, shown: bool) -> Iterator[OnProgress]:
     """A bar on standard error that follows a build; nothing where it is not ``shown``."""
     if not shown:
         yield ignore

@@ -1,19 +1,18 @@
 """What ``archiver doctor`` looks at: one check after the other, each with its verdict and how to mend it."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.aws.clients import new_sqs_client
-from archiver.aws.dead_letters import dead_letter_url
-from archiver.aws.naming import queue_name
-from archiver.cli.queues import queue_url
-from archiver.cli.session import fast_client
-from archiver.errors import ArchiverError
+from archiver.archive.key import archive_key
+from archiver.aws.clients import BRIEF
+from archiver.aws.queues import Queue, dead_letter_url, open_queue
+from archiver.cli.session import brief_client
+from archiver.errors import ArchiverError, QueueUnavailable
 from archiver.settings import Settings
 
 State = Literal["ok", "warning", "wrong"]
@@ -40,7 +39,7 @@ def check_everything(settings: Settings) -> Iterator[Check]:
     yield from _guarded("credentials", lambda: _credentials(settings), settings)
     yield from _guarded("source queue", lambda: _source_queue(settings), settings)
     yield from _guarded("destination queue", lambda: _destination_queue(settings), settings)
-    s3 = fast_client("s3", settings)
+    s3 = brief_client("s3", settings)
     yield from _guarded("source bucket", lambda: _source_bucket(s3, settings.s3_source_bucket), settings)
     yield from _guarded("destination bucket", lambda: _destination_bucket(s3, settings), settings)
     yield from _guarded("unfinished uploads", lambda: _unfinished(s3, settings.s3_destination_bucket), settings)
@@ -74,7 +73,7 @@ def _target(name: str, settings: Settings) -> str:
 
 
 def _credentials(settings: Settings) -> Iterator[Check]:
-    client = fast_client("sts", settings)
+    client = brief_client("sts", settings)
     try:
         identity = client.get_caller_identity()
     except BotoCoreError as error:
@@ -85,33 +84,32 @@ def _credentials(settings: Settings) -> Iterator[Check]:
 
 
 def _source_queue(settings: Settings) -> Iterator[Check]:
-    client = new_sqs_client(queue_url=settings.sqs_source_queue, region=settings.aws_region)
-    url = queue_url(client, settings.sqs_source_queue, setting="SQS_SOURCE_QUEUE")
-    found: dict[str, str] = dict(client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])  # type: ignore[arg-type]  # the stub's keys are literals
-    name = queue_name(url)
+    queue = open_queue(
+        settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
+    )
+    found = queue.attributes(["All"])
     waiting, running = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
-    yield Check("source queue", "ok", f"{name}: {waiting} waiting, {running} in flight")
-    yield from _guarded("redrive policy", lambda: _redrive(client, url, found), settings)
+    yield Check("source queue", "ok", f"{queue.name}: {waiting} waiting, {running} in flight")
+    yield from _guarded("redrive policy", lambda: _redrive(queue, found), settings)
     yield _visibility(settings)
 
 
-def _redrive(client: Any, url: str, found: dict[str, str]) -> Iterator[Check]:
+def _redrive(queue: Queue, found: dict[str, str]) -> Iterator[Check]:
     text = found.get("RedrivePolicy")
-    dead = dead_letter_url(url, text)
-    if text is None or dead is None:
-        mend = f"aws sqs set-queue-attributes --queue-url {url} --attributes RedrivePolicy=…"
+    dead_url = dead_letter_url(queue.url, text)
+    if text is None or dead_url is None:
+        mend = f"aws sqs set-queue-attributes --queue-url {queue.url} --attributes RedrivePolicy=…"
         yield Check("redrive policy", "wrong", "none: bad messages stay on the queue until they expire", mend)
         return
-    letters: dict[str, str] = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["All"])["Attributes"]
+    dead = Queue(queue.client, dead_url)
+    letters = dead.attributes(["All"])
     receives = int(json.loads(text)["maxReceiveCount"])
-    detail = f"{queue_name(dead)} after {receives} receives: {letters['ApproximateNumberOfMessages']} dead letters"
+    detail = f"{dead.name} after {receives} receives: {letters['ApproximateNumberOfMessages']} dead letters"
     if receives < LEAST_RECEIVES:
         mend = f"raise maxReceiveCount: with {receives} no failed attempt gets a second one"
         yield Check("redrive policy", "warning", detail, mend)
     elif int(letters["MessageRetentionPeriod"]) < int(found["MessageRetentionPeriod"]):
-        mend = (
-            f"raise {queue_name(dead)}'s MessageRetentionPeriod: a dead letter's age counts from when it was first sent"
-        )
+        mend = f"raise {dead.name}'s MessageRetentionPeriod: a dead letter's age counts from when it was first sent"
         yield Check("redrive policy", "warning", f"{detail}; it keeps them shorter than the source queue", mend)
     else:
         yield Check("redrive policy", "ok", detail)
@@ -132,17 +130,17 @@ def _destination_queue(settings: Settings) -> Iterator[Check]:
         mend = "set SQS_DESTINATION_QUEUE, if a consumer waits for archives"
         yield Check("destination queue", "warning", "none: nobody is notified", mend)
         return
-    client = new_sqs_client(queue_url=queue, region=settings.aws_region)
-    url = queue_url(client, queue, setting="SQS_DESTINATION_QUEUE")
+    destination = open_queue(queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
+    url = destination.url
     try:
-        count = client.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
-    except ClientError as error:
+        count = destination.attributes(["ApproximateNumberOfMessages"])
+    except QueueUnavailable as error:
         if "AccessDenied" not in str(error):
             raise
         # The worker only sends; it needs no right to read.
-        yield Check("destination queue", "ok", f"{queue_name(url)} exists; its attributes are not ours to read")
+        yield Check("destination queue", "ok", f"{url} exists; its attributes are not ours to read")
     else:
-        yield Check("destination queue", "ok", f"{queue_name(url)}: {count['ApproximateNumberOfMessages']} waiting")
+        yield Check("destination queue", "ok", f"{destination.name}: {count['ApproximateNumberOfMessages']} waiting")
 
 
 def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:
@@ -163,7 +161,7 @@ def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:
 def _destination_bucket(client: Any, settings: Settings) -> Iterator[Check]:
     bucket = settings.s3_destination_bucket
     # Of the form of an archive's key, so that a policy for those covers it, and `archiver sweep` should the abort fail.
-    key = f"{'0' * 64}/{settings.s3_file_prefix}-{datetime.now(UTC):%Y-%m-%d}.zip"
+    key = archive_key(None, request_id="doctor", sent_at=time.time(), prefix=settings.s3_file_prefix)
     created = client.create_multipart_upload(
         Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
     )

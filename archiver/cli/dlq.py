@@ -4,30 +4,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from archiver.aws.clients import new_sqs_client
-from archiver.aws.dead_letters import dead_letter_url
+from archiver.aws.clients import BRIEF
+from archiver.aws.dead_letters import REASONS, reason_of
+from archiver.aws.letters import Letter
+from archiver.aws.queues import Queue, open_queue
 from archiver.cli.failures import BadInput
+from archiver.cli.look import Look, look_into
 from archiver.cli.output import console, json_option, print_json
-from archiver.cli.queues import Letter, Look, attributes_of, look_into, queue_url
 from archiver.cli.session import quiet_logs
 from archiver.settings import QueueSettings, load
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
-#: What the worker adds to a dead letter; a redriven message starts without it.
-REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Queues:
-    client: "SQSClient"
-    source: str
-    dead: str
+    source: Queue
+    dead: Queue
 
 
 @click.group()
@@ -46,7 +41,7 @@ def dlq(ctx: click.Context) -> None:
 def list_(limit: int, as_json: bool) -> None:
     """List dead letters with their reasons."""
     queues = _queues()
-    with look_into(queues.client, queues.dead) as look:
+    with look_into(queues.dead) as look:
         letters = sorted(look.all(limit=limit), key=lambda letter: letter.sent_at)
     if as_json:
         print_json([_described(letter) for letter in letters])
@@ -63,7 +58,7 @@ def list_(limit: int, as_json: bool) -> None:
     table.add_column("Reason", overflow="fold")
     for letter in letters:
         described = _described(letter)
-        table.add_row(letter.id, described["since"], described["error"]["code"], described["error"]["message"])
+        table.add_row(letter.message_id, described["since"], described["error"]["code"], described["error"]["message"])
     console().print(table)
 
 
@@ -73,14 +68,14 @@ def list_(limit: int, as_json: bool) -> None:
 def show(message_id: str, as_json: bool) -> None:
     """Show one dead letter: its reason, its attributes and its body."""
     queues = _queues()
-    with look_into(queues.client, queues.dead) as look:
+    with look_into(queues.dead) as look:
         letter = _find(look, [message_id])[0]
     described = _described(letter) | {"body": letter.body}
     if as_json:
         print_json(described)
         return
     for name, value in (
-        ("message", letter.id),
+        ("message", letter.message_id),
         ("request", described["request_id"]),
         ("since", described["since"]),
         ("attempts", described["attempts"] or "unknown"),
@@ -104,16 +99,16 @@ def redrive(message_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     queues = _queues()
     if every:
         result = _move_all(queues)
-        told = f"started: SQS moves about {result['messages']} message(s)"
+        message = f"started: SQS moves about {result['messages']} message(s)"
     else:
         moved = []
-        with look_into(queues.client, queues.dead) as look:
+        with look_into(queues.dead) as look:
             for letter in _find(look, message_ids):
-                moved.append({"message_id": letter.id, "request_id": _resend(queues, letter)})
+                moved.append({"message_id": letter.message_id, "request_id": _resend(queues, letter)})
                 look.delete(letter)
         result = {"redriven": moved}
-        told = "\n".join(f"{item['message_id']} is now request {item['request_id']}" for item in moved)
-    print_json(result) if as_json else click.echo(told)
+        message = "\n".join(f"{item['message_id']} is now request {item['request_id']}" for item in moved)
+    print_json(result) if as_json else click.echo(message)
 
 
 @dlq.command()
@@ -131,10 +126,10 @@ def drop(message_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) ->
     queues = _queues()
     if every:
         # SQS takes up to a minute, and messages sent meanwhile may go, too (API_PurgeQueue).
-        queues.client.purge_queue(QueueUrl=queues.dead)
-        print_json({"purged": queues.dead}) if as_json else click.echo("purged; SQS takes up to a minute")
+        queues.dead.client.purge_queue(QueueUrl=queues.dead.url)
+        print_json({"purged": queues.dead.url}) if as_json else click.echo("purged; SQS takes up to a minute")
         return
-    with look_into(queues.client, queues.dead) as look:
+    with look_into(queues.dead) as look:
         for letter in _find(look, message_ids):
             look.delete(letter)
     print_json({"dropped": list(message_ids)}) if as_json else click.echo(f"dropped {len(message_ids)} message(s)")
@@ -142,14 +137,15 @@ def drop(message_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) ->
 
 def _queues() -> _Queues:
     settings = load(QueueSettings)
-    client = new_sqs_client(queue_url=settings.sqs_source_queue, region=settings.aws_region)
-    source = queue_url(client, settings.sqs_source_queue, setting="SQS_SOURCE_QUEUE")
-    dead = dead_letter_url(source, attributes_of(client, source, ["RedrivePolicy"]).get("RedrivePolicy"))
+    source = open_queue(
+        settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
+    )
+    dead = source.dead_letter_queue()
     if dead is None:
         raise click.ClickException(
             f"SQS_SOURCE_QUEUE={settings.sqs_source_queue!r} has no dead-letter queue: it has no redrive policy"
         )
-    return _Queues(client, source, dead)
+    return _Queues(source, dead)
 
 
 def _one_of(message_ids: Sequence[str], every: bool) -> None:
@@ -161,8 +157,8 @@ def _find(look: Look, message_ids: Sequence[str]) -> list[Letter]:
     """The letters with these ids, in their order; the whole queue is looked through for them if need be."""
     found: dict[str, Letter] = {}
     for letter in look.all():
-        if letter.id in message_ids:
-            found[letter.id] = letter
+        if letter.message_id in message_ids:
+            found[letter.message_id] = letter
             if len(found) == len(set(message_ids)):
                 break
     lacking = [message_id for message_id in message_ids if message_id not in found]
@@ -174,11 +170,11 @@ def _find(look: Look, message_ids: Sequence[str]) -> list[Letter]:
 def _described(letter: Letter) -> dict[str, Any]:
     attempts = letter.attribute("Receive-Count")
     return {
-        "message_id": letter.id,
-        "request_id": letter.attribute("Original-Message-Id") or letter.id,
+        "message_id": letter.message_id,
+        "request_id": letter.attribute("Original-Message-Id") or letter.message_id,
         "since": f"{datetime.fromtimestamp(letter.sent_at, UTC):%Y-%m-%d %H:%M:%S}",
         "attempts": int(attempts) if attempts else None,  # SQS's own count has our looks in it
-        "error": letter.reason(),
+        "error": reason_of(letter),
         "attributes": {
             name: value.get("StringValue", "(binary)")
             for name, value in letter.attributes.items()
@@ -188,24 +184,18 @@ def _described(letter: Letter) -> dict[str, Any]:
 
 
 def _resend(queues: _Queues, letter: Letter) -> str:
-    attributes: Any = {
-        name: {key: value[key] for key in ("DataType", "StringValue", "BinaryValue") if key in value}
-        for name, value in letter.attributes.items()
-        if name not in REASONS
-    }
-    fifo: Any = {}
-    if queues.source.endswith(".fifo"):
-        fifo = {"MessageGroupId": letter.group_id or letter.id, "MessageDeduplicationId": f"redrive-{letter.id}"}
-    answer = queues.client.send_message(
-        QueueUrl=queues.source, MessageBody=letter.body, MessageAttributes=attributes, **fifo
+    return queues.source.send(
+        letter.body,
+        attributes={name: value for name, value in letter.sendable_attributes().items() if name not in REASONS},
+        group_id=letter.group_id or letter.message_id,
+        deduplication_id=f"redrive-{letter.message_id}",
     )
-    return answer["MessageId"]
 
 
 def _move_all(queues: _Queues) -> dict[str, Any]:
-    dead = attributes_of(queues.client, queues.dead, ["QueueArn", "ApproximateNumberOfMessages"])
+    dead = queues.dead.attributes(["QueueArn", "ApproximateNumberOfMessages"])
     # Without a destination SQS takes each message's own source, which those that the worker sent there don't have.
-    task = queues.client.start_message_move_task(
-        SourceArn=dead["QueueArn"], DestinationArn=attributes_of(queues.client, queues.source, ["QueueArn"])["QueueArn"]
+    task = queues.source.client.start_message_move_task(
+        SourceArn=dead["QueueArn"], DestinationArn=queues.source.attributes(["QueueArn"])["QueueArn"]
     )
     return {"task": task["TaskHandle"], "messages": int(dead["ApproximateNumberOfMessages"])}

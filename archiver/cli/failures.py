@@ -47,15 +47,15 @@ class BadInput(click.ClickException):
 
 def failure(error: Exception, *, as_json: bool, debuggable: bool = False) -> Failure:
     """The failure that ``error`` means."""
-    message, code, kind = _told(error)
+    message, code, kind = _described(error)
     if code == "unexpected" and debuggable:
         message += "; archiver --debug … shows where"
     return kind(message, code=code, as_json=as_json)
 
 
-def _told(error: BaseException) -> tuple[str, str, type[Failure]]:
+def _described(error: BaseException) -> tuple[str, str, type[Failure]]:
     if isinstance(error, ArchiverError):
-        cause = error.__cause__ and _told(error.__cause__)
+        cause = error.__cause__ and _described(error.__cause__)
         if cause and cause[1] == "settings":  # S3 is fine, it was never asked
             return cause
         return error.message, error.code, Misuse if isinstance(error, InvalidPayload) else Failure

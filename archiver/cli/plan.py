@@ -30,16 +30,18 @@ def plan(ctx: click.Context, /, as_json: bool, every: bool, **given: Any) -> Non
     quiet_logs(debug=ctx.find_root().params["debug"])
     payload = read_payload(**given)
     settings = load(BucketSettings)
-    request = parse_request(payload, max_files=settings.max_files)  # before anything is connected to
+    request = parse_request(
+        payload, max_files=settings.max_files, default_bucket=settings.s3_source_bucket
+    )  # before anything is connected to
     shown = preview(request, services=open_services(settings))
     if as_json:
         cost = {"usd": round(US_EAST_1.cost(shown.requests), 8), "prices": str(US_EAST_1)}
         print_json(described(shown) | {"cost": cost})
     else:
-        _tell(shown, US_EAST_1, limit=len(shown.entries) if every else SHOWN)
+        _print(shown, US_EAST_1, limit=len(shown.entries) if every else SHOWN)
 
 
-def _tell(shown: Preview, prices: Prices, *, limit: int) -> None:
+def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     from rich import box
     from rich.table import Table
 

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.archive.blueprint import Blueprint, draw
-from archiver.archive.build import open_threads
+from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.deflate import may_shrink
-from archiver.archive.pipeline import ObjectStore, Services
+from archiver.archive.location import Location
+from archiver.archive.parallel import open_threads
+from archiver.archive.pipeline import Services
 from archiver.archive.plan import PlanError, bytes_copied, bytes_literal
-from archiver.archive.request import ArchiveRequest, Location
+from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
+from archiver.archive.storage import SourceLookup, SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.objects import SourceObject
 from archiver.errors import LimitExceeded
 from archiver.zipformat.layout import DataBytes
 
@@ -67,18 +68,17 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
     """
     requests: Counter[str] = Counter()
     traffic = Traffic()
-    sources = _Counted(services.objects(traffic), requests)
-    with open_threads(services.options) as threads:
+    sources = _Counted(services.sources(traffic), requests)
+    with open_threads(parts=1, reads=services.options.read_concurrency, copies=1) as threads:
         resolution = resolve(
             request,
             sources=sources,
             executor=threads.reads,
             window=services.options.read_concurrency * 2,
-            default_bucket=services.source_bucket,
             limits=services.limits,
         )
     try:
-        blueprint = draw(resolution.names, resolution.sources, part_size=services.options.part_size)
+        blueprint = make_blueprint(resolution.names, resolution.sources, part_size=services.options.part_size)
     except PlanError as error:
         raise LimitExceeded(str(error)) from error
     entries = _entries(resolution, blueprint, requests)
@@ -146,34 +146,34 @@ def _deflatable(resolution: Resolution) -> list[int]:
 class _Counted:
     """The sources, with the requests that looking at them takes counted."""
 
-    def __init__(self, objects: ObjectStore, requests: Counter[str]) -> None:
-        self._objects = objects
+    def __init__(self, store: SourceLookup, requests: Counter[str]) -> None:
+        self._store = store
         self._requests = requests
 
     def head(self, location: Location) -> SourceObject:
         self._requests["HeadObject"] += 1
-        return self._objects.head(location)
+        return self._store.head(location)
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
         self._requests["GetObject"] += 1
-        source = self._objects.fetch_small(location, limit=limit)
+        source = self._store.fetch_small(location, limit=limit)
         # Larger than it was taken for: a HEAD followed.
         self._requests["HeadObject"] += source.body is None
         return source
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         count = 0
-        for source in self._objects.below(prefix):
+        for source in self._store.below(prefix):
             count += 1
             yield source
         self._requests["ListObjectsV2"] += max(1, -(-count // PAGE))
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         self._requests["ListObjectsV2"] += 1
-        return self._objects.page(after, prefix=prefix)
+        return self._store.page(after, prefix=prefix)
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
-        parts = self._objects.part_checksums(source)
+        parts = self._store.part_checksums(source)
         self._requests["GetObjectAttributes"] += max(1, -(-len(parts or ()) // PAGE))
         return parts
 

@@ -1,5 +1,7 @@
 """``archiver schema``: the contract in JSON Schema."""
 
+from typing import Any
+
 import click
 
 from archiver.cli.output import json_option, print_json
@@ -11,7 +13,12 @@ from archiver.cli.output import json_option, print_json
 def schema(name: str | None, as_json: bool) -> None:
     """Print the JSON Schemas of payload and notification, or the one that is named; with or without --json."""
     del as_json
-    from archiver.archive.notification import schemas
-
     known = schemas()
     print_json(known if name is None else known[name])
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schemas by name."""
+    from archiver.archive import notification, request
+
+    return {"payload": request.schema(), "notification": notification.schema()}

@@ -3,22 +3,16 @@
 import logging
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver import logs, wiring
 from archiver.archive.pipeline import Services
+from archiver.aws.clients import BRIEF, new_client
 from archiver.errors import DestinationUnavailable, StorageUnavailable
 from archiver.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-#: A person waits: an answer, or the reason for none, within seconds.
-_FAST = Config(
-    connect_timeout=3, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 2}, signature_version="v4"
-)
 
 
 def quiet_logs(*, debug: bool) -> None:
@@ -28,12 +22,9 @@ def quiet_logs(*, debug: bool) -> None:
         logging.getLogger().setLevel(logging.WARNING)
 
 
-def fast_client(service: str, settings: Settings) -> Any:
-    """A boto3 client that gives up after seconds. Raises what boto3 raises without a region."""
-    session = boto3.session.Session()
-    config = _FAST.merge(Config(signature_version="s3v4")) if service == "s3" else _FAST
-    make: Any = session.client  # its overloads want a literal name
-    return make(service, region_name=session.region_name or settings.aws_region, config=config)
+def brief_client(service: str, settings: Settings) -> Any:
+    """A client for a person who waits. Raises what boto3 raises without a region."""
+    return new_client(service, timeouts=BRIEF, region=settings.aws_region)
 
 
 def open_services(settings: Settings) -> Services:
@@ -42,7 +33,7 @@ def open_services(settings: Settings) -> Services:
     The engine's own clients are patient, as a worker's must be: a wrong endpoint or bucket would take them a minute.
     Raises ``StorageUnavailable`` or ``DestinationUnavailable``.
     """
-    s3: S3Client = fast_client("s3", settings)
+    s3: S3Client = brief_client("s3", settings)
     bucket = settings.s3_destination_bucket
     try:
         s3.head_bucket(Bucket=bucket)

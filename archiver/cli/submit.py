@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from archiver.archive.request import parse_request
-from archiver.aws.clients import new_sqs_client
-from archiver.aws.dead_letters import dead_letter_url
+from archiver.aws.clients import BRIEF
+from archiver.aws.dead_letters import reason_of
+from archiver.aws.queues import Queue, open_queue
 from archiver.cli.failures import FAILED, BadInput
+from archiver.cli.look import look_into
 from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
-from archiver.cli.queues import attributes_of, look_into, queue_url
 from archiver.cli.session import quiet_logs
-from archiver.client import ArchiverClient
+from archiver.client import ANY_BUCKET, ArchiverClient
 from archiver.settings import QueueSettings, load
 
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
@@ -40,36 +41,37 @@ def submit(
     quiet_logs(debug=ctx.find_root().params["debug"])
     payload = read_payload(**given)
     settings = load(QueueSettings)
-    parse_request(payload, max_files=settings.max_files)
+    parse_request(payload, max_files=settings.max_files, default_bucket=ANY_BUCKET)
     if wait and settings.sqs_destination_queue is None:
         raise BadInput("--wait: SQS_DESTINATION_QUEUE is not set, so nobody is notified")
-    sqs = new_sqs_client(queue_url=settings.sqs_source_queue, region=settings.aws_region)
-    source = queue_url(sqs, settings.sqs_source_queue, setting="SQS_SOURCE_QUEUE")
-    request_id = ArchiverClient(source, sqs=sqs).submit_payload(payload, correlation_id=correlation_id)
+    source = open_queue(
+        settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
+    )
+    request_id = ArchiverClient(source.url, sqs=source.client).submit_payload(payload, correlation_id=correlation_id)
     if not wait or settings.sqs_destination_queue is None:
         print_json({"request_id": request_id}) if as_json else click.echo(request_id)
         return
     if not as_json:
         click.echo(request_id)
-    notified = new_sqs_client(queue_url=settings.sqs_destination_queue, region=settings.aws_region)
-    destination = queue_url(notified, settings.sqs_destination_queue, setting="SQS_DESTINATION_QUEUE")
-    answer = _wait(sqs, source, notified, destination, request_id=request_id, timeout=timeout)
+    destination = open_queue(
+        settings.sqs_destination_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE"
+    )
+    answer = _wait(source, destination, request_id=request_id, timeout=timeout)
     if as_json:
         print_json(answer)
     else:
-        _tell(answer, timeout)
+        _print(answer, timeout)
     if answer["status"] != "succeeded":
         ctx.exit(FAILED)
 
 
-def _wait(sqs: Any, source: str, notified: Any, destination: str, *, request_id: str, timeout: int) -> dict[str, Any]:
+def _wait(source: Queue, destination: Queue, *, request_id: str, timeout: int) -> dict[str, Any]:
     """The request's notification, or what the dead-letter queue says of it; status ``unknown`` after the time."""
     deadline = time.monotonic() + timeout
-    policy = attributes_of(sqs, source, ["RedrivePolicy"]).get("RedrivePolicy")
-    dead = dead_letter_url(source, policy)
+    dead = source.dead_letter_queue()
     with ExitStack() as looks, _status(shown=sys.stderr.isatty()) as say:
-        output = looks.enter_context(look_into(notified, destination))
-        dead_letters = looks.enter_context(look_into(sqs, dead)) if dead else None
+        output = looks.enter_context(look_into(destination))
+        dead_letters = looks.enter_context(look_into(dead)) if dead else None
         while time.monotonic() < deadline:
             for letter in output.receive(wait_seconds=1):
                 body = letter.json()
@@ -77,14 +79,15 @@ def _wait(sqs: Any, source: str, notified: Any, destination: str, *, request_id:
                     output.delete(letter)
                     return body
             for letter in dead_letters.receive() if dead_letters else ():
-                if request_id in (letter.id, letter.attribute("Original-Message-Id")):
-                    return {"status": "failed", "error": letter.reason(), "request_id": request_id}
-            waiting, running = (attributes_of(sqs, source, _COUNTS).get(name, "?") for name in _COUNTS)
+                if request_id in (letter.message_id, letter.attribute("Original-Message-Id")):
+                    return {"status": "failed", "error": reason_of(letter), "request_id": request_id}
+            counts = source.attributes(_COUNTS)
+            waiting, running = (counts.get(name, "?") for name in _COUNTS)
             say(f"waiting {duration(timeout - (deadline - time.monotonic()))}: {waiting} queued, {running} being built")
     return {"status": "unknown", "request_id": request_id}
 
 
-def _tell(answer: dict[str, Any], timeout: int) -> None:
+def _print(answer: dict[str, Any], timeout: int) -> None:
     if answer["status"] == "succeeded":
         archive = answer["archive"]
         click.echo(f"s3://{archive['bucket']}/{archive['key']}")

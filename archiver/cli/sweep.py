@@ -9,7 +9,7 @@ import click
 
 from archiver.aws import sweep as sweeping
 from archiver.cli.output import duration, json_option, print_json
-from archiver.cli.session import fast_client, quiet_logs
+from archiver.cli.session import brief_client, quiet_logs
 from archiver.settings import BucketSettings, Settings, load
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -52,7 +52,7 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
     settings = load(BucketSettings)
     bucket, now = settings.s3_destination_bucket, datetime.now(UTC)
     swept = sweeping.sweep(
-        fast_client("s3", settings),
+        brief_client("s3", settings),
         bucket=bucket,
         prefix=settings.s3_file_prefix,
         older_than=older_than,
@@ -94,8 +94,8 @@ def _sweep_inboxes(settings: Settings, unattended: timedelta, *, dry_run: bool) 
     from archiver.monitoring.sweep import sweep_inboxes
 
     return sweep_inboxes(
-        fast_client("sns", settings),
-        fast_client("sqs", settings),
+        brief_client("sns", settings),
+        brief_client("sqs", settings),
         names=Names(settings.monitoring_prefix),
         unattended_seconds=unattended.total_seconds(),
         now=time.time(),

@@ -66,7 +66,7 @@ def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Sc
                 return False
             continue
         heard = time.monotonic()
-        screen.say(event, _told(event))
+        screen.say(event, _line(event))
         if event["type"] == "task-succeeded":
             return True
         if event["type"] == "archive-failed" and event["permanent"]:
@@ -74,7 +74,7 @@ def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Sc
     return False
 
 
-def _told(event: dict[str, Any]) -> str:
+def _line(event: dict[str, Any]) -> str:
     """An event as a line; empty where it says nothing new to a person."""
     match event["type"]:
         case "task-started":

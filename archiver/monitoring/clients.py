@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from archiver.aws.clients import queue_region
-from archiver.worker.channel import NO_QUEUE
+from archiver.aws.queues import NO_QUEUE
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.aws.naming import queue_name
+from archiver.aws.queues import queue_name
 from archiver.monitoring.clients import Clients, no_such_queue
 from archiver.monitoring.naming import Names, attended_at
 

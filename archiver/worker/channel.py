@@ -22,12 +22,12 @@ from kombu.transport import virtual
 from kombu.transport.SQS import Channel as KombuChannel
 from kombu.transport.SQS import Transport as KombuTransport
 
-from archiver.aws import clients
-from archiver.aws.naming import queue_name
+from archiver.aws.clients import PROMPT, new_client
+from archiver.aws.letters import Letter
+from archiver.aws.queues import NO_QUEUE, Queue, queue_name
 from archiver.worker import liveness
 from archiver.worker.backoff import backoff_seconds
-from archiver.worker.decode import decode
-from archiver.worker.delivery import HEADER, Delivery
+from archiver.worker.decode import LETTER_HEADER, decode
 from archiver.worker.polling import GRACE_SECONDS, Poll, PollConnection
 
 log = structlog.get_logger(__name__)
@@ -41,9 +41,6 @@ MAX_PAUSE_SECONDS = 30.0
 
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "MessageGroupId", "SentTimestamp")
 MESSAGE_ATTRIBUTES = ("All",)
-
-#: How SQS says that there is no such queue, in its JSON and in its query protocol.
-NO_QUEUE = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 
 
 class Channel(KombuChannel):
@@ -59,7 +56,7 @@ class Channel(KombuChannel):
         self._max_body_bytes: int = options.get("max_body_bytes", 1024 * 1024)
         self._liveness_file: str | None = options.get("liveness_file")
         self.draining = False
-        self._deliveries: dict[str, Delivery] = {}
+        self._letters: dict[str, Letter] = {}
         self._clients: dict[str, Any] = {}
         self._poll_started: float | None = None
         self._poll_number = 0
@@ -84,8 +81,7 @@ class Channel(KombuChannel):
         url: str | None = self._queue_cache.get(queue)
         if url is None:
             url = self.predefined_queues[queue]["url"]
-            if "://" not in url:
-                url = self.sqs(queue).get_queue_url(QueueName=url)["QueueUrl"]
+            url = Queue(self.sqs(queue), url).url
             self._queue_cache[queue] = url
         return url
 
@@ -100,11 +96,8 @@ class Channel(KombuChannel):
         key = queue or ""
         if key not in self._clients:
             url = self.predefined_queues.get(queue, {}).get("url", "") if queue else ""
-            self._clients[key] = clients.new_sqs_client(
-                queue_url=url,
-                region=self.transport_options.get("region"),
-                access_key_id=self.conninfo.userid,
-                secret_access_key=self.conninfo.password,
+            self._clients[key] = new_client(
+                "sqs", timeouts=PROMPT, queue=url, region=self.transport_options.get("region")
             )
         return self._clients[key]
 
@@ -174,8 +167,7 @@ class Channel(KombuChannel):
             )
         except Exception as error:
             # No credentials, no such queue yet, no network: for the next poll to find out.
-            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else None
-            ended("", Poll(error=repr(error), code=code))
+            ended("", Poll(error=repr(error)))
 
     def _poll_ended(self, queue: str, number: int, url: str, poll: Poll) -> None:
         self._receive(queue, url, poll.messages)
@@ -226,57 +218,57 @@ class Channel(KombuChannel):
         envelope = decode(
             message, queue=queue_name, queue_url=q_url, max_body_bytes=self._max_body_bytes, now=time.time()
         )
-        delivery = Delivery.from_header(envelope["headers"][HEADER])
-        self._deliveries[delivery.receipt_handle] = delivery
+        letter = Letter.from_dict(envelope["headers"][LETTER_HEADER])
+        self._letters[letter.receipt_handle] = letter
         return envelope
 
     # Settling.
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Delete the message. Where that fails it comes back, finds its archive and is acked again."""
-        delivery = self._deliveries.pop(delivery_tag, None)
-        if delivery is None:
+        letter = self._letters.pop(delivery_tag, None)
+        if letter is None:
             super().basic_ack(delivery_tag, multiple)
             return
         try:
-            self.sqs(queue_name(delivery.queue_url)).delete_message(
-                QueueUrl=delivery.queue_url, ReceiptHandle=delivery.receipt_handle
+            self.sqs(queue_name(letter.queue_url)).delete_message(
+                QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle
             )
             self._alive()
         except (ClientError, BotoCoreError) as error:
-            log.error("ack failed, the message will come back", sqs_message_id=delivery.message_id, error=repr(error))
+            log.error("ack failed, the message will come back", sqs_message_id=letter.message_id, error=repr(error))
         finally:
             virtual.Channel.basic_ack(self, delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Hide the message for a back-off; after maxReceiveCount receives SQS moves it to the dead-letter queue."""
-        delivery = self._deliveries.pop(delivery_tag, None)
-        if delivery is None:
+        letter = self._letters.pop(delivery_tag, None)
+        if letter is None:
             super().basic_reject(delivery_tag, requeue)
             return
         seconds = backoff_seconds(
-            delivery.receive_count, base=self._backoff_base, cap=self._backoff_cap, random=random.random
+            letter.receive_count, base=self._backoff_base, cap=self._backoff_cap, random=random.random
         )
         # A process that died with the worker's SIGTERM, as in a process group: another worker may have it at once.
         at_once = requeue and self.draining
         try:
-            self._hide(delivery.queue_url, delivery.receipt_handle, 0 if at_once else seconds)
+            self._hide(letter.queue_url, letter.receipt_handle, 0 if at_once else seconds)
         finally:
             virtual.Channel.basic_ack(self, delivery_tag)
 
     def hand_back(self) -> int:
         """Show every unacked message again at once; returns how many there were."""
-        deliveries = list(self._deliveries.values())
-        self._deliveries.clear()
-        for delivery in deliveries:
-            self._hide(delivery.queue_url, delivery.receipt_handle, 0)
-            virtual.Channel.basic_ack(self, delivery.receipt_handle)
-        return len(deliveries)
+        letters = list(self._letters.values())
+        self._letters.clear()
+        for letter in letters:
+            self._hide(letter.queue_url, letter.receipt_handle, 0)
+            virtual.Channel.basic_ack(self, letter.receipt_handle)
+        return len(letters)
 
     @property
     def unsettled(self) -> int:
         """Messages received and neither acked nor rejected."""
-        return len(self._deliveries)
+        return len(self._letters)
 
     @property
     def polling(self) -> bool:

@@ -19,10 +19,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from archiver.aws.letters import Letter
 from archiver.errors import (
     InvalidPayload,
     LimitExceeded,
@@ -32,10 +33,12 @@ from archiver.errors import (
     UnreadableMessage,
     UnsupportedCall,
 )
-from archiver.worker.delivery import HEADER, Delivery
 
 BUILD_TASK = "archiver.build_archive"
 REFUSE_TASK = "archiver.refuse_message"
+
+#: The Celery message header that carries the letter, as a plain dict, from the worker's process into its pool.
+LETTER_HEADER = "archiver_letter"
 
 #: Deepest nesting of a body; a payload needs four levels plus what its metadata brings along.
 MAX_DEPTH = 64
@@ -64,47 +67,30 @@ def decode(
 
     ``now`` is epoch seconds. Never raises. Source: Celery's message protocol, version 2.
     """
-    delivery = _delivery(message, queue_url)
+    letter = Letter.from_message(message, queue_url)
     try:
-        call = _read(delivery.body, max_body_bytes=max_body_bytes, now=now)
+        call = _read(letter.body, max_body_bytes=max_body_bytes, now=now)
         text = json.dumps(call.payload, ensure_ascii=False, allow_nan=False)
         text.encode()  # a lone surrogate fails here
     except PermanentError as error:
-        return _refusal(delivery, queue, error)
+        return _refusal(letter, queue, error)
     except UnicodeEncodeError:
-        return _refusal(delivery, queue, UnreadableMessage("The body holds a lone surrogate, which is no Unicode text"))
+        return _refusal(letter, queue, UnreadableMessage("The body holds a lone surrogate, which is no Unicode text"))
     except RecursionError:
-        return _refusal(delivery, queue, UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels"))
+        return _refusal(letter, queue, UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels"))
     except Exception as error:
         # The last line of defence: a message that breaks the decoder is a bad message, not the worker's end.
-        return _refusal(delivery, queue, UnreadableMessage(f"The body could not be decoded ({type(error).__name__})"))
-    if call.correlation_id is not None and delivery.correlation_id is None:
-        delivery = Delivery.from_header(delivery.as_header() | {"correlation_id": call.correlation_id})
+        return _refusal(letter, queue, UnreadableMessage(f"The body could not be decoded ({type(error).__name__})"))
+    if call.correlation_id is not None and letter.correlation_id is None:
+        letter = replace(letter, correlation_id=call.correlation_id)
     return _envelope(
-        delivery,
+        letter,
         queue,
         task=BUILD_TASK,
         args=[text],
         argsrepr=_short(call.payload),
-        task_id=call.task_id or delivery.message_id,
+        task_id=call.task_id or letter.message_id,
         timelimit=call.timelimit,
-    )
-
-
-def _delivery(message: Mapping[str, Any], queue_url: str) -> Delivery:
-    system = message.get("Attributes") or {}
-    attributes = message.get("MessageAttributes") or {}
-    correlation = attributes.get("Correlation-Id") or {}
-    return Delivery(
-        message_id=str(message.get("MessageId", "")),
-        queue_url=queue_url,
-        receipt_handle=str(message.get("ReceiptHandle", "")),
-        receive_count=_number(system.get("ApproximateReceiveCount"), default=1),
-        sent_at=_number(system.get("SentTimestamp"), default=0) / 1000,
-        correlation_id=correlation.get("StringValue"),
-        body=str(message.get("Body") or ""),
-        group_id=system.get("MessageGroupId"),
-        attributes=attributes,
     )
 
 
@@ -271,20 +257,20 @@ def _payload_of(args: object, kwargs: object) -> dict[str, Any]:
     raise InvalidPayload("The Celery call's args are no list or its kwargs no object")
 
 
-def _refusal(delivery: Delivery, queue: str, error: PermanentError) -> dict[str, Any]:
+def _refusal(letter: Letter, queue: str, error: PermanentError) -> dict[str, Any]:
     return _envelope(
-        delivery,
+        letter,
         queue,
         task=REFUSE_TASK,
         args=[error.code, error.message],
         argsrepr=error.code,
-        task_id=delivery.message_id,
+        task_id=letter.message_id,
         timelimit=(None, None),
     )
 
 
 def _envelope(
-    delivery: Delivery,
+    letter: Letter,
     queue: str,
     *,
     task: str,
@@ -307,19 +293,19 @@ def _envelope(
             "shadow": None,
             "eta": None,
             "expires": None,
-            "retries": max(0, delivery.receive_count - 1),  # what monitoring shows; Celery itself retries nothing here
+            "retries": max(0, letter.receive_count - 1),  # what monitoring shows; Celery itself retries nothing here
             "timelimit": list(timelimit),
             "argsrepr": argsrepr,
             "kwargsrepr": "",
             "origin": "",
-            HEADER: delivery.as_header(),
+            LETTER_HEADER: letter.as_dict(),
         },
         "properties": {
             "correlation_id": task_id,
             "reply_to": "",
             "priority": 0,
             "body_encoding": "utf-8",
-            "delivery_tag": delivery.receipt_handle,
+            "delivery_tag": letter.receipt_handle,
             "delivery_info": {"exchange": "", "routing_key": queue},
         },
     }
@@ -335,10 +321,3 @@ def _short(payload: dict[str, Any]) -> str:
 
 def _quote(text: str) -> str:
     return repr(text if len(text) <= QUOTE_CHARACTERS else text[:QUOTE_CHARACTERS] + "…")
-
-
-def _number(value: object, *, default: int) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        return default

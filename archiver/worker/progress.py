@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from archiver.archive.build import Progress
+from archiver.archive.progress import Progress
 
 log = structlog.get_logger(__name__)
 
@@ -17,17 +17,19 @@ INTERVAL_SECONDS = 5.0
 
 
 class ProgressReport:
-    """Takes what ``build_archive`` reports, from any thread; ``tell`` gets the fields of what is passed on.
+    """Takes what ``build_archive`` reports, from any thread; ``publish`` gets the fields of what is passed on.
 
     ``rate`` is in bytes of the archive a second, since the build began.
     """
 
-    def __init__(self, tell: Callable[..., None] | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tell = tell
+    def __init__(
+        self, publish: Callable[..., None] | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._publish = publish
         self._clock = clock
         self._lock = threading.Lock()
         self._began = 0.0
-        self._told: float | None = None
+        self._sent_at: float | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Pass it on, or not. Never raises."""
@@ -35,17 +37,17 @@ class ProgressReport:
         if fields is None:
             return
         log.info("progress", **fields)
-        if self._tell is not None:
-            self._tell(**fields)
+        if self._publish is not None:
+            self._publish(**fields)
 
     def _due(self, progress: Progress) -> dict[str, Any] | None:
         with self._lock:
             now = self._clock()
             if progress.step == "resolved":
                 self._began = now  # a build that starts over begins anew
-            elif progress.step != "completed" and self._told is not None and now - self._told < INTERVAL_SECONDS:
+            elif progress.step != "completed" and self._sent_at is not None and now - self._sent_at < INTERVAL_SECONDS:
                 return None
-            self._told = now
+            self._sent_at = now
             seconds = now - self._began
         if progress.step == "completed":  # a small archive goes up whole, without a word on its bytes
             progress = replace(progress, bytes_done=progress.bytes_total, parts_done=progress.parts_total)

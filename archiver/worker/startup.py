@@ -1,10 +1,12 @@
 """What a worker says when it is ready."""
 
 import structlog
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError
 
-from archiver.aws.clients import new_sqs_client
-from archiver.aws.dead_letters import NO_POLICY, DeadLetters
+from archiver.aws.clients import PROMPT
+from archiver.aws.dead_letters import NO_POLICY
+from archiver.aws.queues import open_queue
+from archiver.errors import QueueUnavailable
 from archiver.settings import Settings
 from archiver.version import __version__
 
@@ -21,13 +23,13 @@ def announce_worker(settings: Settings) -> None:
 
 
 def _check_redrive_policy(settings: Settings) -> None:
-    queue = settings.sqs_source_queue
     try:
-        client = new_sqs_client(queue_url=queue, region=settings.aws_region)
-        url = queue if "://" in queue else client.get_queue_url(QueueName=queue)["QueueUrl"]
-        dlq = DeadLetters().url(client, url)
-    except (ClientError, BotoCoreError) as error:
-        log.warning("the source queue's redrive policy could not be read", queue=queue, error=repr(error))
+        queue = open_queue(settings.sqs_source_queue, timeouts=PROMPT, region=settings.aws_region)
+        dlq = queue.dead_letter_queue()
+    except (QueueUnavailable, BotoCoreError) as error:
+        log.warning(
+            "the source queue's redrive policy could not be read", queue=settings.sqs_source_queue, error=str(error)
+        )
     else:
         if dlq is None:
-            log.error(NO_POLICY, queue=url)
+            log.error(NO_POLICY, queue=queue.url)

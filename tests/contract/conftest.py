@@ -11,10 +11,9 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.httpsession import URLLib3Session
 
-from archiver.archive.pipeline import ObjectStore
-from archiver.archive.request import Location
+from archiver.archive.location import Location
+from archiver.archive.storage import ArchiveStore, SourceStore
 from archiver.archive.traffic import Traffic
-from archiver.archive.upload import Uploads
 from archiver.aws.lean import LeanRequests
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
@@ -33,9 +32,9 @@ class Server(Protocol):
     traffic: Traffic
 
     @property
-    def objects(self) -> ObjectStore: ...
+    def objects(self) -> SourceStore: ...
     @property
-    def uploads(self) -> Uploads: ...
+    def uploads(self) -> ArchiveStore: ...
     def put(
         self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None
     ) -> str | None: ...

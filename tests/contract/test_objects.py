@@ -4,9 +4,8 @@ import zlib
 
 import pytest
 
-from archiver.archive.request import Location
-from archiver.aws.failures import SourceMissing
-from archiver.aws.objects import SourceObject
+from archiver.archive.location import Location
+from archiver.archive.storage import SourceMissing, SourceObject
 from archiver.errors import SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server

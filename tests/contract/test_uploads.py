@@ -4,9 +4,8 @@ import zlib
 
 import pytest
 
-from archiver.archive.request import Location
-from archiver.aws.failures import CopyRefused
-from archiver.aws.multipart import ArchiveExists, ArchiveObject, UploadedPart, UploadGone
+from archiver.archive.location import Location
+from archiver.archive.storage import ArchiveExists, ArchiveObject, CopyRefused, UploadedPart, UploadGone
 from archiver.errors import ArchiveRefused, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server

@@ -15,20 +15,26 @@ from typing import Any
 
 from archiver import wiring
 from archiver.archive import pipeline
-from archiver.archive.pipeline import ArchiveResult, Job
+from archiver.archive.pipeline import ArchiveResult, Delivery
 from archiver.errors import InvalidPayload, StorageUnavailable
 
 
-def _note(event: str, job: Job, **more: Any) -> None:
-    line = {"event": event, "id": job.request_id, "attempt": job.attempt, "pid": os.getpid(), "at": time.time()}
+def _note(event: str, delivery: Delivery, **more: Any) -> None:
+    line = {
+        "event": event,
+        "id": delivery.request_id,
+        "attempt": delivery.attempt,
+        "pid": os.getpid(),
+        "at": time.time(),
+    }
     with Path(os.environ["QUEUE_TEST_JOURNAL"]).open("a") as journal:
         journal.write(json.dumps(line | more) + "\n")
 
 
-def _build(payload: Any, *, job: Job, services: Any, **_: Any) -> ArchiveResult:
+def _build(payload: Any, *, delivery: Delivery, services: Any, **_: Any) -> ArchiveResult:
     command = payload.get("metadata") or {}
     do = command.get("do")
-    _note("begin", job, payload=payload, correlation=job.correlation_id)
+    _note("begin", delivery, payload=payload, correlation=delivery.correlation_id)
     if do is None or "files" not in payload:
         raise InvalidPayload("files: missing")
     if do == "fail":
@@ -37,9 +43,9 @@ def _build(payload: Any, *, job: Job, services: Any, **_: Any) -> ArchiveResult:
         raise MemoryError
     if do == "sleep":
         time.sleep(command["seconds"])
-    if do == "die" and job.attempt == 1:
+    if do == "die" and delivery.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    _note("end", job)
+    _note("end", delivery)
     return ArchiveResult(
         url="https://example.invalid/a.zip?signature",
         bucket="b",
@@ -53,8 +59,8 @@ def _build(payload: Any, *, job: Job, services: Any, **_: Any) -> ArchiveResult:
     )
 
 
-def _notify_failure(payload: Any, error: Any, *, job: Job, services: Any) -> None:
-    _note("failure notified", job, code=error.code)
+def _notify_failure(payload: Any, error: Any, *, delivery: Delivery, services: Any) -> None:
+    _note("failure notified", delivery, code=error.code)
 
 
 pipeline.build_archive = _build

@@ -23,7 +23,7 @@ from devtools.faults import ACCESS_DENIED, SLOW_DOWN, Answer, Fault, at_random, 
 from devtools.localstack import LocalStack
 from devtools.proxy import Proxy, running_proxy
 from devtools.stack import Stack
-from tests.support.jobs import files, job, logged, noise
+from tests.support.jobs import delivery, files, logged, noise
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -86,7 +86,7 @@ class TestABadDay:
         # when it is built, with redeliveries as SQS would make them,
         for attempt in range(1, 6):
             try:
-                result = build_archive(files(*contents), job=job(attempt), services=engine.services)
+                result = build_archive(files(*contents), delivery=delivery(attempt), services=engine.services)
                 break
             except TransientError:
                 continue
@@ -110,7 +110,7 @@ class TestABadDay:
             )))
         )  # fmt: skip
 
-        result = build_archive(files(*contents), job=job(), services=engine.services)
+        result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
         assert engine.proxy.counts().faults["Answer"] == 4
         assert engine.archive(result.key) == contents
@@ -123,7 +123,7 @@ class TestABadDay:
             first_of(on("UploadPartCopy", hidden, times=1), on("CompleteMultipartUpload", hidden, times=1))
         )
 
-        result = build_archive(files(*contents), job=job(), services=engine.services)
+        result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
         assert engine.proxy.counts().faults["Answer"] == 2
         assert engine.archive(result.key) == contents
@@ -135,7 +135,7 @@ class TestRefusals:
         engine.proxy.set_faults(on("UploadPartCopy", ACCESS_DENIED))
 
         with logged() as lines:
-            result = build_archive(files(*contents), job=job(), services=engine.services)
+            result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
         assert engine.archive(result.key) == contents
         assert result.bytes_copied == 0
@@ -168,17 +168,17 @@ class TestRefusals:
 
         if get is None and size == 10:
             # boto3 asks again after a 503 and gets the object itself: there is no need for a HEAD.
-            assert build_archive(files("a", "b"), job=job(), services=engine.services).files == 2
+            assert build_archive(files("a", "b"), delivery=delivery(), services=engine.services).files == 2
             return
         with pytest.raises(verdict):
-            build_archive(files("a", "b"), job=job(), services=engine.services)
+            build_archive(files("a", "b"), delivery=delivery(), services=engine.services)
 
     def test_by_the_destination_are_transient(self, engine: Engine) -> None:
         contents = three_photos(engine)
         engine.proxy.set_faults(on("CreateMultipartUpload", ACCESS_DENIED))
 
         with pytest.raises(DestinationUnavailable):
-            build_archive(files(*contents), job=job(), services=engine.services)
+            build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
 
 class TestSlowDown:
@@ -187,7 +187,7 @@ class TestSlowDown:
         for key, content in contents.items():
             engine.put(key, content)
         engine.proxy.set_faults(first_of(on("HeadObject", SLOW_DOWN, times=6), on("GetObject", SLOW_DOWN, times=6)))
-        throttle: Any = engine.services.objects.__closure__
+        throttle: Any = engine.services.sources.__closure__
         throttle = next(cell.cell_contents for cell in throttle if type(cell.cell_contents).__name__ == "Throttle")
         widest = throttle.width
         narrowest = [widest]
@@ -198,7 +198,7 @@ class TestSlowDown:
             narrowest.append(throttle.width)
 
         throttle.slow_down = noticed
-        result = build_archive(files(*contents), job=job(), services=engine.services)
+        result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
         assert engine.archive(result.key) == contents
         assert min(narrowest) <= widest / 2
@@ -220,7 +220,7 @@ class TestTraffic:
         engine.proxy.reset()
 
         # when they are archived,
-        result = build_archive(files(*contents), job=job(), services=engine.services)
+        result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
 
         # then a head of 5 MiB of each is read and sent: at 128 MiB an object, 0.08 of the archive.
         counts = engine.proxy.counts()
@@ -273,7 +273,7 @@ class TestAKilledJob:
         engine.proxy.reset()
         engine.proxy.set_faults(first_of(on("UploadPartCopy", DENY, skip=2), on("UploadPart", DENY, skip=3)))
         with pytest.raises((DestinationUnavailable, StorageUnavailable)):
-            build_archive(files(*contents), job=job(), services=engine.services)
+            build_archive(files(*contents), delivery=delivery(), services=engine.services)
         engine.proxy.set_faults(no_faults)
         (upload_id,) = engine.unfinished()
         (key,) = {
@@ -285,7 +285,7 @@ class TestAKilledJob:
         engine.proxy.reset()
 
         # when the message comes back,
-        result = build_archive(files(*contents), job=job(attempt=2), services=engine.services)
+        result = build_archive(files(*contents), delivery=delivery(attempt=2), services=engine.services)
 
         # then only what is missing is sent: four heads, four copies, a directory in the last part.
         requests = engine.proxy.counts().requests
@@ -313,10 +313,10 @@ class TestDeflating:
         # when a process of its own archives it,
         code = (
             "import json, pathlib, sys\n"
-            "from archiver.archive.pipeline import Job, build_archive\n"
+            "from archiver.archive.pipeline import Delivery, build_archive\n"
             "from archiver.wiring import services\n"
-            "job = Job(request_id='r', sent_at=0.0)\n"
-            "result = build_archive(json.loads(sys.argv[1]), job=job, services=services())\n"
+            "job = Delivery(request_id='r', sent_at=0.0)\n"
+            "result = build_archive(json.loads(sys.argv[1]), delivery=job, services=services())\n"
             # Not ru_maxrss, which starts with the size of the process that forked.
             "peak = int(pathlib.Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])\n"
             "print(json.dumps([result.key, result.size, peak]), file=sys.stderr)\n"

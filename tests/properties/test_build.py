@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archiver.archive.pipeline import build_archive
-from archiver.aws.failures import CopyRefused
+from archiver.archive.storage import CopyRefused
 from tests.support.fake_s3 import MIB, Call, Checksum, FakeS3
-from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, FakeNotifier, job, noise, services, text, unzipped
+from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, FakeNotifier, delivery, noise, services, text, unzipped
 
 KEEP = 5 * MIB
 
@@ -74,7 +74,7 @@ def test_the_archive_holds_every_source(
     # when the archive is built,
     result = build_archive(
         {"files": [{"source": key} for key in contents], "compression": compression},
-        job=job(),
+        delivery=delivery(),
         services=services(s3, notifier=FakeNotifier(), options=replace(OPTIONS, parts_in_flight=parts_in_flight)),
     )
 

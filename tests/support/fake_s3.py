@@ -18,11 +18,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from archiver.archive.request import Location
+from archiver.archive.location import Location
+from archiver.archive.storage import (
+    ArchiveExists,
+    ArchiveObject,
+    CopyRefused,
+    SourceMissing,
+    SourceObject,
+    StoredArchive,
+    UploadedPart,
+    UploadGone,
+)
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import CopyRefused, SourceMissing
-from archiver.aws.multipart import ArchiveExists, ArchiveObject, StoredArchive, UploadedPart, UploadGone
-from archiver.aws.objects import SourceObject
 from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
 
 MIB = 1024 * 1024

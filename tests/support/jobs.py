@@ -15,7 +15,7 @@ from structlog.testing import LogCapture
 from structlog.types import EventDict
 
 from archiver.archive.build import Options
-from archiver.archive.pipeline import Job, Services
+from archiver.archive.pipeline import Delivery, Services
 from archiver.archive.resolve import Limits
 from archiver.errors import QueueUnavailable
 from tests.support.fake_s3 import MIB, FakeS3
@@ -45,11 +45,9 @@ def text(size: int) -> bytes:
     return (lines * (size // len(lines) + 1))[:size]
 
 
-class FakeLinks:
-    """Links without a signature's randomness."""
-
-    def url(self, key: str) -> str:
-        return f"https://archives.example/{key}?X-Amz-Signature=secret"
+def link(key: str) -> str:
+    """A link without a signature's randomness."""
+    return f"https://archives.example/{key}?X-Amz-Signature=secret"
 
 
 @dataclass
@@ -74,9 +72,9 @@ def services(
     """What a job works with, on the in-memory S3."""
     s3.create_bucket(SOURCES)
     values: dict[str, Any] = {
-        "objects": s3.objects,
-        "uploads": s3.archives(ARCHIVES),
-        "links": FakeLinks(),
+        "sources": s3.objects,
+        "archives": s3.archives(ARCHIVES),
+        "link": link,
         "notifier": notifier,
         "options": options,
         "limits": Limits(max_files=1000, max_archive_bytes=1 << 40),
@@ -86,8 +84,8 @@ def services(
     return Services(**values | changes)
 
 
-def job(attempt: int = 1, *, request_id: str = "request-1", correlation_id: str | None = None) -> Job:
-    return Job(request_id=request_id, sent_at=SENT_AT, correlation_id=correlation_id, attempt=attempt)
+def delivery(attempt: int = 1, *, request_id: str = "request-1", correlation_id: str | None = None) -> Delivery:
+    return Delivery(request_id=request_id, sent_at=SENT_AT, correlation_id=correlation_id, attempt=attempt)
 
 
 def files(*sources: str) -> dict[str, Any]:

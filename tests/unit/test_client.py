@@ -6,7 +6,8 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from archiver.client import MAX_MESSAGE_BYTES, ArchiverClient
+from archiver.aws.queues import MAX_MESSAGE_BYTES
+from archiver.client import ArchiverClient
 from archiver.errors import InvalidPayload, LimitExceeded, QueueUnavailable
 
 

@@ -44,7 +44,7 @@ def test_the_payload_of_the_readme_is_the_example_and_is_valid() -> None:
     payloads = [block for block in blocks if "files" in block]
     assert payloads == [json.loads((EXAMPLES / "payload.json").read_text(encoding="utf-8"))]
 
-    request = parse_request(payloads[0], max_files=10)
+    request = parse_request(payloads[0], max_files=10, default_bucket="source-images")
 
     assert [file.destination for file in request.files] == ["album_1", "album_1", "album_2"]
 

@@ -29,7 +29,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_presigned_link_names_the_region_that_ecs_names(bucket: str, start: str) -> None:
     services = open_services(settings(bucket, aws_region="eu-west-1"))
 
-    assert services.links.url("k/a.zip").startswith(start)
+    assert services.link("k/a.zip").startswith(start)
 
 
 def test_the_sdks_own_region_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_the_sdks_own_region_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     services = open_services(settings(aws_region="eu-west-1"))
 
-    assert ".s3.ap-south-1.amazonaws.com/" in services.links.url("k")
+    assert ".s3.ap-south-1.amazonaws.com/" in services.link("k")
 
 
 def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.Mo
 
     services = open_services(settings(aws_region="eu-west-1"))
 
-    assert services.links.url("k").startswith("http://127.0.0.1:4566/archives/k?")
+    assert services.link("k").startswith("http://127.0.0.1:4566/archives/k?")
 
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:

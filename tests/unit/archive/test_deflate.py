@@ -5,7 +5,7 @@ import pytest
 from archiver.archive.deflate import BLOCK, may_shrink
 from archiver.archive.pipeline import build_archive
 from tests.support.fake_s3 import MIB, FakeS3
-from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, job, noise, services, text, unzipped
+from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, noise, services, text, unzipped
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_blocks_make_one_stream(size: int) -> None:
     s3.put_object(SOURCES, "a.csv", text(size))
     payload = {"files": [{"source": "a.csv"}], "compression": "auto"}
 
-    result = build_archive(payload, job=job(), services=services(s3))
+    result = build_archive(payload, delivery=delivery(), services=services(s3))
 
     assert unzipped(s3.content(ARCHIVES, result.key)) == {"a.csv": text(size)}
     assert result.size < 0.6 * size + 300
@@ -46,7 +46,7 @@ def test_what_does_not_shrink_stays_and_is_copied() -> None:
     s3.put_object(SOURCES, "a.csv", text(100_000))
     payload = {"files": [{"source": key} for key in ("noise.bin", "short.bin", "a.csv")], "compression": "auto"}
 
-    result = build_archive(payload, job=job(), services=services(s3))
+    result = build_archive(payload, delivery=delivery(), services=services(s3))
 
     assert unzipped(s3.content(ARCHIVES, result.key)) == {
         "a.csv": text(100_000),
@@ -66,7 +66,7 @@ def test_a_header_waits_for_the_end_of_its_entry_and_only_its_part_does() -> Non
     s3.before("put_part", lambda call: order.append(call.number))
     payload = {"files": [{"source": "large.csv"}], "compression": "auto"}
 
-    result = build_archive(payload, job=job(), services=services(s3))
+    result = build_archive(payload, delivery=delivery(), services=services(s3))
 
     assert unzipped(s3.content(ARCHIVES, result.key)) == {"large.csv": content}
     parts = [number for number in order if number < 10_000]

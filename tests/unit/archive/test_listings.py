@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.archive.listings import LEAST, WORTH_A_PAGE, told_by_listings
+from archiver.archive.listings import LEAST, WORTH_A_PAGE, find_in_listings
+from archiver.archive.location import Location
 from archiver.archive.pipeline import build_archive
-from archiver.archive.request import Location
+from archiver.archive.storage import SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.objects import SourceObject
 from archiver.errors import SourceAccessDenied
 from tests.support.fake_s3 import FakeS3
-from tests.support.jobs import ARCHIVES, SOURCES, files, job, services
+from tests.support.jobs import ARCHIVES, SOURCES, delivery, files, services
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def store(s3: FakeS3, *keys: str) -> None:
 def told(s3: FakeS3, *keys: str, version: str | None = None) -> dict[str, SourceObject]:
     locations = [Location(SOURCES, key, version) for key in keys]
     with ThreadPoolExecutor(2) as executor:
-        found = told_by_listings(locations, listing=s3.objects(Traffic()), executor=executor, window=4)
+        found = find_in_listings(locations, sources=s3.objects(Traffic()), executor=executor, window=4)
     assert all(location == Location(SOURCES, source.key) for location, source in found.items())
     return {location.key: source for location, source in found.items()}
 
@@ -124,7 +124,7 @@ def test_what_is_told_is_true_and_costs_no_more(there: set[str], wanted: set[str
 def test_an_archive_of_many_is_the_same_without_listings(s3: FakeS3) -> None:
     keys = [f"photos/{number:03d}.jpg" for number in range(80)]
     store(s3, *keys)
-    with_a_page = build_archive(files(*keys), job=job(), services=services(s3))
+    with_a_page = build_archive(files(*keys), delivery=delivery(), services=services(s3))
     assert s3.calls["page"] == 1
     assert s3.calls["head"] + s3.calls["fetch_small"] == 1
 
@@ -132,7 +132,7 @@ def test_an_archive_of_many_is_the_same_without_listings(s3: FakeS3) -> None:
         raise SourceAccessDenied("no s3:ListBucket")
 
     s3.before("page", deny)
-    without = build_archive(files(*keys), job=job(request_id="again"), services=services(s3))
+    without = build_archive(files(*keys), delivery=delivery(request_id="again"), services=services(s3))
 
     assert without.files == 80
     assert s3.content(ARCHIVES, without.key) == s3.content(ARCHIVES, with_a_page.key)

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from archiver.archive.notification import NOTIFICATION, Failed, Succeeded, schemas
+from archiver.archive.notification import NOTIFICATION, Failed, Succeeded
 from archiver.archive.pipeline import build_archive, notify_failure
+from archiver.cli.schema import schemas
 from archiver.errors import MissingSources
 from devtools.localstack import CHECKOUT
 from tests.support.command import run
 from tests.support.fake_s3 import FakeS3
-from tests.support.jobs import ARCHIVES, SOURCES, FakeNotifier, files, job, services
+from tests.support.jobs import ARCHIVES, SOURCES, FakeNotifier, delivery, files, services
 
 SCHEMAS = CHECKOUT / "docs" / "schema"
 
@@ -46,9 +47,9 @@ def sent(payload: dict[str, Any], *, versioned: bool = False, fail: bool = False
     s3.create_bucket(ARCHIVES, versioned=versioned)
     work = services(s3, notifier=notifier, notify_failures=True)
     if fail:
-        notify_failure(payload, MissingSources(["gone.jpg"]), job=job(), services=work)
+        notify_failure(payload, MissingSources(["gone.jpg"]), delivery=delivery(), services=work)
     else:
-        build_archive(payload, job=job(), services=work)
+        build_archive(payload, delivery=delivery(), services=work)
     return json.loads(json.dumps(notifier.sent[0]))  # type: ignore[no-any-return]
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from archiver.archive.build import Progress
 from archiver.archive.pipeline import ArchiveResult, build_archive, notify_failure
+from archiver.archive.progress import Progress
 from archiver.archive.resolve import Limits
+from archiver.archive.storage import ArchiveObject, CopyRefused, UploadGone
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import CopyRefused
-from archiver.aws.multipart import ArchiveObject, UploadGone
 from archiver.errors import (
     DestinationUnavailable,
     InvalidPayload,
@@ -32,8 +31,8 @@ from tests.support.jobs import (
     OPTIONS,
     SOURCES,
     FakeNotifier,
+    delivery,
     files,
-    job,
     logged,
     noise,
     services,
@@ -86,7 +85,9 @@ class TestASuccessfulJob:
         contents = three_photos(s3)
         payload = files(*contents) | {"metadata": {"user": 7, "nested": [1, None, "ü"]}}
 
-        result = build_archive(payload, job=job(correlation_id="corr"), services=services(s3, notifier=notifier))
+        result = build_archive(
+            payload, delivery=delivery(correlation_id="corr"), services=services(s3, notifier=notifier)
+        )
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         stored = s3.buckets[ARCHIVES][result.key][-1]
@@ -115,7 +116,7 @@ class TestASuccessfulJob:
     def test_moves_most_bytes_inside_s3(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
 
-        result = build_archive(files(*contents), job=job(), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert result.bytes_copied + result.bytes_uploaded - 64 == result.size, "the marker's 64 bytes aside"
         # Three heads of at most 5 MiB each.
@@ -125,7 +126,7 @@ class TestASuccessfulJob:
     def test_has_a_summary_without_the_signature(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a", b"a")
 
-        summary = build_archive(files("a"), job=job(), services=services(s3)).summary()
+        summary = build_archive(files("a"), delivery=delivery(), services=services(s3)).summary()
 
         assert "secret" not in str(summary)
         assert summary["files"] == 1
@@ -134,14 +135,14 @@ class TestASuccessfulJob:
         s3.put_object(SOURCES, "a", b"a")
         s3.create_bucket(ARCHIVES, versioned=True)
 
-        result = build_archive(files("a"), job=job(), services=services(s3, notifier=notifier))
+        result = build_archive(files("a"), delivery=delivery(), services=services(s3, notifier=notifier))
 
         assert notifier.sent[0]["archive"]["version_id"] == result.version_id == "v000001"
 
     def test_gets_a_file_name(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a", b"a")
 
-        result = build_archive(files("a") | {"filename": "ä.zip"}, job=job(), services=services(s3))
+        result = build_archive(files("a") | {"filename": "ä.zip"}, delivery=delivery(), services=services(s3))
 
         disposition = s3.buckets[ARCHIVES][result.key][-1].content_disposition
         assert disposition == "attachment; filename=\"_.zip\"; filename*=UTF-8''%C3%A4.zip"
@@ -150,7 +151,7 @@ class TestASuccessfulJob:
         seen: list[Progress] = []
         contents = three_photos(s3)
 
-        build_archive(files(*contents), job=job(), services=services(s3), on_progress=seen.append)
+        build_archive(files(*contents), delivery=delivery(), services=services(s3), on_progress=seen.append)
 
         assert [progress.step for progress in seen[:2]] == ["resolved", "uploading"]
         assert (seen[-1].step, seen[-1].parts_done, seen[-1].bytes_done) == (
@@ -165,7 +166,7 @@ class TestASuccessfulJob:
         payload = {"files": [{"source": "a", "sauce": 1}, {"source": "a", "sauce": 2}], "fils": 1}
 
         with logged() as lines:
-            build_archive(payload, job=job(), services=services(s3))
+            build_archive(payload, delivery=delivery(), services=services(s3))
 
         assert [line["keys"] for line in lines if line["event"] == "unknown keys ignored"] == [
             ("fils", "files[].sauce")
@@ -174,9 +175,9 @@ class TestASuccessfulJob:
     def test_takes_the_same_key_for_each_delivery_and_no_other(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a", b"a")
 
-        first = build_archive(files("a"), job=job(), services=services(s3))
-        other_message = build_archive(files("a"), job=job(request_id="request-2"), services=services(s3))
-        again = build_archive(files("a"), job=job(attempt=2), services=services(s3))
+        first = build_archive(files("a"), delivery=delivery(), services=services(s3))
+        other_message = build_archive(files("a"), delivery=delivery(request_id="request-2"), services=services(s3))
+        again = build_archive(files("a"), delivery=delivery(attempt=2), services=services(s3))
 
         assert first.key == again.key != other_message.key
         assert again.reused
@@ -194,7 +195,7 @@ class TestNames:
             ]
         }
 
-        result = build_archive(payload, job=job(), services=services(s3))
+        result = build_archive(payload, delivery=delivery(), services=services(s3))
 
         names = unzipped(s3.content(ARCHIVES, result.key))
         assert set(names) == {"root/.ssh/id.pub", "Windows/x.dll", "x.dll"}
@@ -203,7 +204,7 @@ class TestNames:
         s3.put_object(SOURCES, "x/..", b"x")
 
         with pytest.raises(UnsafeName, match=r"files\[0\]\.source"):
-            build_archive(files("x/.."), job=job(), services=services(s3))
+            build_archive(files("x/.."), delivery=delivery(), services=services(s3))
 
     @pytest.mark.parametrize("compression", ["stored", "auto"])
     def test_a_directory_is_one_where_its_object_is_empty(self, s3: FakeS3, compression: str) -> None:
@@ -212,7 +213,7 @@ class TestNames:
         s3.put_object(SOURCES, "p/full/", content)
         s3.put_object(SOURCES, "p/full/a.txt", b"a")
 
-        result = build_archive({**files("p/"), "compression": compression}, job=job(), services=services(s3))
+        result = build_archive({**files("p/"), "compression": compression}, delivery=delivery(), services=services(s3))
 
         names = unzipped(s3.content(ARCHIVES, result.key))
         assert names == {"empty/": b"", "full (1)": content, "full/a.txt": b"a"}, "no content is lost"
@@ -225,7 +226,7 @@ class TestMissingSources:
         with pytest.raises(MissingSources) as caught:
             build_archive(
                 files("a", "b", "nothing/", "s3://no-such-bucket/x/"),
-                job=job(),
+                delivery=delivery(),
                 services=services(s3, notifier=notifier),
             )
 
@@ -237,14 +238,14 @@ class TestMissingSources:
         s3.put_object(SOURCES, "a", b"a")
         payload = files("b", "a", "nothing/") | {"on_missing": "skip"}
 
-        result = build_archive(payload, job=job(), services=services(s3, notifier=notifier))
+        result = build_archive(payload, delivery=delivery(), services=services(s3, notifier=notifier))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == {"a": b"a"}
         assert notifier.sent[0]["missing"] == ["b", "nothing/"]
 
     def test_leave_nothing_to_archive(self, s3: FakeS3) -> None:
         with pytest.raises(MissingSources):
-            build_archive(files("a") | {"on_missing": "skip"}, job=job(), services=services(s3))
+            build_archive(files("a") | {"on_missing": "skip"}, delivery=delivery(), services=services(s3))
 
     @pytest.mark.parametrize("count", [3, 900])
     def test_are_told_again_to_a_redelivery(self, s3: FakeS3, notifier: FakeNotifier, count: int) -> None:
@@ -256,9 +257,9 @@ class TestMissingSources:
         payload = files("a", *missing) | {"on_missing": "skip"}
         with_queue = services(s3, notifier=notifier)
 
-        build_archive(payload, job=job(), services=with_queue)
+        build_archive(payload, delivery=delivery(), services=with_queue)
         s3.calls.clear()
-        build_archive(payload, job=job(attempt=2), services=with_queue)
+        build_archive(payload, delivery=delivery(attempt=2), services=with_queue)
 
         assert notifier.sent[0] == notifier.sent[1]
         assert notifier.sent[1]["missing"] == missing[::2]
@@ -271,7 +272,7 @@ class TestLimits:
         limited = services(s3, limits=Limits(max_files=2, max_archive_bytes=100))
 
         with pytest.raises(LimitExceeded, match="MAX_FILES=2"):
-            build_archive(files("a", "b", "c"), job=job(), services=limited)
+            build_archive(files("a", "b", "c"), delivery=delivery(), services=limited)
 
     def test_of_objects_below_a_prefix(self, s3: FakeS3) -> None:
         for n in range(10):
@@ -279,7 +280,9 @@ class TestLimits:
 
         with pytest.raises(LimitExceeded, match="MAX_FILES=2"):
             build_archive(
-                files("p/"), job=job(), services=services(s3, limits=Limits(max_files=2, max_archive_bytes=100))
+                files("p/"),
+                delivery=delivery(),
+                services=services(s3, limits=Limits(max_files=2, max_archive_bytes=100)),
             )
 
     def test_of_bytes(self, s3: FakeS3) -> None:
@@ -287,24 +290,24 @@ class TestLimits:
         s3.put_object(SOURCES, "b", bytes(41))
         limited = services(s3, limits=Limits(max_files=2, max_archive_bytes=100))
 
-        assert build_archive(files("a"), job=job(), services=limited).files == 1
+        assert build_archive(files("a"), delivery=delivery(), services=limited).files == 1
         with pytest.raises(LimitExceeded, match="MAX_ARCHIVE_BYTES=100"):
-            build_archive(files("a", "b"), job=job(), services=limited)
+            build_archive(files("a", "b"), delivery=delivery(), services=limited)
 
     def test_of_buckets(self, s3: FakeS3) -> None:
         s3.put_object("others", "a", b"a")
         s3.put_object(SOURCES, "a", b"a")
         limited = services(s3, limits=Limits(max_files=2, max_archive_bytes=100, buckets=(SOURCES,)))
 
-        assert build_archive(files("a"), job=job(), services=limited).files == 1
+        assert build_archive(files("a"), delivery=delivery(), services=limited).files == 1
         s3.calls.clear()
         with pytest.raises(LimitExceeded, match=r"files\[1\]\.source: bucket 'others'"):
-            build_archive(files("a", "s3://others/a"), job=job(), services=limited)
+            build_archive(files("a", "s3://others/a"), delivery=delivery(), services=limited)
         assert not s3.calls, "nothing is read for a request that is not allowed"
 
     def test_no_default_bucket(self, s3: FakeS3) -> None:
         with pytest.raises(InvalidPayload, match="S3_SOURCE_BUCKET"):
-            build_archive(files("a"), job=job(), services=services(s3, source_bucket=None))
+            build_archive(files("a"), delivery=delivery(), services=services(s3, source_bucket=None))
 
     def test_of_depth(self, s3: FakeS3) -> None:
         deep: Any = []
@@ -312,7 +315,7 @@ class TestLimits:
             deep = [deep]
 
         with pytest.raises(InvalidPayload, match="nested too deeply"):
-            build_archive(files("a") | {"unknown": deep}, job=job(), services=services(s3))
+            build_archive(files("a") | {"unknown": deep}, delivery=delivery(), services=services(s3))
 
 
 class TestASourceThatChanges:
@@ -328,7 +331,7 @@ class TestASourceThatChanges:
 
         s3.before(when, change)
 
-        result = build_archive(files(*contents), job=job(), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         found = unzipped(s3.content(ARCHIVES, result.key))
         after_the_last_look = when == "complete"
@@ -347,7 +350,7 @@ class TestASourceThatChanges:
         s3.before("copy_part", change)
 
         with pytest.raises(SourceChanged):
-            build_archive(files(*contents), job=job(), services=services(s3, rebuilds=2))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3, rebuilds=2))
 
         assert s3.calls["create"] == 3
         assert s3.unfinished() == []
@@ -363,7 +366,7 @@ class TestASourceThatChanges:
         s3.before(operation, vanish)
 
         with pytest.raises(MissingSources, match=r"photos/1\.jpg"):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert s3.unfinished() == []
 
@@ -372,7 +375,7 @@ class TestASourceThatChanges:
         s3.before("copy_part", lambda _: s3.delete_object(SOURCES, "photos/1.jpg"), times=1)
 
         result = build_archive(
-            files(*contents) | {"on_missing": "skip"}, job=job(), services=services(s3, notifier=notifier)
+            files(*contents) | {"on_missing": "skip"}, delivery=delivery(), services=services(s3, notifier=notifier)
         )
 
         assert set(unzipped(s3.content(ARCHIVES, result.key))) == {"0.jpg", "2.jpg"}
@@ -385,7 +388,7 @@ class TestRefusedCopies:
         s3.before("copy_part", raising(CopyRefused("AccessDenied: no")))
 
         with logged() as lines:
-            result = build_archive(files(*contents), job=job(), services=services(s3))
+            result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert result.bytes_copied == 0
@@ -405,7 +408,7 @@ class TestRefusedCopies:
         # One copy at a time, so that another object of the bucket has been copied before.
         one_by_one = replace(OPTIONS, copy_concurrency=1)
 
-        result = build_archive(files(*contents), job=job(), services=services(s3, options=one_by_one))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3, options=one_by_one))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert result.bytes_copied > 10 * MIB
@@ -418,7 +421,7 @@ class TestARedelivery:
         with_queue = services(s3, notifier=notifier)
         notifier.down = True
         with pytest.raises(QueueUnavailable):
-            build_archive(files(*contents), job=job(), services=with_queue)
+            build_archive(files(*contents), delivery=delivery(), services=with_queue)
         built = Counter(s3.calls)
         s3.calls.clear()
         notifier.down = False
@@ -426,7 +429,7 @@ class TestARedelivery:
         # when the message comes back, though the sources are gone by now,
         for key in contents:
             s3.delete_object(SOURCES, key)
-        result = build_archive(files(*contents), job=job(attempt=2), services=with_queue)
+        result = build_archive(files(*contents), delivery=delivery(attempt=2), services=with_queue)
 
         # then the archive is found by one request and the consumer is told.
         assert built["complete"] == 1
@@ -438,9 +441,9 @@ class TestARedelivery:
     def test_that_claims_to_be_the_first_finds_the_archive_as_well(self, s3: FakeS3, notifier: FakeNotifier) -> None:
         contents = three_photos(s3)
         with_queue = services(s3, notifier=notifier)
-        build_archive(files(*contents), job=job(), services=with_queue)
+        build_archive(files(*contents), delivery=delivery(), services=with_queue)
 
-        again = build_archive(files(*contents), job=job(), services=with_queue)
+        again = build_archive(files(*contents), delivery=delivery(), services=with_queue)
 
         assert again.reused
         assert s3.unfinished() == [], "the loser takes its upload away"
@@ -449,11 +452,11 @@ class TestARedelivery:
     @pytest.mark.parametrize("attempt", [1, 2])
     def test_leaves_a_foreign_object_under_the_key_alone(self, s3: FakeS3, attempt: int) -> None:
         contents = three_photos(s3)
-        key = build_archive(files(*contents), job=job(), services=services(s3)).key
+        key = build_archive(files(*contents), delivery=delivery(), services=services(s3)).key
         s3.put_object(ARCHIVES, key, b"somebody else's")
 
         with pytest.raises(DestinationUnavailable, match="no archive of this request"):
-            build_archive(files(*contents), job=job(attempt=attempt), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(attempt=attempt), services=services(s3))
 
         assert s3.content(ARCHIVES, key) == b"somebody else's"
         assert s3.unfinished() == []
@@ -463,23 +466,23 @@ class TestARedelivery:
         contents = three_photos(s3)
         s3.before("put_part", kill, skip=2, times=1)
         with pytest.raises(Killed):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
         assert len(s3.unfinished()) == 1
         s3.delete_object(SOURCES, "photos/0.jpg")
 
         # when the message comes back, then it fails for good and leaves nothing.
         with pytest.raises(MissingSources):
-            build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
         assert s3.unfinished() == []
 
     def test_drops_the_upload_of_an_archive_that_has_become_small(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a", noise(12 * MIB))
         s3.before("put_part", kill, skip=1, times=1)
         with pytest.raises(Killed):
-            build_archive(files("a"), job=job(), services=services(s3))
+            build_archive(files("a"), delivery=delivery(), services=services(s3))
         s3.put_object(SOURCES, "a", b"small")
 
-        result = build_archive(files("a"), job=job(attempt=2), services=services(s3))
+        result = build_archive(files("a"), delivery=delivery(attempt=2), services=services(s3))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == {"a": b"small"}
         assert s3.unfinished() == []
@@ -493,12 +496,12 @@ class TestAKilledJob:
         contents = three_photos(s3, checksum=checksum)
         whole = FakeS3()
         three_photos(whole, checksum=checksum)
-        build_archive(files(*contents), job=job(), services=services(whole))
+        build_archive(files(*contents), delivery=delivery(), services=services(whole))
 
         # and one that was killed: the marker and one part, or one copy, were done,
         s3.before(operation, kill, skip=2 if operation == "put_part" else 1)
         with pytest.raises(Killed):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
         (upload_id,) = s3.unfinished()
         there = set(s3.uploads[upload_id].parts)
         assert len(there) >= 2
@@ -506,7 +509,7 @@ class TestAKilledJob:
         s3.calls.clear()
 
         # when the message comes back,
-        result = build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
 
         # then only the missing parts are sent, the marker (one of those that were there) not again,
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
@@ -524,13 +527,13 @@ class TestAKilledJob:
         payload = files("data.csv", "photo.jpg") | {"compression": "auto"}
         s3.before("put_part", kill, skip=2)
         with pytest.raises(Killed):
-            build_archive(payload, job=job(), services=services(s3))
+            build_archive(payload, delivery=delivery(), services=services(s3))
         (upload_id,) = s3.unfinished()
         there = len(s3.uploads[upload_id].parts)
         s3.heal()
         s3.calls.clear()
 
-        result = build_archive(payload, job=job(attempt=2), services=services(s3))
+        result = build_archive(payload, delivery=delivery(attempt=2), services=services(s3))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == {"data.csv": content, "photo.jpg": noise(12 * MIB)}
         assert s3.calls["create"] == 0
@@ -538,19 +541,19 @@ class TestAKilledJob:
         whole = FakeS3()
         for key in ("data.csv", "photo.jpg"):
             whole.put_object(SOURCES, key, s3.content(SOURCES, key))
-        assert result.parts == build_archive(payload, job=job(), services=services(whole)).parts - there
+        assert result.parts == build_archive(payload, delivery=delivery(), services=services(whole)).parts - there
 
     def test_begins_anew_where_a_source_has_changed_since(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
         s3.before("put_part", kill, skip=3)
         with pytest.raises(Killed):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
         (old,) = s3.unfinished()
         s3.heal()
         contents["photos/2.jpg"] = noise(13 * MIB + 2, seed=50)
         s3.put_object(SOURCES, "photos/2.jpg", contents["photos/2.jpg"])
 
-        result = build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert s3.unfinished() == [], f"{old} was aborted: its marker is that of another plan"
@@ -560,12 +563,12 @@ class TestAKilledJob:
         contents = three_photos(s3)
         s3.before("complete", kill, times=1)
         with pytest.raises(Killed):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
         (upload_id,) = s3.unfinished()
         part, body = s3.uploads[upload_id].parts[2]
         s3.uploads[upload_id].parts[2] = (replace(part, size=part.size - 1), body[:-1])
 
-        result = build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
 
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert result.parts == 1
@@ -577,7 +580,7 @@ class TestWhatAnErrorLeaves:
         s3.before("read_into", raising(SourceAccessDenied("denied")), skip=1)
 
         with pytest.raises(SourceAccessDenied):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert s3.calls["create"] == 1
         assert s3.unfinished() == []
@@ -587,7 +590,7 @@ class TestWhatAnErrorLeaves:
         s3.before("read_into", raising(TransientError("later")), skip=1)
 
         with pytest.raises(TransientError, match="later"):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert len(s3.unfinished()) == 1
 
@@ -600,10 +603,10 @@ class TestTwoWorkersWithOneMessage:
 
         def overtake(_: Call) -> None:
             # when another, with the redelivered message, resumes its upload and completes it,
-            done.append(build_archive(files(*contents), job=job(attempt=2), services=services(s3)))
+            done.append(build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3)))
 
         s3.before("copy_part", overtake, skip=1, times=1)
-        result = build_archive(files(*contents), job=job(), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         # then there is one archive, and both know it.
         assert (result.key, result.etag, result.reused) == (done[0].key, done[0].etag, True)
@@ -616,10 +619,10 @@ class TestTwoWorkersWithOneMessage:
 
         def overtake(_: Call) -> None:
             # Both began before either's upload could be seen.
-            done.append(build_archive(files(*contents), job=job(), services=services(s3)))
+            done.append(build_archive(files(*contents), delivery=delivery(), services=services(s3)))
 
         s3.before("complete", overtake, times=1)
-        result = build_archive(files(*contents), job=job(), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert (result.reused, result.etag) == (True, done[0].etag)
         assert len(s3.buckets[ARCHIVES]) == 1
@@ -635,7 +638,7 @@ class TestTwoWorkersWithOneMessage:
 
         s3.before("put_part", abort, skip=2, times=1)
 
-        result = build_archive(files(*contents), job=job(), services=services(s3))
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3))
 
         assert not result.reused
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
@@ -646,7 +649,7 @@ class TestTwoWorkersWithOneMessage:
         s3.before("put_part", raising(UploadGone()))
 
         with pytest.raises(TransientError, match="taken away"):
-            build_archive(files(*contents), job=job(), services=services(s3, rebuilds=2))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3, rebuilds=2))
 
     @pytest.mark.parametrize("seed", range(4))
     def test_at_once_end_with_one_archive(self, s3: FakeS3, notifier: FakeNotifier, seed: int) -> None:
@@ -660,7 +663,9 @@ class TestTwoWorkersWithOneMessage:
         def work(attempt: int) -> None:
             try:
                 outcomes.append(
-                    build_archive(files(*contents), job=job(attempt), services=services(s3, notifier=notifier))
+                    build_archive(
+                        files(*contents), delivery=delivery(attempt), services=services(s3, notifier=notifier)
+                    )
                 )
             except Exception as error:
                 outcomes.append(error)
@@ -685,7 +690,7 @@ class TestAFailureIsNotified:
     ERROR = MissingSources(["a"])
 
     def test_only_where_asked(self, s3: FakeS3, notifier: FakeNotifier) -> None:
-        notify_failure(files("a"), self.ERROR, job=job(), services=services(s3, notifier=notifier))
+        notify_failure(files("a"), self.ERROR, delivery=delivery(), services=services(s3, notifier=notifier))
 
         assert notifier.sent == []
 
@@ -693,7 +698,9 @@ class TestAFailureIsNotified:
     def test_with_its_reason(self, s3: FakeS3, notifier: FakeNotifier, metadata: object) -> None:
         asked = services(s3, notifier=notifier, notify_failures=True)
 
-        notify_failure(files("a") | {"metadata": metadata}, self.ERROR, job=job(correlation_id="c"), services=asked)
+        notify_failure(
+            files("a") | {"metadata": metadata}, self.ERROR, delivery=delivery(correlation_id="c"), services=asked
+        )
 
         assert notifier.sent == [
             {
@@ -709,7 +716,7 @@ class TestAFailureIsNotified:
     def test_whatever_the_payload(self, s3: FakeS3, notifier: FakeNotifier, payload: object) -> None:
         asked = services(s3, notifier=notifier, notify_failures=True)
 
-        notify_failure(payload, PermanentError("no"), job=job(), services=asked)
+        notify_failure(payload, PermanentError("no"), delivery=delivery(), services=asked)
 
         assert notifier.sent[0]["metadata"] is None
 
@@ -718,7 +725,7 @@ class TestAFailureIsNotified:
         asked = services(s3, notifier=notifier, notify_failures=True)
 
         with logged() as lines:
-            notify_failure(files("a"), self.ERROR, job=job(), services=asked)
+            notify_failure(files("a"), self.ERROR, delivery=delivery(), services=asked)
 
         assert [line["log_level"] for line in lines] == ["error"]
 
@@ -726,11 +733,11 @@ class TestAFailureIsNotified:
 def test_a_marker_alone_does_not_make_an_upload_ours(s3: FakeS3) -> None:
     """An upload under the key without our marker, from whoever, is aborted rather than filled."""
     contents = three_photos(s3)
-    key = build_archive(files(*contents), job=job(), services=services(s3)).key
+    key = build_archive(files(*contents), delivery=delivery(), services=services(s3)).key
     del s3.buckets[ARCHIVES][key]
     foreign = s3.archives(ARCHIVES)(Traffic()).create(ArchiveObject(key, {}, None))
 
-    result = build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+    result = build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
 
     assert foreign not in s3.unfinished()
     assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
@@ -748,7 +755,7 @@ class TestWhereS3RefusesToCopy:
 
         s3.before("put_part", kill_the_second_plan)
         with pytest.raises(Killed):
-            build_archive(files(*contents), job=job(), services=services(s3))
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
         (done,) = (len(upload.parts) - 1 for upload in s3.uploads.values())
         assert done >= 3
 
@@ -756,7 +763,7 @@ class TestWhereS3RefusesToCopy:
         s3.heal()
         s3.before("copy_part", raising(CopyRefused("AccessDenied: no")))
         with logged() as lines:
-            result = build_archive(files(*contents), job=job(attempt=2), services=services(s3))
+            result = build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
 
         # then it goes on with the upload under the plan that it had come to, and nothing is left over.
         assert [line["parts"] for line in lines if line["event"] == "upload resumed"] == [done]
@@ -769,7 +776,7 @@ class TestAFailingCleanUp:
         s3.before("uploads_of", raising(DestinationUnavailable("AccessDenied")))
 
         with pytest.raises(MissingSources):
-            build_archive(files("not/there"), job=job(attempt=2), services=services(s3))
+            build_archive(files("not/there"), delivery=delivery(attempt=2), services=services(s3))
 
 
 def test_a_part_of_many_tiny_objects_takes_little_more_than_its_bytes(s3: FakeS3) -> None:
@@ -778,11 +785,11 @@ def test_a_part_of_many_tiny_objects_takes_little_more_than_its_bytes(s3: FakeS3
         s3.put_object(SOURCES, f"tiny/{number}", b"x")
     payload = {"files": [{"source": "tiny/", "destination": f"d{copy}"} for copy in range(150)]}
     many = services(s3, limits=Limits(max_files=30_000, max_archive_bytes=MIB))
-    build_archive(payload, job=job(request_id="warm"), services=many)
+    build_archive(payload, delivery=delivery(request_id="warm"), services=many)
 
     # when they are archived,
     tracemalloc.start()
-    result = build_archive(payload, job=job(), services=many)
+    result = build_archive(payload, delivery=delivery(), services=many)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

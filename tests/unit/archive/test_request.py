@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.archive.request import Location, archive_key, canonical_json, parse_location, parse_request
+from archiver.archive.key import archive_key, canonical_json
+from archiver.archive.location import Location, parse_location
+from archiver.archive.request import parse_request
 from archiver.errors import InvalidPayload, LimitExceeded
 
 GOOD: dict[str, Any] = {"files": [{"source": "a"}]}
@@ -20,7 +22,7 @@ json_values = st.recursive(
 
 
 def test_the_least_payload() -> None:
-    request = parse_request(GOOD, max_files=1)
+    request = parse_request(GOOD, max_files=1, default_bucket="source-images")
 
     assert [file.source for file in request.files] == ["a"]
     assert (request.metadata, request.compression, request.on_missing, request.filename) == (
@@ -43,7 +45,7 @@ def test_the_whole_payload() -> None:
         "aaa": 2,
     }
 
-    request = parse_request(payload, max_files=1)
+    request = parse_request(payload, max_files=1, default_bucket="source-images")
 
     assert request.files[0].destination == "d/"
     assert request.metadata is payload["metadata"], "handed on untouched"
@@ -83,28 +85,28 @@ def test_the_whole_payload() -> None:
 )
 def test_a_refusal_names_field_and_value(payload: object, complaint: str) -> None:
     with pytest.raises(InvalidPayload) as caught:
-        parse_request(payload, max_files=10)
+        parse_request(payload, max_files=10, default_bucket="source-images")
 
     assert caught.value.message.startswith(complaint)
 
 
 def test_a_refusal_is_short_however_long_the_value() -> None:
     with pytest.raises(InvalidPayload) as caught:
-        parse_request(GOOD | {"compression": "x" * 100_000}, max_files=10)
+        parse_request(GOOD | {"compression": "x" * 100_000}, max_files=10, default_bucket="source-images")
 
     assert len(caught.value.message) < 300
 
 
 def test_too_many_files_are_refused_before_any_is_looked_at() -> None:
-    assert parse_request({"files": [{"source": "a"}] * 3}, max_files=3).files
+    assert parse_request({"files": [{"source": "a"}] * 3}, max_files=3, default_bucket="source-images").files
     with pytest.raises(LimitExceeded, match="files: 4 elements, more than MAX_FILES=3"):
-        parse_request({"files": [None] * 4}, max_files=3)
+        parse_request({"files": [None] * 4}, max_files=3, default_bucket="source-images")
 
 
 def complaint_about(payload: object) -> str | None:
     """None where the payload is taken. Any other exception is a test's failure."""
     try:
-        parse_request(payload, max_files=10)
+        parse_request(payload, max_files=10, default_bucket="source-images")
     except (InvalidPayload, LimitExceeded) as error:
         return error.message
     return None

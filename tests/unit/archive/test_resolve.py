@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from archiver.archive.request import Location, parse_request
+from archiver.archive.location import Location
+from archiver.archive.request import parse_request
 from archiver.archive.resolve import SMALL, SMALL_BUDGET, Limits, Resolution, resolve
+from archiver.archive.storage import SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.objects import SourceObject
 from archiver.errors import SourceAccessDenied
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import SOURCES, noise
@@ -23,14 +24,17 @@ def s3() -> FakeS3:
 
 
 def resolved(s3: FakeS3, *sources: str, threads: int = 4, **options: Any) -> Resolution:
-    request = parse_request({"files": [{"source": source} for source in sources], **options}, max_files=100_000)
+    request = parse_request(
+        {"files": [{"source": source} for source in sources], **options},
+        max_files=100_000,
+        default_bucket="source-images",
+    )
     with ThreadPoolExecutor(threads) as executor:
         return resolve(
             request,
             sources=s3.objects(Traffic()),
             executor=executor,
             window=threads * 2,
-            default_bucket=SOURCES,
             limits=Limits(max_files=100_000, max_archive_bytes=1 << 40),
         )
 
@@ -48,7 +52,9 @@ def test_entries_come_in_the_order_that_was_asked_for(s3: FakeS3) -> None:
 def test_a_prefix_keeps_its_paths_below_a_destination(s3: FakeS3) -> None:
     for key in ("p/a.txt", "p/d/b.txt", "p/empty/", "p/d/"):
         s3.put_object(SOURCES, key, b"" if key.endswith("/") else b"x")
-    request = parse_request({"files": [{"source": "p/", "destination": "out.v2"}]}, max_files=9)
+    request = parse_request(
+        {"files": [{"source": "p/", "destination": "out.v2"}]}, max_files=9, default_bucket="source-images"
+    )
 
     with ThreadPoolExecutor(1) as executor:
         found = resolve(
@@ -56,7 +62,6 @@ def test_a_prefix_keeps_its_paths_below_a_destination(s3: FakeS3) -> None:
             sources=s3.objects(Traffic()),
             executor=executor,
             window=2,
-            default_bucket=SOURCES,
             limits=Limits(max_files=9, max_archive_bytes=99),
         )
 
@@ -131,14 +136,13 @@ def test_a_listing_ends_where_the_limit_is_passed(s3: FakeS3) -> None:
                 yield SourceObject(prefix.bucket, f"{prefix.key}{taken}", 1, '"e"', 0)
 
     endless: Any = Endless()
-    request = parse_request({"files": [{"source": "p/"}]}, max_files=9)
+    request = parse_request({"files": [{"source": "p/"}]}, max_files=9, default_bucket="source-images")
     with ThreadPoolExecutor(1) as executor, pytest.raises(Exception, match="MAX_FILES=50"):
         resolve(
             request,
             sources=endless,
             executor=executor,
             window=2,
-            default_bucket=SOURCES,
             limits=Limits(max_files=50, max_archive_bytes=1 << 40),
         )
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.archive.storage import ArchiveObject
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import LAST_NUMBER, MARKER_NUMBER, Upload, abort_uploads
-from archiver.aws.multipart import ArchiveObject
 from archiver.errors import ArchiveRefused, DestinationUnavailable
 from tests.support.fake_s3 import Call, FakeS3, FakeUploads
 from tests.support.jobs import ARCHIVES, logged

@@ -1,6 +1,7 @@
 """The dead-letter queue: found, remembered for a while, and written to before the original is deleted."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,18 +13,17 @@ from archiver.aws.dead_letters import (
     POLICY_TTL_SECONDS,
     DeadLetters,
     dead_letter,
-    dead_letter_url,
-    fifo_arguments,
     reasons,
     safe_text,
 )
-from archiver.errors import InvalidPayload, MissingSources
-from archiver.worker.delivery import Delivery
+from archiver.aws.letters import Letter
+from archiver.aws.queues import Queue
+from archiver.errors import InvalidPayload, MissingSources, QueueUnavailable
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
 DLQ = f"{URL}-dlq"
 POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq", "maxReceiveCount": 2})
-DELIVERY = Delivery("m-1", URL, "handle", 1, 0.0, "c-1", "the body")
+LETTER = Letter("m-1", URL, "handle", 1, 0.0, "the body", "c-1")
 
 
 class Sqs:
@@ -33,6 +33,7 @@ class Sqs:
         self.policy = policy
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.broken: dict[str, list[Exception]] = {}
+        self.answers = True
 
     def _call(self, operation: str, arguments: dict[str, Any]) -> None:
         self.calls.append((operation, arguments))
@@ -43,36 +44,35 @@ class Sqs:
         self._call("get", arguments)
         return {"Attributes": {"RedrivePolicy": self.policy}} if self.policy else {}
 
-    def send_message(self, **arguments: Any) -> None:
+    def send_message(self, **arguments: Any) -> dict[str, str]:
         self._call("send", arguments)
+        return {"MessageId": "new"} if self.answers else {}
 
     def delete_message(self, **arguments: Any) -> None:
         self._call("delete", arguments)
 
 
-def test_the_policys_queue_lives_beside_its_source() -> None:
-    assert dead_letter_url(URL, POLICY) == DLQ
-    assert dead_letter_url("http://127.0.0.1:4566/queue/us-east-1/000000000000/q", POLICY) == (
-        "http://127.0.0.1:4566/queue/us-east-1/000000000000/input-queue-dlq"
-    )
-    assert dead_letter_url(URL, None) is None
+def dlq(sqs: Sqs, url: str = DLQ) -> Queue:
+    return Queue(sqs, url)  # type: ignore[arg-type]  # the part of the client that is asked
 
 
 def test_the_policy_is_remembered_for_a_while() -> None:
     sqs, now = Sqs(policy=None), 0.0
     letters = DeadLetters(clock=lambda: now)
-    assert letters.url(sqs, URL) is None  # type: ignore[arg-type]  # the part of the client that is asked
+    assert letters.queue(sqs, URL) is None  # type: ignore[arg-type]  # the part of the client that is asked
     # a dead-letter queue that is added is noticed, but not at once
     sqs.policy = POLICY
-    assert letters.url(sqs, URL) is None  # type: ignore[arg-type]
+    assert letters.queue(sqs, URL) is None  # type: ignore[arg-type]
     now = POLICY_TTL_SECONDS
-    assert letters.url(sqs, URL) == DLQ  # type: ignore[arg-type]
+    found = letters.queue(sqs, URL)  # type: ignore[arg-type]
+    assert found is not None
+    assert found.url == DLQ
     assert len(sqs.calls) == 2
 
 
 def test_the_dead_letter_is_sent_before_the_original_is_deleted() -> None:
     sqs = Sqs()
-    dead_letter(sqs, DLQ, DELIVERY, InvalidPayload("files: missing"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("files: missing"))  # type: ignore[arg-type]
     (sent, arguments), (deleted, original) = sqs.calls
     assert (sent, deleted) == ("send", "delete")
     assert (arguments["QueueUrl"], arguments["MessageBody"]) == (DLQ, "the body")
@@ -90,8 +90,16 @@ def test_the_dead_letter_is_sent_before_the_original_is_deleted() -> None:
 def test_where_sqs_is_away_the_original_stays() -> None:
     sqs = Sqs()
     sqs.broken["send"] = [EndpointConnectionError(endpoint_url=URL)]
-    with pytest.raises(EndpointConnectionError):
-        dead_letter(sqs, DLQ, DELIVERY, InvalidPayload("no"))  # type: ignore[arg-type]
+    with pytest.raises(QueueUnavailable):
+        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
+    assert [operation for operation, _ in sqs.calls] == ["send"]
+
+
+def test_where_a_gateway_answers_in_sqs_place_the_original_stays() -> None:
+    sqs = Sqs()
+    sqs.answers = False
+    with pytest.raises(QueueUnavailable, match="no MessageId"):
+        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
     assert [operation for operation, _ in sqs.calls] == ["send"]
 
 
@@ -100,7 +108,7 @@ def test_a_body_that_leaves_no_room_for_the_reason_goes_without_it() -> None:
     sqs.broken["send"] = [
         ClientError({"Error": {"Code": "InvalidParameterValue", "Message": "too long"}}, "SendMessage")
     ]
-    dead_letter(sqs, DLQ, DELIVERY, InvalidPayload("no"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
     assert [operation for operation, _ in sqs.calls] == ["send", "send", "delete"]
     assert "MessageAttributes" not in sqs.calls[1][1]
 
@@ -108,7 +116,7 @@ def test_a_body_that_leaves_no_room_for_the_reason_goes_without_it() -> None:
 def test_an_original_that_can_not_be_deleted_is_no_failure() -> None:
     sqs = Sqs()
     sqs.broken["delete"] = [ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DeleteMessage")]
-    dead_letter(sqs, DLQ, DELIVERY, InvalidPayload("no"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
 
 
 def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
@@ -116,8 +124,8 @@ def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
         f"A{number}": {"DataType": "Binary", "BinaryValue": b"x", "StringListValues": []} for number in range(9)
     }
     originals["Error-Code"] = {"DataType": "String", "StringValue": "from an earlier life"}
-    delivery = Delivery("m-1", URL, "handle", 1, 0.0, None, "", attributes=originals)
-    attributes = reasons(delivery, InvalidPayload("no"))
+    letter = Letter("m-1", URL, "handle", 1, 0.0, "", attributes=originals)
+    attributes = reasons(letter, InvalidPayload("no"))
     assert len(attributes) == MAX_ATTRIBUTES
     assert attributes["Error-Code"]["StringValue"] == "invalid_payload"
     assert attributes["A0"] == {"DataType": "Binary", "BinaryValue": b"x"}
@@ -125,15 +133,14 @@ def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
 
 def test_a_reason_is_text_that_sqs_takes() -> None:
     error = MissingSources([f"key \x00 {number}" for number in range(1000)])
-    text = reasons(DELIVERY, error)["Error-Message"]["StringValue"]
+    text = reasons(LETTER, error)["Error-Message"]["StringValue"]
     assert len(text) == MAX_REASON_CHARACTERS
     assert "\x00" not in text
     assert safe_text("a\x00\ud800\ufffe\n🎈") == "a\ufffd\ufffd\ufffd\n🎈"
 
 
-def test_a_fifo_queue_gets_what_it_wants() -> None:
-    assert fifo_arguments(DELIVERY, DLQ) == {}
-    assert fifo_arguments(DELIVERY, "https://sqs/1/q.fifo") == {
-        "MessageGroupId": "m-1",
-        "MessageDeduplicationId": "m-1",
-    }
+def test_a_fifo_queue_keeps_the_group_and_takes_each_letter_once() -> None:
+    sqs = Sqs()
+    dead_letter(sqs, dlq(sqs, f"{DLQ}.fifo"), replace(LETTER, group_id="g"), InvalidPayload("no"))  # type: ignore[arg-type]
+    sent = sqs.calls[0][1]
+    assert (sent["MessageGroupId"], sent["MessageDeduplicationId"]) == ("g", "m-1")

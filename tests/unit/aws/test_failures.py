@@ -3,7 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from archiver.aws.failures import SourceMissing, destination_errors, source_errors
+from archiver.archive.storage import SourceMissing
+from archiver.aws.failures import destination_errors, source_errors
 from archiver.errors import DestinationUnavailable, SourceAccessDenied, SourceChanged, StorageUnavailable
 
 

@@ -6,7 +6,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from archiver.aws.links import Links, content_disposition
+from archiver.archive.record import content_disposition
+from archiver.aws.links import Links
 
 KEY = "00ff/down load ü-2026-11-24.zip"
 

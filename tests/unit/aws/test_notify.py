@@ -8,7 +8,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from archiver.aws.notify import Notifier
+from archiver.aws.notify import QueueNotifier
+from archiver.aws.queues import Queue
 from archiver.errors import QueueUnavailable
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/output-queue"
@@ -30,7 +31,7 @@ def test_a_queue_by_name_is_looked_up_once(client: Any, stub: Stubber) -> None:
     stub.add_response("get_queue_url", {"QueueUrl": URL}, {"QueueName": "output-queue"})
     for _ in range(2):
         stub.add_response("send_message", {"MessageId": "1"}, {"QueueUrl": URL, "MessageBody": '{"a":"ü"}'})
-    notifier = Notifier(client, queue="output-queue")
+    notifier = QueueNotifier(Queue(client, "output-queue"))
 
     for _ in range(2):
         notifier.send({"a": "ü"}, request_id="r", correlation_id=None)
@@ -47,7 +48,7 @@ def test_a_queue_by_url_is_not_and_the_correlation_id_travels(client: Any, stub:
         },
     )
 
-    Notifier(client, queue=URL).send({}, request_id="r", correlation_id="c-1")
+    QueueNotifier(Queue(client, URL)).send({}, request_id="r", correlation_id="c-1")
 
 
 def test_a_fifo_queue_takes_each_request_once(client: Any, stub: Stubber) -> None:
@@ -57,7 +58,7 @@ def test_a_fifo_queue_takes_each_request_once(client: Any, stub: Stubber) -> Non
         {"QueueUrl": f"{URL}.fifo", "MessageBody": "{}", "MessageGroupId": "r", "MessageDeduplicationId": "r"},
     )
 
-    Notifier(client, queue=f"{URL}.fifo").send({}, request_id="r", correlation_id=None)
+    QueueNotifier(Queue(client, f"{URL}.fifo")).send({}, request_id="r", correlation_id=None)
 
 
 @pytest.mark.parametrize("operation", ["get_queue_url", "send_message"])
@@ -67,7 +68,7 @@ def test_a_refusal_is_transient(client: Any, stub: Stubber, operation: str) -> N
     stub.add_client_error(operation, "AWS.SimpleQueueService.NonExistentQueue", http_status_code=400)
 
     with pytest.raises(QueueUnavailable, match="output-queue"):
-        Notifier(client, queue="output-queue").send({}, request_id="r", correlation_id=None)
+        QueueNotifier(Queue(client, "output-queue")).send({}, request_id="r", correlation_id=None)
 
 
 def test_what_sqs_refuses_in_a_body_is_escaped(client: Any, stub: Stubber) -> None:
@@ -80,7 +81,7 @@ def test_what_sqs_refuses_in_a_body_is_escaped(client: Any, stub: Stubber) -> No
     client.meta.events.register("provide-client-params.sqs.SendMessage", see)
     stub.add_response("send_message", {"MessageId": "1"})
 
-    Notifier(client, queue=URL).send(metadata, request_id="r", correlation_id=None)
+    QueueNotifier(Queue(client, URL)).send(metadata, request_id="r", correlation_id=None)
 
     assert json.loads(sent["MessageBody"]) == metadata
     assert not set(sent["MessageBody"]) & set("\ud800\udfff\uffff\ufffe\0")

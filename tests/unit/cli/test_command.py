@@ -102,7 +102,7 @@ def test_an_unexpected_error_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr("archiver.cli.sweep.fast_client", broken)
+    monkeypatch.setattr("archiver.cli.sweep.brief_client", broken)
     outcome = run("sweep", environment=BUCKETS | CREDENTIALS)
 
     assert outcome.exit_code == 1
@@ -115,7 +115,7 @@ def test_an_interrupted_command_says_nothing_more(monkeypatch: pytest.MonkeyPatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("archiver.cli.sweep.fast_client", interrupted)
+    monkeypatch.setattr("archiver.cli.sweep.brief_client", interrupted)
     outcome = run("sweep", environment=BUCKETS | CREDENTIALS)
 
     assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (130, "", "")

@@ -12,7 +12,7 @@ from archiver.cli.preview import Preview, preview
 from archiver.cli.prices import US_EAST_1
 from archiver.errors import LimitExceeded, MissingSources
 from tests.support.fake_s3 import MIB, FakeS3
-from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, files, job, noise, services
+from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, files, noise, services
 
 #: S3's name of each call of the in-memory S3.
 CALLS = {
@@ -52,7 +52,9 @@ MANY = files("film.mp4", *(f"many/{number:02d}" for number in range(40)))
 
 
 def previewed(s3: FakeS3, payload: dict[str, object] = ALL) -> Preview:
-    return preview(parse_request(payload, max_files=100), services=services(s3, options=IN_TURN))
+    return preview(
+        parse_request(payload, max_files=100, default_bucket="source-images"), services=services(s3, options=IN_TURN)
+    )
 
 
 @pytest.mark.parametrize("payload", [ALL, MANY], ids=["few", "many"])
@@ -60,7 +62,7 @@ def test_the_build_does_what_the_dry_run_said(s3: FakeS3, payload: dict[str, obj
     shown = previewed(s3, payload)
     s3.calls.clear()
 
-    result = build_archive(payload, job=job(), services=services(s3, options=IN_TURN))
+    result = build_archive(payload, delivery=delivery(), services=services(s3, options=IN_TURN))
 
     assert (shown.size, len(shown.entries)) == (result.size, result.files)
     assert (shown.bytes_read, shown.bytes_copied) == (result.bytes_read, result.bytes_copied)
@@ -73,7 +75,7 @@ def test_the_build_does_what_the_dry_run_said(s3: FakeS3, payload: dict[str, obj
 def test_the_build_of_a_small_archive_is_one_request_as_promised(s3: FakeS3) -> None:
     shown = previewed(s3, files("small.jpg"))
 
-    result = build_archive(files("small.jpg"), job=job(), services=services(s3))
+    result = build_archive(files("small.jpg"), delivery=delivery(), services=services(s3))
 
     assert shown.requests == {"GetObject": 1, "PutObject": 1}
     assert (shown.size, shown.bytes_read) == (result.size, result.bytes_read)
@@ -118,7 +120,7 @@ def test_what_s3_cannot_hold_is_a_limit(s3: FakeS3, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise PlanError("larger than S3's largest object")
 
-    monkeypatch.setattr("archiver.cli.preview.draw", refuse)
+    monkeypatch.setattr("archiver.cli.preview.make_blueprint", refuse)
 
     with pytest.raises(LimitExceeded, match="largest object"):
         previewed(s3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archiver.archive.build import Progress
+from archiver.archive.progress import Progress
 from archiver.cli.build import progress_bar
 from archiver.cli.output import duration, files, size
 

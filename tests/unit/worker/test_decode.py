@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.transport.virtual import Message
 
-from archiver.worker.decode import BUILD_TASK, MAX_DEPTH, REFUSE_TASK, decode
-from archiver.worker.delivery import HEADER, Delivery
+from archiver.aws.letters import Letter
+from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, MAX_DEPTH, REFUSE_TASK, decode
 
 NOW = 1_800_000_000.0
 PAYLOAD = {"files": [{"source": "a.txt"}, {"source": "b.txt"}], "metadata": {"__type__": "uuid", "Grüße": "你好 🎈"}}
@@ -136,7 +136,7 @@ class TestAccepted:
         }
         envelope = decoded(json.dumps(body))
         assert_builds(envelope)
-        assert envelope["headers"][HEADER]["correlation_id"] == "c-1"
+        assert envelope["headers"][LETTER_HEADER]["correlation_id"] == "c-1"
 
     def test_time_limits_are_passed_on(self) -> None:
         assert decoded(outer(celery_v2(timelimit=[60, None])))["headers"]["timelimit"] == [60, None]
@@ -220,10 +220,10 @@ class TestRefused:
         assert len(refusal(decoded(outer(celery_v2(task="x" * 10_000))))[1]) < 200
 
 
-def test_the_delivery_travels_in_a_header() -> None:
+def test_the_letter_travels_in_a_header() -> None:
     attributes = {"Correlation-Id": {"DataType": "String", "StringValue": "c-2"}}
-    header = decoded("  rubbish ", attributes=attributes)["headers"][HEADER]
-    assert Delivery.from_header(header) == Delivery(
+    header = decoded("  rubbish ", attributes=attributes)["headers"][LETTER_HEADER]
+    assert Letter.from_dict(header) == Letter(
         message_id=MESSAGE_ID,
         queue_url="https://sqs.eu-west-1.amazonaws.com/1/input-queue",
         receipt_handle="handle",
@@ -300,4 +300,4 @@ def assert_valid_call(body: str) -> None:
         args[0].encode()
     else:
         assert all(isinstance(arg, str) and arg for arg in args)
-    assert envelope["headers"][HEADER]["body"] == body
+    assert envelope["headers"][LETTER_HEADER]["body"] == body

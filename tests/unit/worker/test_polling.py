@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kombu.asynchronous import Hub, set_event_loop
 
-from archiver.aws.clients import new_sqs_client
+from archiver.aws.clients import PROMPT, new_client
 from archiver.worker import polling
 from archiver.worker.polling import Poll, PollConnection
 
@@ -74,7 +74,7 @@ def poll(server: Server, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(polling, "GRACE_SECONDS", 1)
-    connection = PollConnection(new_sqs_client(), message_attribute_names=["All"])
+    connection = PollConnection(new_client("sqs", timeouts=PROMPT), message_attribute_names=["All"])
 
     def run() -> Poll:
         ends: list[Poll] = []

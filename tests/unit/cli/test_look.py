@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from archiver.cli.queues import BATCH, HIDDEN_SECONDS, Look, look_into
+from archiver.aws.dead_letters import reason_of
+from archiver.aws.queues import Queue
+from archiver.cli.look import BATCH, HIDDEN_SECONDS, Look, look_into
 
 
 @dataclass
@@ -48,12 +50,12 @@ def queue() -> FakeQueue:
 
 
 def look_of(queue: FakeQueue) -> Any:
-    return look_into(cast(Any, queue), "https://sqs/queue")
+    return look_into(Queue(cast(Any, queue), "https://sqs/queue"))
 
 
 def test_every_message_is_seen_once_and_shown_again(queue: FakeQueue) -> None:
     with look_of(queue) as look:
-        seen = [letter.id for letter in look.all()]
+        seen = [letter.message_id for letter in look.all()]
         assert not queue.visible()
 
     assert seen == list(queue.messages)
@@ -73,7 +75,7 @@ def test_what_is_deleted_stays_away(queue: FakeQueue) -> None:
         letter = next(look.all())
         look.delete(letter)
 
-    assert letter.id not in queue.messages
+    assert letter.message_id not in queue.messages
     assert len(queue.visible()) == 24
 
 
@@ -107,4 +109,4 @@ def test_a_body_that_is_no_json_is_none(queue: FakeQueue) -> None:
 
     assert letter.json() is None
     assert letter.sent_at == 1.5
-    assert letter.reason()["code"] == "attempts_exhausted"
+    assert reason_of(letter)["code"] == "attempts_exhausted"

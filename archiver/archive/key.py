@@ -1,0 +1,30 @@
+"""The archive's key: its one form, made and recognised here."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+
+from archiver.errors import InvalidPayload
+
+
+def archive_key(payload: object, *, request_id: str, sent_at: float, prefix: str) -> str:
+    """The archive's key: the same for each delivery of one message, and unguessable without its id and payload.
+
+    ``sent_at`` is in seconds since the epoch; the date is UTC's.
+    """
+    digest = hashlib.sha256(f"{request_id}\n{canonical_json(payload)}".encode()).hexdigest()
+    return f"{digest}/{prefix}-{datetime.fromtimestamp(sent_at, UTC):%Y-%m-%d}.zip"
+
+
+def archive_key_pattern(prefix: str) -> re.Pattern[str]:
+    """What ``archive_key`` makes with this prefix, and nothing else."""
+    return re.compile(rf"[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.zip")
+
+
+def canonical_json(value: object) -> str:
+    """One text for equal JSON values, whatever the order of their keys. Raises ``InvalidPayload`` at a great depth."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    except RecursionError:
+        raise InvalidPayload("the payload is nested too deeply") from None

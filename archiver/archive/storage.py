@@ -1,0 +1,124 @@
+"""Where sources are read and archives written: the two ports of the engine, their values, and what can go wrong there.
+
+``archiver.aws`` has the real implementations, ``S3Objects`` and ``S3Uploads``; the tests have one in memory. Both pass
+the same contract suite.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from archiver.archive.location import Location
+
+
+class SourceMissing(Exception):
+    """The object, version or bucket does not exist; the caller decides whether that ends the job."""
+
+
+class CopyRefused(Exception):
+    """The storage won't copy this object; the caller reads it instead."""
+
+
+class UploadGone(Exception):
+    """The upload was completed or aborted by somebody else."""
+
+
+class ArchiveExists(Exception):
+    """Another delivery of the message has completed the archive first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObject:
+    """One object as it was when the job looked: every later read and copy is pinned to its ETag.
+
+    ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is S3's own FULL_OBJECT checksum where it
+    has one; ``composite`` says that S3 has CRC32s of its parts instead; ``body`` is the whole content where the look
+    brought it along.
+    """
+
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    modified: int
+    version_id: str | None = None
+    crc32: int | None = None
+    composite: bool = False
+    body: bytes | None = None
+
+    @property
+    def location(self) -> Location:
+        """Where it lies, with its version."""
+        return Location(self.bucket, self.key, self.version_id)
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """A part that the storage has: ``size`` in bytes; ``crc32`` is None where the server keeps none."""
+
+    number: int
+    etag: str
+    size: int
+    crc32: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveObject:
+    """What the finished object says of itself."""
+
+    key: str
+    metadata: dict[str, str]
+    content_disposition: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """The archive as the storage has it: ``size`` in bytes, ``metadata`` as it was given when the upload began."""
+
+    etag: str
+    size: int
+    version_id: str | None
+    crc32: int | None
+    metadata: dict[str, str]
+
+
+class SourceLookup(Protocol):
+    """Where sources are looked at. ``archiver.aws.objects`` documents each call."""
+
+    def head(self, location: Location) -> SourceObject: ...
+    def fetch_small(self, location: Location, *, limit: int) -> SourceObject: ...
+    def below(self, prefix: Location) -> Iterator[SourceObject]: ...
+    def page(self, after: Location, *, prefix: str) -> list[SourceObject]: ...
+    def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None: ...
+
+
+class SourceStore(SourceLookup, Protocol):
+    """Where sources are looked at and read."""
+
+    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None: ...
+    def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
+
+
+class ArchiveStore(Protocol):
+    """Where one bucket's archives are written. ``archiver.aws.multipart`` documents each call."""
+
+    @property
+    def bucket(self) -> str: ...
+    def find_archive(self, key: str) -> StoredArchive | None: ...
+    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive: ...
+    def create(self, archive: ArchiveObject) -> str: ...
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int
+    ) -> UploadedPart: ...
+    def copy_part(
+        self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
+    ) -> UploadedPart: ...
+    def uploads_of(self, key: str) -> list[str]: ...
+    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]: ...
+    def complete(
+        self, archive: ArchiveObject, upload_id: str, parts: list[UploadedPart], *, crc32: int, size: int
+    ) -> StoredArchive: ...
+    def abort(self, key: str, upload_id: str) -> None: ...

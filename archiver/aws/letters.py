@@ -1,0 +1,76 @@
+"""A letter: one SQS message as it was received."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One receive of one SQS message.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Message.html
+    """
+
+    message_id: str  # MessageId
+    queue_url: str
+    receipt_handle: str
+    receive_count: int  # ApproximateReceiveCount
+    sent_at: float  # epoch seconds, from SentTimestamp
+    body: str  # exactly as received
+    correlation_id: str | None = None  # message attribute Correlation-Id
+    group_id: str | None = None  # MessageGroupId, on a FIFO queue
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # message attributes, in boto3's shape
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any], queue_url: str) -> "Letter":
+        """The letter that an element of ReceiveMessage's ``Messages`` is, whatever is missing of it."""
+        system = message.get("Attributes") or {}
+        attributes = message.get("MessageAttributes") or {}
+        return cls(
+            message_id=str(message.get("MessageId", "")),
+            queue_url=queue_url,
+            receipt_handle=str(message.get("ReceiptHandle", "")),
+            receive_count=_number(system.get("ApproximateReceiveCount"), default=1),
+            sent_at=_number(system.get("SentTimestamp"), default=0) / 1000,
+            body=str(message.get("Body") or ""),
+            correlation_id=(attributes.get("Correlation-Id") or {}).get("StringValue"),
+            group_id=system.get("MessageGroupId"),
+            attributes=attributes,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The letter as plain values, to travel inside a message header."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Letter":
+        """The inverse of ``as_dict``."""
+        return cls(**values)
+
+    def attribute(self, name: str) -> str | None:
+        """A string attribute's value."""
+        value: str | None = self.attributes.get(name, {}).get("StringValue")
+        return value
+
+    def json(self) -> Any:
+        """The body's JSON; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def sendable_attributes(self) -> dict[str, Any]:
+        """The message attributes as SendMessage takes them."""
+        return {
+            name: {key: value[key] for key in ("DataType", "StringValue", "BinaryValue") if key in value}
+            for name, value in self.attributes.items()
+        }
+
+
+def _number(value: object, *, default: int) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        return default

@@ -1,0 +1,129 @@
+"""The one way to a queue: found by its name or URL, asked, and sent to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.aws.clients import Timeouts, new_client
+from archiver.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+#: Most bytes of a message, its attributes included: SQS Developer Guide, message quotas.
+MAX_MESSAGE_BYTES = 1024 * 1024
+#: How SQS says that there is no such queue, in its JSON and in its query protocol.
+NO_QUEUE = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
+
+
+def queue_name(name_or_url: str) -> str:
+    """The name in a queue's name or URL; Celery and its callers know the queue by it."""
+    return name_or_url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def no_such_queue(error: Exception) -> bool:
+    """Whether SQS says that there is no such queue. An answer that is none of AWS's own has no code at all."""
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in NO_QUEUE
+
+
+def string_attributes(values: Mapping[str, str | None]) -> dict[str, Any]:
+    """Message attributes of type String in boto3's shape; those without a value are left out."""
+    return {name: {"DataType": "String", "StringValue": value} for name, value in values.items() if value}
+
+
+class Queue:
+    """A queue by its name or URL. ``setting`` is what errors call it: where its name comes from.
+
+    Safe to share between threads, as boto3's clients are.
+    """
+
+    def __init__(self, client: "SQSClient", name_or_url: str, *, setting: str | None = None) -> None:
+        self.client = client
+        self._given = name_or_url
+        self._label = f"{setting}={name_or_url!r}" if setting else name_or_url
+        self._url = name_or_url if "://" in name_or_url else None
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return queue_name(self._given)
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether messages have groups and an order: the name says it."""
+        return self._given.endswith(".fifo")
+
+    @property
+    def url(self) -> str:
+        """The URL, looked up at the first call where a name was given. Raises ``QueueUnavailable``."""
+        if self._url is None:
+            try:
+                url = self.client.get_queue_url(QueueName=self._given).get("QueueUrl")
+            except ClientError as error:
+                reason = error.response.get("Error", {}).get("Message") or error
+                raise QueueUnavailable(f"{self._label}: {reason}") from error
+            except BotoCoreError as error:
+                raise QueueUnavailable(f"{self._label}: SQS can't be reached: {error}") from error
+            if not url:
+                # What boto3 makes of a JSON answer that was cut short.
+                raise QueueUnavailable(f"{self._label}: SQS's answer names no URL")
+            self._url = url
+        return self._url
+
+    def send(
+        self,
+        body: str,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        group_id: str,
+        deduplication_id: str,
+    ) -> str:
+        """Send a message and return its id; the two ids are for a FIFO queue, another one ignores them.
+
+        Raises ``QueueUnavailable``; an answer without a message's id is a failure, too: only SQS gives one.
+        """
+        extra: dict[str, Any] = {"MessageAttributes": attributes} if attributes else {}
+        if self.is_fifo:
+            extra |= {"MessageGroupId": group_id, "MessageDeduplicationId": deduplication_id}
+        url = self.url
+        try:
+            message_id = self.client.send_message(QueueUrl=url, MessageBody=body, **extra).get("MessageId")
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(f"sending to {self._label} failed: {error}") from error
+        if not message_id:
+            raise QueueUnavailable(f"sending to {self._label} failed: the answer has no MessageId")
+        return message_id
+
+    def attributes(self, names: Sequence[str]) -> dict[str, str]:
+        """The queue's attributes. Raises ``QueueUnavailable``."""
+        wanted: Any = list(names)  # the stubs want literals
+        url = self.url
+        try:
+            answer: Any = self.client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(f"the attributes of {self._label} can't be read: {error}") from error
+        return dict(answer.get("Attributes", {}))
+
+    def dead_letter_queue(self) -> "Queue | None":
+        """Where the redrive policy sends messages; None without a policy. Raises ``QueueUnavailable``."""
+        url = dead_letter_url(self.url, self.attributes(["RedrivePolicy"]).get("RedrivePolicy"))
+        return None if url is None else Queue(self.client, url)
+
+
+def dead_letter_url(queue_url: str, policy: str | None) -> str | None:
+    """The URL that ``policy`` (the attribute RedrivePolicy, JSON) points at.
+
+    A dead-letter queue lives in the account and the region of its source, so that its URL is the source's with
+    another name. Source: SQS Developer Guide, dead-letter queues.
+    """
+    if not policy:
+        return None
+    name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
+    return f"{queue_url.rsplit('/', 1)[0]}/{name}"
+
+
+def open_queue(name_or_url: str, *, timeouts: Timeouts, region: str | None = None, setting: str | None = None) -> Queue:
+    """A queue with a client of its own, in the queue's own region. Makes no request."""
+    return Queue(new_client("sqs", timeouts=timeouts, queue=name_or_url, region=region), name_or_url, setting=setting)

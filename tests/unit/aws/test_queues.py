@@ -1,0 +1,100 @@
+"""A queue by name or URL: looked up once, asked, sent to; what SQS refuses names the queue and its setting."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from archiver.aws.queues import Queue, dead_letter_url, no_such_queue, queue_name
+from archiver.errors import QueueUnavailable
+
+URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/input-queue"
+POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-central-1:000000000000:input-queue-dlq"})
+
+
+@pytest.fixture
+def client() -> Any:
+    return boto3.client("sqs", region_name="eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@pytest.fixture
+def stub(client: Any) -> Iterator[Stubber]:
+    with Stubber(client) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["q.fifo", "https://sqs.eu-west-1.amazonaws.com/1/q.fifo", "http://127.0.0.1:4566/queue/us-east-1/0/q.fifo/"],
+)
+def test_the_name_is_the_last_segment(given: str) -> None:
+    assert queue_name(given) == "q.fifo"
+
+
+def test_a_name_is_looked_up_once(client: Any, stub: Stubber) -> None:
+    stub.add_response("get_queue_url", {"QueueUrl": URL}, {"QueueName": "input-queue"})
+    queue = Queue(client, "input-queue")
+    assert [queue.url, queue.url] == [URL, URL]
+
+
+def test_a_queue_that_is_not_there_is_named_with_its_setting(client: Any, stub: Stubber) -> None:
+    stub.add_client_error("get_queue_url", "AWS.SimpleQueueService.NonExistentQueue", "it does not exist")
+    with pytest.raises(QueueUnavailable, match="SQS_SOURCE_QUEUE='typo': it does not exist") as caught:
+        _ = Queue(client, "typo", setting="SQS_SOURCE_QUEUE").url
+    assert no_such_queue(caught.value.__cause__)  # type: ignore[arg-type]  # there is a cause
+
+
+def test_an_answer_without_a_url_is_a_failure(client: Any, stub: Stubber) -> None:
+    stub.add_response("get_queue_url", {}, {"QueueName": "input-queue"})
+    with pytest.raises(QueueUnavailable, match="names no URL"):
+        _ = Queue(client, "input-queue").url
+
+
+def test_a_standard_queue_gets_no_group(client: Any, stub: Stubber) -> None:
+    stub.add_response("send_message", {"MessageId": "m"}, {"QueueUrl": URL, "MessageBody": "{}"})
+    assert Queue(client, URL).send("{}", group_id="g", deduplication_id="d") == "m"
+
+
+def test_a_fifo_queue_gets_a_group_and_a_deduplication_id(client: Any, stub: Stubber) -> None:
+    url = f"{URL}.fifo"
+    expected = {"QueueUrl": url, "MessageBody": "{}", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    stub.add_response("send_message", {"MessageId": "m"}, expected)
+    assert Queue(client, url).send("{}", group_id="g", deduplication_id="d") == "m"
+
+
+def test_an_answer_without_a_message_id_is_a_failure(client: Any, stub: Stubber) -> None:
+    # What boto3 makes of a page that some gateway answers in SQS's place.
+    stub.add_response("send_message", {}, {"QueueUrl": URL, "MessageBody": "{}"})
+    with pytest.raises(QueueUnavailable, match="no MessageId"):
+        Queue(client, URL).send("{}", group_id="g", deduplication_id="d")
+
+
+def test_sqs_that_is_away_is_a_failure_that_names_the_queue() -> None:
+    class Away:
+        def send_message(self, **_: Any) -> None:
+            raise EndpointConnectionError(endpoint_url=URL)
+
+    with pytest.raises(QueueUnavailable, match="input-queue failed"):
+        Queue(Away(), URL).send("{}", group_id="g", deduplication_id="d")  # type: ignore[arg-type]  # as far as asked
+
+
+def test_the_dead_letter_queue_is_that_of_the_policy(client: Any, stub: Stubber) -> None:
+    asked = {"QueueUrl": URL, "AttributeNames": ["RedrivePolicy"]}
+    stub.add_response("get_queue_attributes", {"Attributes": {"RedrivePolicy": POLICY}}, asked)
+    stub.add_response("get_queue_attributes", {"Attributes": {}}, asked)
+    found = Queue(client, URL).dead_letter_queue()
+    assert found is not None
+    assert found.url == f"{URL}-dlq"
+    assert Queue(client, URL).dead_letter_queue() is None
+
+
+def test_the_policys_queue_lives_beside_its_source() -> None:
+    assert dead_letter_url("http://127.0.0.1:4566/queue/us-east-1/000000000000/q", POLICY) == (
+        "http://127.0.0.1:4566/queue/us-east-1/000000000000/input-queue-dlq"
+    )
+    assert dead_letter_url(URL, None) is None
