@@ -20,11 +20,14 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certi
 RUN cd /opt/archiver/lib/python*/site-packages/botocore/data \
  && find . -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sqs ! -name sns \
         ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
-COPY setup.cfg pyproject.toml celeryconfig.py README.md LICENSE ./
+COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY archiver archiver
-COPY tasks tasks
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /build/bin/pip --python /opt/archiver/bin/python install --no-cache-dir --no-index --no-deps /wheels/*.whl
+# What the package does not bring: the app's configuration and its tasks. Celery finds them in its working directory.
+COPY celeryconfig.py /opt/archiver/service/
+COPY tasks /opt/archiver/service/tasks
+RUN chmod -R go=rX /opt/archiver/service
 
 FROM build AS build-flower
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
@@ -50,8 +53,8 @@ ENV PATH=/opt/archiver/bin:$PATH \
 VOLUME ["/tmp"]
 # A number, so that an orchestrator can tell that it is not root.
 USER 10001:10001
-# Celery puts its working directory first on the import path: none that anybody can write to.
-WORKDIR /opt/archiver
+# Here are celeryconfig and tasks: Celery puts its working directory on the import path, and nobody can write to it.
+WORKDIR /opt/archiver/service
 STOPSIGNAL SIGTERM
 
 FROM runtime AS flower

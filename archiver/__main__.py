@@ -1,5 +1,23 @@
-"""``python -m archiver`` is the command ``archiver``."""
+"""The command ``archiver``, also as ``python -m archiver``."""
 
-from archiver.cli import main
+import sys
+from importlib.util import find_spec
 
-main()
+#: The modules that the extra ``archiver[worker]`` brings; a test holds them to setup.cfg.
+WORKER_MODULES = ("celery", "kombu", "pydantic_settings", "structlog", "rich", "click", "zlib_ng")
+MISUSED = 2
+
+
+def main() -> None:
+    """The entry point. Where the package was installed for its client alone, one line says what is missing."""
+    missing = [name for name in WORKER_MODULES if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(f"error: the command needs the extra archiver[worker]; not installed: {', '.join(missing)}\n")
+        sys.exit(MISUSED)
+    from archiver.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,9 @@ from celery.signals import celeryd_init, setup_logging, worker_ready
 from archiver import logs
 from archiver.settings import SettingsError, load_settings
 
+#: No part of the package: every Celery app without a configuration of its own would load it where we are installed.
+CONFIGURATION = "celeryconfig"
+
 
 class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
     """Celery, with a configuration whose faults are one line for whoever runs a command."""
@@ -19,17 +22,24 @@ class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
         except SettingsError as error:
             if click.get_current_context(silent=True) is None:
                 raise
-            raise _BadSettings(str(error)) from None
+            raise _Unusable(str(error)) from None
+        except ModuleNotFoundError as error:
+            if error.name != CONFIGURATION:
+                raise
+            reason = "celeryconfig and tasks are not on the path: run it in the checkout or in the image"
+            if click.get_current_context(silent=True) is None:
+                raise ModuleNotFoundError(reason, name=error.name) from None
+            raise _Unusable(reason) from None
 
 
-class _BadSettings(click.ClickException):
+class _Unusable(click.ClickException):
     """Ends a ``celery`` command with one line and click's exit code for a wrong use."""
 
     exit_code = 2
 
 
 app = ArchiverApp("archiver", include=["tasks.archive"], control="archiver.monitoring.control:Control")
-app.config_from_object("celeryconfig")
+app.config_from_object(CONFIGURATION)
 
 
 def _set_up_logging(**_: Any) -> None:

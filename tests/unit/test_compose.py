@@ -77,7 +77,10 @@ def test_the_container_may_take_as_long_to_stop_as_the_worker_does(compose: Any)
 def test_the_worker_s_requirements_are_those_of_the_package() -> None:
     package = ConfigParser()
     package.read(CHECKOUT / "setup.cfg")
-    declared = package["options"]["install_requires"].split()
+    declared = [
+        *package["options"]["install_requires"].split(),
+        *package["options.extras_require"]["worker"].split(),
+    ]
     locked = [line for line in read("requirements/worker.in").splitlines() if line and not line.startswith("#")]
     assert [line.strip() for line in locked] == declared
 

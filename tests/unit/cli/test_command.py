@@ -125,7 +125,7 @@ def test_an_interrupted_command_says_nothing_more(monkeypatch: pytest.MonkeyPatc
     ("code", "unwanted"),
     [
         ("from archiver.cli import health", ("boto3", "botocore", "celery", "kombu", "rich")),
-        ("import archiver.client", ("celery", "kombu", "pydantic_settings", "archiver.settings", "rich")),
+        ("import archiver.client", ("celery", "kombu", "pydantic_settings", "structlog", "archiver.settings", "rich")),
         ("import archiver", ("celery", "boto3", "pydantic")),
     ],
 )
