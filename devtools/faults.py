@@ -6,6 +6,7 @@ in the order in which the requests' heads arrive.
 
 import json
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -13,7 +14,7 @@ from xml.sax.saxutils import escape
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a rule sees of a request; ``number`` counts the requests of its operation from 1."""
+    """What a rule sees of a request: header names in lower case; ``number`` counts its operation's from 1."""
 
     method: str
     path: str
@@ -51,6 +52,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Answer with somebody else's page, as a captive portal or a gateway does; the server is not asked."""
+
+    content: bytes = b"<html><body>Welcome to the network. Please sign in.</body></html>"
+    status: int = 200
+    media_type: str = "text/html"
+    effect = False
+
+    def body(self, _: Request) -> tuple[bytes, str]:
+        return self.content, self.media_type
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """Let the server answer, pass ``after`` bytes of the body on (None: half of it), then close.
 
@@ -58,6 +72,20 @@ class Cut:
     """
 
     after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Pass the response on with the lowest bit of one byte of its body flipped: the byte at ``at`` (None: half way)."""
+
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Pass the response's body on at this rate."""
+
+    bytes_per_second: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +102,14 @@ class Delay:
     milliseconds: float
 
 
-Fault = Answer | Cut | Reset | Delay
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold the request back until the event is set, then treat it normally."""
+
+    until: threading.Event
+
+
+Fault = Answer | Page | Cut | Flip | Slow | Reset | Delay | Hold
 Rule = Callable[[Request], Fault | None]
 
 INTERNAL_ERROR = Answer(500, "InternalError", "We encountered an internal error. Please try again.")
@@ -90,11 +125,16 @@ def no_faults(_: Request) -> None:
     """The rule of a good day."""
 
 
-def at_random(share: float, *, seed: int, faults: Sequence[Fault] = USUAL_FAULTS) -> Rule:
-    """Strike ``share`` (0 to 1) of all requests, each with one of ``faults``; the seed fixes the sequence."""
+def at_random(share: float, *, seed: int, faults: Sequence[Fault] = USUAL_FAULTS, operation: str | None = None) -> Rule:
+    """Strike ``share`` (0 to 1) of the requests, or of one operation's, each with one of ``faults``.
+
+    The seed fixes the sequence.
+    """
     dice = random.Random(seed)  # noqa: S311  # a repeatable sequence is the point
 
-    def rule(_: Request) -> Fault | None:
+    def rule(request: Request) -> Fault | None:
+        if operation not in (None, request.operation):
+            return None
         return dice.choice(faults) if dice.random() < share else None
 
     return rule
@@ -108,6 +148,20 @@ def on(operation: str, fault: Fault, *, skip: int = 0, times: int | None = None)
             return None
         if times is not None and request.number > skip + times:
             return None
+        return fault
+
+    return rule
+
+
+def where(matches: Callable[[Request], bool], fault: Fault, *, times: int | None = None) -> Rule:
+    """Strike the requests that match, the first ``times`` of them (None: all)."""
+    struck = 0
+
+    def rule(request: Request) -> Fault | None:
+        nonlocal struck
+        if (times is not None and struck >= times) or not matches(request):
+            return None
+        struck += 1
         return fault
 
     return rule

@@ -1,6 +1,6 @@
 """Which operation of S3, SQS or SNS a request asks for, told from its head."""
 
-from devtools.http1 import RequestHead
+from collections.abc import Mapping
 
 _BUCKET_QUERY = {
     ("GET", "list-type"): "ListObjectsV2",
@@ -24,31 +24,27 @@ _SUBRESOURCES = (
 )  # fmt: skip
 
 
-def operation_of(head: RequestHead) -> str:
+def operation_of(method: str, path: str, *, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
     """Name the operation as boto3's service models do (``UploadPartCopy``, ``SendMessage``), S3's path style assumed.
 
     What is not told apart is named by its method and what it is asked of, as in ``PUT ?lifecycle``.
     """
-    target = head.headers.get("x-amz-target")
-    if target:
+    if target := headers.get("x-amz-target"):
         return target.rpartition(".")[2]
-    query = head.query
-    bucket, _, key = head.path.lstrip("/").partition("/")
+    bucket, _, key = path.lstrip("/").partition("/")
     for name in _SUBRESOURCES:
         if name in query:
-            return f"{head.method} ?{name}"
-    if key:
-        copied = "x-amz-copy-source" in head.headers
-        if head.method == "PUT" and "uploadId" in query:
+            return f"{method} ?{name}"
+    if key and method == "PUT" and ("uploadId" in query or "x-amz-copy-source" in headers):
+        copied = "x-amz-copy-source" in headers
+        if "uploadId" in query:
             return "UploadPartCopy" if copied else "UploadPart"
-        if head.method == "PUT" and copied:
-            return "CopyObject"
-    named = _OBJECT_QUERY if key else _BUCKET_QUERY
-    for (method, name), operation in named.items():
-        if method == head.method and name in query:
+        return "CopyObject"
+    for (named, name), operation in (_OBJECT_QUERY if key else _BUCKET_QUERY).items():
+        if named == method and name in query:
             return operation
     if key:
-        return _OBJECT.get(head.method, f"{head.method} object")
+        return _OBJECT.get(method, f"{method} object")
     if bucket:
-        return _BUCKET.get(head.method, f"{head.method} bucket")
-    return "ListBuckets" if head.method == "GET" else f"{head.method} /"
+        return _BUCKET.get(method, f"{method} bucket")
+    return "ListBuckets" if method == "GET" else f"{method} /"

@@ -14,89 +14,142 @@ and as a process of its own, where its work must not be the measured program's::
 Latency is in milliseconds, added to each request alone: it limits no concurrency.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
-import urllib.request
-from collections.abc import Iterator
-from urllib.parse import urlencode
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TypeVar
+from urllib.parse import urlsplit
 
-from devtools.faults import Rule, at_random, no_faults
-from devtools.proxy_server import Counts, ProxyServer
-from devtools.relay import CONTROL
+from devtools.faults import Rule, no_faults
+from devtools.link import Counts, Link, Traffic
 
 __all__ = ["Counts", "Proxy", "RemoteProxy", "running_proxy", "spawned_proxy"]
 
-# ---------------------------------------------------------------------------------------------------------------
-# In a thread, with rules that may be any callable
+Result = TypeVar("Result")
 
 
 class Proxy:
-    """A proxy that runs in a thread of this process."""
+    """A proxy on a free port of 127.0.0.1, in a thread of this process; ``running_proxy`` starts and stops it."""
 
-    def __init__(self, server: ProxyServer, url: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = server
-        self._loop = loop
-        self.url = url
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._links: dict[asyncio.Task[None], socket.socket] = {}
+        self._listener: socket.socket | None = None
+        # Bound and never listening, it keeps the port while the proxy refuses connections.
+        self._port = _bound(0)
+        self.url = f"http://127.0.0.1:{self._port.getsockname()[1]}"
 
     def counts(self) -> Counts:
         """What passed since the start or the last reset."""
-        return self._in_loop(reset=False)
+        return self._in_loop(lambda: self._traffic.counts(reset=False))
 
     def reset(self) -> Counts:
         """Count from zero, and number requests from 1; returns the counts until now."""
-        return self._in_loop(reset=True)
+        return self._in_loop(lambda: self._traffic.counts(reset=True))
 
     def set_faults(self, rule: Rule) -> None:
         """Let another rule decide from the next request on."""
-        self._server.faults = rule
+        self._traffic.rule = rule
 
     def set_latency(self, milliseconds: float) -> None:
         """Add this to each request from the next one on."""
-        self._server.latency = milliseconds
+        self._traffic.latency = milliseconds
 
-    def _in_loop(self, *, reset: bool) -> Counts:
-        async def read() -> Counts:
-            counts = self._server.tally.counts()
-            if reset:
-                self._server.tally.reset()
-            return counts
+    def open(self) -> None:
+        """Take connections, as at the start."""
+        self._in_loop(self._listen)
 
-        return asyncio.run_coroutine_threadsafe(read(), self._loop).result()
+    def shut(self) -> None:
+        """Refuse connections, and break those that are there, as a server that is gone does."""
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
+
+    def start(self) -> None:
+        self._thread.start()
+        self.open()
+
+    def stop(self) -> None:
+        self.shut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._port.close()
+
+    def _listen(self) -> None:
+        self._listener = _bound(self._port.getsockname()[1])
+        self._listener.listen(1024)
+        self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # a client that is gone again
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            task = self._loop.create_task(Link(self._traffic).serve(accepted))
+            self._links[task] = accepted
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        # One that was cancelled before it began has closed nothing.
+        self._links.pop(task).close()
+        if not task.cancelled():
+            self._traffic.broken = self._traffic.broken or task.exception()
+
+    async def _hang_up(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        while self._links:
+            for task in self._links:
+                task.cancel()
+            await asyncio.wait(self._links)
+            await asyncio.sleep(0)  # for their transports, which close in the loop's next round
+
+    def _in_loop(self, step: Callable[[], Result]) -> Result:
+        async def carry_out() -> Result:
+            return step()
+
+        return asyncio.run_coroutine_threadsafe(carry_out(), self._loop).result()
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # said, so that asyncio sets NODELAY
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    bound.setblocking(False)
+    return bound
 
 
 @contextlib.contextmanager
 def running_proxy(upstream_url: str, *, latency: float = 0, faults: Rule = no_faults) -> Iterator[Proxy]:
     """Run a proxy in a thread of this process; an exception of the rule is raised again at the end."""
-    server = ProxyServer(upstream_url, latency=latency, faults=faults)
-    loop = asyncio.new_event_loop()
-    listener, url = loop.run_until_complete(server.start())
-    thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
-    thread.start()
+    upstream = urlsplit(upstream_url)
+    if upstream.scheme != "http" or not upstream.hostname:
+        raise ValueError(f"not a plain http URL: {upstream_url}")
+    traffic = Traffic((upstream.hostname, upstream.port or 80), latency, faults)
+    proxy = Proxy(traffic)
+    proxy.start()
     try:
-        yield Proxy(server, url, loop)
+        yield proxy
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(listener), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-    if server.broken_rule is not None:
-        raise server.broken_rule
-
-
-# ---------------------------------------------------------------------------------------------------------------
-# As a process of its own
+        proxy.stop()
+    if traffic.broken is not None:
+        raise traffic.broken
 
 
 class RemoteProxy:
-    """A proxy in another process, asked over its control path."""
+    """A proxy in another process: a line asks, a line answers."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.url = self._answer()
 
     def counts(self) -> Counts:
         """What passed since the start or the last reset."""
@@ -108,56 +161,45 @@ class RemoteProxy:
 
     def set_latency(self, milliseconds: float) -> None:
         """Add this to each request from the next one on."""
-        self._ask("latency", ms=milliseconds)
+        self._ask(f"latency {milliseconds}")
 
-    def _ask(self, what: str, **query: float) -> Counts:
-        url = f"{self.url}{CONTROL}{what}?{urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310  # our own http URL
-            return Counts(**json.load(response))
+    def _ask(self, what: str) -> Counts:
+        assert self._process.stdin is not None
+        print(what, file=self._process.stdin, flush=True)
+        return Counts(**json.loads(self._answer()))
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError("the proxy's process has ended")
+        return line
 
 
 @contextlib.contextmanager
 def spawned_proxy(upstream_url: str, *, latency: float = 0) -> Iterator[RemoteProxy]:
     """Run a proxy as a process of its own; it ends with the block, or with this process, whatever ends that."""
-    command = [sys.executable, "-m", "devtools.proxy", upstream_url, "--latency", str(latency)]
+    command = [sys.executable, "-m", "devtools.proxy", upstream_url, str(latency)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        if not url:
-            raise RuntimeError("the proxy did not start")
         try:
-            yield RemoteProxy(url)
+            yield RemoteProxy(process)
         finally:
             process.stdin.close()
             process.wait(timeout=30)
 
 
-async def _serve(server: ProxyServer) -> None:
-    listener, url = await server.start()
-    print(url, flush=True)
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    # Its end of file says that whoever started the proxy is gone.
-    threading.Thread(
-        target=lambda: (sys.stdin.read(), loop.call_soon_threadsafe(ended.set)), name="stdin", daemon=True
-    ).start()
-    await ended.wait()
-    await server.stop(listener)
-
-
 def main() -> None:
-    """Serve until standard input ends: ``python -m devtools.proxy URL [--latency MS] [--fault-share S --seed N]``."""
-    parser = argparse.ArgumentParser(prog="python -m devtools.proxy", description="A counting proxy before S3 or SQS.")
-    parser.add_argument("upstream", help="URL of the server")
-    parser.add_argument("--latency", type=float, default=0, metavar="MS", help="added to each request")
-    parser.add_argument("--fault-share", type=float, default=0, metavar="SHARE", help="of all requests, 0 to 1")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults")
-    options = parser.parse_args()
-    rule = at_random(options.fault_share, seed=options.seed) if options.fault_share else no_faults
-    asyncio.run(_serve(ProxyServer(options.upstream, latency=options.latency, faults=rule)))
+    """``python -m devtools.proxy URL LATENCY``: prints its URL, then the counts for each line that comes."""
+    with running_proxy(sys.argv[1], latency=float(sys.argv[2])) as proxy:
+        print(proxy.url, flush=True)
+        for line in sys.stdin:
+            what, _, value = line.strip().partition(" ")
+            if what == "latency":
+                proxy.set_latency(float(value))
+            print(json.dumps(asdict(proxy.reset() if what == "reset" else proxy.counts())), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from devtools.messages import Message
 from devtools.proxy import Proxy, running_proxy
 from devtools.worker import Worker, running_worker
 from tests.conftest import Desk
-from tests.support.warden import Warden
+from tests.support.permissions import Permissions
 
 pytestmark = [pytest.mark.localstack, pytest.mark.acceptance]
 
@@ -39,10 +39,10 @@ def messaging(localstack: LocalStack) -> Messaging:
 
 
 @pytest.fixture(scope="module")
-def warden(localstack: LocalStack, messaging: Messaging) -> Warden:
+def permissions(localstack: LocalStack, messaging: Messaging) -> Permissions:
     iam = localstack.client("iam")
     role = messaging.task_role_arn.rsplit("/", 1)[1]
-    return Warden(
+    return Permissions(
         [
             statement
             for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -52,8 +52,8 @@ def warden(localstack: LocalStack, messaging: Messaging) -> Warden:
 
 
 @pytest.fixture(scope="module")
-def proxy(localstack: LocalStack, warden: Warden) -> Iterator[Proxy]:
-    with running_proxy(localstack.url, faults=warden) as running:
+def proxy(localstack: LocalStack, permissions: Permissions) -> Iterator[Proxy]:
+    with running_proxy(localstack.url, faults=permissions) as running:
         yield running
 
 
@@ -86,7 +86,7 @@ def refusal(desk: Desk, body: str | dict[str, Any]) -> str:
 
 
 def test_a_full_run_needs_every_right_of_the_role_and_no_other(
-    desk: Desk, worker: Worker, warden: Warden, proxy: Proxy, messaging: Messaging
+    desk: Desk, worker: Worker, permissions: Permissions, proxy: Proxy, messaging: Messaging
 ) -> None:
     # given sources small and large, with a full-object checksum, with one of parts, and in an older version
     bucket = messaging.source_bucket
@@ -115,7 +115,7 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
         assert answer.read(2) == b"PK"
 
     # and one whose attempt fails at the end, and that is resumed
-    warden.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
+    permissions.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
     archive(desk, "large")
 
     # and one whose source changes between two attempts, so that its upload is of no use
@@ -129,7 +129,7 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
             return ACCESS_DENIED
         return None
 
-    warden.then = refuse_and_change
+    permissions.then = refuse_and_change
     archive(desk, "changing")
 
     # and bad ones
@@ -139,15 +139,15 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
     assert refusal(desk, {"files": [{"source": someones}]}) == "limit_exceeded"
 
     # then the role forbade nothing, and nothing in it went unused
-    assert warden.denied == []
-    assert warden.unused == set()
+    assert permissions.denied == []
+    assert permissions.unused == set()
 
 
-def test_the_warden_refuses_what_the_role_does_not_name(warden: Warden) -> None:
+def test_the_permissions_refuse_what_the_role_does_not_name(permissions: Permissions) -> None:
     request = Request("HEAD", "/elsewhere/secret", {}, {}, "HeadObject", 1)
 
-    assert warden(request) == ACCESS_DENIED
-    assert "elsewhere" in warden.denied.pop()
+    assert permissions(request) == ACCESS_DENIED
+    assert "elsewhere" in permissions.denied.pop()
 
 
 def _completed(proxy: Proxy) -> int:

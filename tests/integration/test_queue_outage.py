@@ -16,7 +16,6 @@ from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import Desk
 from tests.integration.conftest import OBEDIENT, Journal, command
-from tests.integration.gate import Gate
 from tests.integration.test_queue_retries import depth
 
 if TYPE_CHECKING:
@@ -48,25 +47,25 @@ def test_polling_survives_refusals_and_server_errors(
 def test_polling_survives_a_server_that_goes_away_and_comes_back(
     obedient: Callable[..., Worker], localstack: LocalStack, desk: Desk, journal: Journal
 ) -> None:
-    with Gate(localstack.url) as gate:
+    with running_proxy(localstack.url) as proxy:
         # given a worker that starts while SQS is out of reach
-        gate.shut()
-        worker = obedient(endpoint=gate.url, wait=False)
+        proxy.shut()
+        worker = obedient(endpoint=proxy.url, wait=False)
         assert worker.wait_for_log("polling failed, going on")
         alive = Path(worker.environment["LIVENESS_FILE"])
         assert age(alive) is None
         # when SQS is there
-        gate.open()
+        proxy.open()
         desk.send(command("succeed"))
         assert len(journal.wait("end", seconds=30)) == 1
         # and goes away in the middle of a poll
         failures = worker.output().count("polling failed, going on")
-        gate.shut()
+        proxy.shut()
         assert wait_until(lambda: worker.output().count("polling failed, going on") > failures, seconds=20)
         # then the health check's file grows old
         assert wait_until(lambda: (age(alive) or 0) > 3, seconds=10)
         # and the worker goes on where it was
-        gate.open()
+        proxy.open()
         desk.send(command("succeed"))
         assert len(journal.wait("end", count=2, seconds=40)) == 2
         assert worker.alive()

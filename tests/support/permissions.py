@@ -23,7 +23,7 @@ _OF_A_VERSION = {
 _ON_BUCKETS = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
 
 
-class Warden:
+class Permissions:
     """A rule for ``running_proxy``; ``then`` is asked about what is allowed."""
 
     def __init__(self, statements: Iterable[Mapping[str, Any]], *, then: Rule = no_faults) -> None:
