@@ -94,7 +94,7 @@ def running_localstack(
                 return
             taken = process.poll() is not None and "in use" in tail(handle.log)
             if not taken or attempt == STARTS:
-                raise LocalStackError(_end_of_log(handle, process, start_seconds))
+                raise LocalStackError(_failure(handle, process, start_seconds))
         finally:
             if process is not None:
                 kill_group(process)  # it has nothing to save, and takes its time over SIGTERM
@@ -153,7 +153,7 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _end_of_log(handle: LocalStack, process: subprocess.Popen[bytes], seconds: float) -> str:
+def _failure(handle: LocalStack, process: subprocess.Popen[bytes], seconds: float) -> str:
     code = process.poll()
     fate = f"did not answer within {seconds:.0f} s" if code is None else f"ended with exit code {code}"
     return f"LocalStack {fate}; the end of its log:\n{tail(handle.log)}"

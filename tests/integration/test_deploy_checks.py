@@ -4,8 +4,6 @@ import subprocess
 import sys
 
 from devtools.cloudformation import MESSAGING, SERVICE
-from docs.simulation.__main__ import DOCUMENT, fill
-from docs.simulation.report import tables
 
 
 def test_cfn_lint_has_nothing_to_say() -> None:
@@ -20,9 +18,3 @@ def test_cfn_lint_has_nothing_to_say() -> None:
 
     assert ran.stdout + ran.stderr == ""
     assert ran.returncode == 0
-
-
-def test_the_documents_tables_are_those_of_the_simulation() -> None:
-    text = DOCUMENT.read_text(encoding="utf-8")
-
-    assert fill(text, tables()) == text, "run `python -m docs.simulation --write`"

@@ -1,152 +1,173 @@
-"""docs/scaling.md, its simulation and the template say the same; the simulation does what it says."""
+"""docs/scaling.md, its formulas and the template say the same: every figure of its tables is computed here."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, exp
 from typing import Any
 
 import pytest
 
 from devtools.cloudformation import SERVICE
-from docs.simulation.__main__ import DOCUMENT
-from docs.simulation.model import Outcome, Platform, Policy, simulate
-from docs.simulation.prices import Prices, TaskSize, bill, compute_cost
-from docs.simulation.workload import Job, burst, daily_wave, steady
+from devtools.localstack import CHECKOUT
 from tests.support.policies import load_template
 
-PARAMETERS: dict[str, Any] = load_template(SERVICE)["Parameters"]
+DOCUMENT = (CHECKOUT / "docs" / "scaling.md").read_text(encoding="utf-8")
+DEFAULTS: dict[str, Any] = {
+    name: parameter.get("Default") for name, parameter in load_template(SERVICE)["Parameters"].items()
+}
+
+MIB = 1024 * 1024
+SLOTS, TARGET, MAXIMUM = 2, 1.5, 20
+#: Dollars an hour of a task, on demand and on Spot; a million of SQS's requests; a PUT and a GET.
+TASK_HOUR = 2 * 0.04048 + 4 * 0.004445
+SPOT, SQS, PUT, GET = 0.3, 0.40 / 1e6, 0.005 / 1e3, 0.0004 / 1e3
+PEAK = 1.9
 
 
-def jobs(*arrivals: float, seconds: float = 10) -> list[Job]:
-    return [Job(arrives=arrival, seconds=seconds, bytes=1, writes=3, reads=2) for arrival in arrivals]
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The mean of many jobs: bytes, seconds in a slot, requests by their price."""
+
+    share: float
+    files: float
+    bytes: float
+    seconds: float
+    puts: float
+    gets: float
 
 
-def fleet_at(outcome: Outcome, minute: int) -> int:
-    return outcome.series[minute][3]
+def mean_job(share: float, files: tuple[float, float], size: tuple[float, float], *, copied: bool) -> Job:
+    """Files and sizes are lognormal: (median, sigma)."""
+    count, each = (median * exp(sigma**2 / 2) for median, sigma in (files, size))
+    total = count * each
+    puts = 2 + (2 * count if copied else total / (8 * MIB))
+    moved = total / 300e6 + count * 5 * MIB / 50e6 if copied else total / 50e6
+    return Job(share, count, total, 1 + moved + 0.0025 * (puts + 2 * count), puts, 2 * count)
 
 
-# ---- in step ----
+KINDS = {
+    "photo albums": mean_job(0.75, (40, 0.8), (3 * MIB, 0.3), copied=False),
+    "documents": mean_job(0.20, (200, 1.0), (0.3 * MIB, 0.5), copied=False),
+    "video, raw data": mean_job(0.05, (20, 0.7), (400 * MIB, 0.8), copied=True),
+}
+
+
+def mean_of(figure: Callable[[Job], float]) -> float:
+    return sum(job.share * figure(job) for job in KINDS.values())
+
+
+MEAN = Job(
+    share=1,
+    files=mean_of(lambda job: job.files),
+    bytes=mean_of(lambda job: job.bytes),
+    seconds=mean_of(lambda job: job.seconds),
+    puts=mean_of(lambda job: job.puts),
+    gets=mean_of(lambda job: job.gets),
+)
+
+
+def waiting(slots: int, busy: float) -> float:
+    """Erlang C: the share of jobs that find all slots busy."""
+    if slots <= busy:
+        return 1
+    lost = 1.0
+    for number in range(1, slots + 1):
+        lost = busy * lost / (number + busy * lost)
+    return slots * lost / (slots - busy * (1 - lost))
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def mix() -> list[str]:
+    return [
+        row(
+            name,
+            f"{job.share:.0%}".replace("%", " %"),
+            f"{job.files:,.0f}",
+            f"{job.bytes / 1e6:,.0f}",
+            f"{job.seconds:.1f}",
+            f"{job.puts:.0f}",
+            f"{job.gets:.0f}",
+        )
+        for name, job in {**KINDS, "mean": MEAN}.items()
+    ]
+
+
+def targets() -> list[str]:
+    busy = 100_000 / 86_400 * PEAK * MEAN.seconds
+    rows = []
+    for target in (1, 1.25, 1.5, 1.75, 2):
+        tasks = ceil(busy / target)
+        share = f"{waiting(tasks * SLOTS, busy):.0%}".replace("%", " %")
+        hours = 100_000 * MEAN.seconds / 3600 / target
+        rows.append(row(f"{target:g}", str(tasks), f"{target / SLOTS:.0%}".replace("%", " %"), share, f"{hours:.0f}"))
+    return rows
+
+
+def maximum() -> list[str]:
+    rows = []
+    work = 10_000 * MEAN.seconds / SLOTS
+    for tasks in (5, 10, 20, 50, 100):
+        done = 5 + work / tasks / 60
+        hours = work / 3600 + tasks * 16 / 60
+        rows.append(row(str(tasks), f"{done:.0f}", f"{hours:.1f}", f"{hours * TASK_HOUR:.2f}"))
+    return rows
+
+
+def million() -> list[str]:
+    rate = 1e6 / 86_400
+    busy = rate * MEAN.seconds
+    tasks = busy / TARGET
+    compute = tasks * 24 * TASK_HOUR
+    stored = 1e6 * MEAN.bytes / 1e9
+    requests = 1e6 * (3 + MEAN.seconds / 40) + tasks * 86_400 / 20
+
+    def both(name: str, mean: float, digits: int = 0) -> str:
+        return row(name, f"{mean:,.{digits}f}", f"{mean * PEAK:,.{digits}f}")
+
+    return [
+        both("archives a second", rate, 1),
+        both("jobs in work", busy),
+        both("tasks of 2 vCPU", tasks),
+        both("vCPUs", tasks * 2),
+        both("S3 reads a second", rate * MEAN.gets),
+        both("S3 writes and copies a second", rate * MEAN.puts),
+        row("TB archived a day", f"{stored / 1000:,.0f}", ""),
+        row("compute, $ a day (on Spot)", f"{compute:,.0f} ({compute * SPOT:,.0f})", ""),
+        row("S3 requests, $ a day", f"{1e6 * (MEAN.puts * PUT + MEAN.gets * GET):,.0f}", ""),
+        row("SQS requests, $ a day", f"{requests * SQS:.2f}", ""),
+        row("storage of 7 days' archives, $ a day", f"{stored * 7 / 1.073741824 * 0.023 / 30:,.0f}", ""),
+    ]
+
+
+@pytest.mark.parametrize("table", [mix, targets, maximum, million])
+def test_the_documents_figures_follow_from_its_formulas(table: Callable[[], list[str]]) -> None:
+    assert [line for line in table() if line not in DOCUMENT] == []
+
+
+def test_the_formula_of_waiting_is_erlangs() -> None:
+    # two figures that textbooks print, and one slot, where it is the utilisation
+    assert waiting(1, 0.5) == pytest.approx(0.5)
+    assert waiting(2, 1) == pytest.approx(1 / 3)
+    assert waiting(10, 8) == pytest.approx(0.409, abs=0.001)
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"),
+    ("parameter", "value", "heading"),
     [
-        ("MinTasks", Policy().min_tasks),
-        ("MaxTasks", Policy().max_tasks),
-        ("BacklogPerTask", Policy().backlog_per_task),
-        ("ScaleOutCooldownSeconds", Policy().scale_out_cooldown),
-        ("ScaleInCooldownSeconds", Policy().scale_in_cooldown),
-        ("WorkerConcurrency", Platform().slots_per_task),
-        ("SoftShutdownSeconds", Platform().drain_seconds),
-        ("Cpu", TaskSize().vcpus * 1024),
-        ("Memory", TaskSize().gib * 1024),
+        ("BacklogPerTask", TARGET, "## BacklogPerTask = 1.5"),
+        ("ScaleOutCooldownSeconds", 60 + 60 + 60, "## Cooldowns = 180 and 900 seconds"),
+        ("ScaleInCooldownSeconds", 900, "## Cooldowns = 180 and 900 seconds"),
+        ("MaxTasks", MAXIMUM, "## MaxTasks = 20"),
+        ("MinTasks", 1, "## MinTasks = 1"),
+        ("WorkerConcurrency", SLOTS, "`WorkerConcurrency=2`"),
+        ("SoftShutdownSeconds", 90, "90 seconds"),
+        ("Cpu", 2 * 1024, "2 vCPU, 4 GiB"),
+        ("Memory", 4 * 1024, "2 vCPU, 4 GiB"),
     ],
 )
-def test_the_template_defaults_to_what_was_simulated(parameter: str, value: float) -> None:
-    assert PARAMETERS[parameter]["Default"] == value
-
-
-def test_the_document_names_the_defaults() -> None:
-    text = DOCUMENT.read_text(encoding="utf-8")
-
-    assert f"## BacklogPerTask = {Policy().backlog_per_task:g}" in text
-    assert f"## Cooldowns = {Policy().scale_out_cooldown:g} and {Policy().scale_in_cooldown:g} seconds" in text
-    assert f"## MaxTasks = {Policy().max_tasks}" in text
-    assert f"## MinTasks = {Policy().min_tasks}" in text
-
-
-# ---- the model ----
-
-
-def test_jobs_run_at_once_while_slots_are_free() -> None:
-    outcome = simulate(jobs(0, 0), policy=Policy())
-
-    assert list(outcome.waits) == [0, 0]
-    assert list(outcome.turnarounds) == [10, 10]
-    assert outcome.scalings == 0
-
-
-def test_a_third_job_waits_for_a_slot() -> None:
-    outcome = simulate(jobs(0, 0, 0), policy=Policy())
-
-    assert list(outcome.waits) == [0, 0, 10]
-
-
-def test_the_fleet_grows_after_three_minutes_of_metrics_and_a_start() -> None:
-    # given a backlog of 100 long jobs from the beginning
-    outcome = simulate(jobs(*[0.0] * 100, seconds=1200), policy=Policy(max_tasks=8))
-
-    # then minutes 0, 1 and 2, each seen a minute late, raise the alarm in minute 3, and a start takes a minute
-    assert fleet_at(outcome, 3) == 1
-    assert fleet_at(outcome, 5) == 8
-    assert outcome.peak_tasks == 8
-
-
-def test_the_fleet_shrinks_a_quarter_of_an_hour_after_the_work() -> None:
-    outcome = simulate(jobs(*[0.0] * 40, seconds=300), policy=Policy(max_tasks=10))
-
-    shrunk = next(minute for minute, (_, _, _, running) in enumerate(outcome.series) if minute > 10 and running == 1)
-    done = max(time for time, waiting, in_work, _ in outcome.series if waiting + in_work) / 60
-    assert 15 <= shrunk - done <= 19
-
-
-def test_a_task_that_must_go_hands_back_what_it_can_not_finish() -> None:
-    # given few jobs that outlast the drain on a fleet that is too large for them
-    outcome = simulate(jobs(*[0.0] * 30, *[600.0] * 6, seconds=1500), policy=Policy(max_tasks=15, backlog_per_task=6))
-
-    # then every job is done all the same
-    assert outcome.handed_back > 0
-    assert len(outcome.turnarounds) == 36
-
-
-def test_from_zero_the_first_message_wakes_one_task() -> None:
-    outcome = simulate(jobs(30), policy=Policy(min_tasks=0))
-
-    assert len(outcome.turnarounds) == 1
-    assert 90 < outcome.waits[0] <= 180
-    assert outcome.series[-1][3] == 0
-    # and within a quarter of an hour of silence the fleet is back at nothing
-    assert outcome.task_seconds < 20 * 60
-
-
-def test_no_job_is_lost_whatever_the_policy() -> None:
-    arrivals = burst(jobs=2000, at=100, seed=9)
-
-    for policy in (Policy(), Policy(min_tasks=0), Policy(max_tasks=100, backlog_per_task=0.5, scale_in_cooldown=0)):
-        outcome = simulate(arrivals, policy=policy)
-        assert len(outcome.waits) == len(outcome.turnarounds) == 2000
-        assert outcome.peak_tasks <= policy.max_tasks
-        # no machine works faster than its slots
-        assert outcome.task_seconds * 2 >= sum(job.seconds for job in arrivals)
-
-
-def test_the_same_seed_gives_the_same_run() -> None:
-    first, second = (simulate(steady(per_hour=2000, hours=1, seed=8), policy=Policy()) for _ in range(2))
-
-    assert first == second
-
-
-def test_the_wave_peaks_at_noon_and_sleeps_at_midnight() -> None:
-    arrivals = [job.arrives for job in daily_wave(per_day=10_000, days=1, seed=6)]
-
-    night = sum(arrival < 3600 for arrival in arrivals)
-    noon = sum(43_200 <= arrival < 46_800 for arrival in arrivals)
-    assert len(arrivals) == pytest.approx(10_000, rel=0.05)
-    assert noon > 10 * night
-
-
-# ---- the bill ----
-
-
-def test_an_hour_of_a_task_costs_what_the_price_list_says() -> None:
-    prices = Prices()
-
-    cost = compute_cost(3600, prices=prices, size=TaskSize())
-
-    assert cost == pytest.approx(2 * 0.04048 + 4 * 0.004445)
-    assert compute_cost(3600, prices=prices, size=TaskSize(), spot=True) == pytest.approx(cost * 0.3)
-
-
-def test_requests_are_billed_by_their_kind() -> None:
-    found = bill([Job(arrives=0, seconds=0, bytes=1, writes=1000, reads=1000)], task_seconds=0, prices=Prices())
-
-    assert found.s3 == pytest.approx(0.005 + 0.0004)
-    assert found.sqs == pytest.approx(3 * 0.4e-6)
-    assert found.total == pytest.approx(found.s3 + found.sqs)
+def test_the_template_defaults_to_what_the_document_reasons_about(parameter: str, value: float, heading: str) -> None:
+    assert DEFAULTS[parameter] == value
+    assert heading in DOCUMENT
