@@ -14,11 +14,11 @@ from devtools.localstack import CHECKOUT, LocalStack
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from tests.conftest import Desk
-from tests.container.engine import Container, Engine, EngineError
+from tests.container.engine import MAKE_SECONDS, Container, Engine, EngineError
 from tests.container.images import Images
 from tests.support.oracles import Readers
 
-pytestmark = pytest.mark.container
+pytestmark = [pytest.mark.container, pytest.mark.timeout(2 * MAKE_SECONDS)]
 
 #: What the image may weigh above its base, uncompressed.
 MOST_BYTES = 100_000_000
