@@ -10,11 +10,12 @@ export LOCALSTACK_VENV
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 localstack := $(LOCALSTACK_VENV)/.installed
+peers := .bench-venv/.installed
 compile := $(abspath $(bin))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check unit demo lint format lock chaos bench clean .localstack
+.PHONY: help install test check unit demo lint format lock chaos bench clean .localstack .bench-venv
 
 help: ## this list
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +44,7 @@ format: $(installed) ## let ruff format and fix
 chaos: $(installed) $(localstack) ## the long tests: faults, kills, load
 	$(bin)/python -m pytest -m chaos $(PYTEST_ARGS)
 
-bench: $(installed) $(localstack) ## this engine beside its peers
+bench: $(installed) $(localstack) $(peers) ## this engine beside its peers
 	$(bin)/python -m benchmarks $(BENCH_ARGS)
 
 install: $(installed) $(localstack) ## the environments that the commands above use
@@ -66,4 +67,10 @@ $(installed): requirements/dev.txt requirements/uv.txt setup.cfg
 
 $(localstack): requirements/localstack.txt requirements/uv.txt
 	$(PYTHON) -m devtools.install $(LOCALSTACK_VENV) requirements/localstack.txt
+	@touch $@
+
+.bench-venv: $(peers)
+
+$(peers): benchmarks/requirements.txt requirements/uv.txt
+	$(PYTHON) -m devtools.install .bench-venv benchmarks/requirements.txt
 	@touch $@

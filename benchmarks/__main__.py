@@ -2,13 +2,11 @@
 
 import argparse
 import sys
-import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmarks import environment, report
-from benchmarks.bench import ENGINE, PEERS, Bench, note, open_bench, two_buckets
+from benchmarks import report
+from benchmarks.bench import ENGINE, PEERS, Bench, common_options, note, open_bench, two_buckets, versions
 from benchmarks.job import ArchiveJob
 from benchmarks.process import ProgramError
 from benchmarks.sources import CHECKSUMS
@@ -23,55 +21,42 @@ def measure(
 ) -> dict[str, list[report.Run]]:
     """All runs of one workload, round-robin over the programs, each round beginning with another one."""
     runs: dict[str, list[report.Run]] = {program: [] for program in programs}
+    broken = set()
     with two_buckets(bench.s3) as (sources, archives):
-        started = time.monotonic()
         scale = QUICK_SCALE if options.quick else 1
         expected = bench.upload(sources, workload, checksums=options.checksums, scale=scale)
-        note(f"{workload.name}: {len(expected):,} sources uploaded in {time.monotonic() - started:.1f} s")
-        latency = options.latency.get(workload.name, options.latency.get("", workload.latency))
-        bench.proxy.set_latency(latency)
-        broken = set()
+        bench.proxy.set_latency(latency(workload, options))
         for number in range(options.repeat):
             turn = number % len(programs)
             for program in (*programs[turn:], *programs[:turn]):
                 if program in broken:
                     continue
-                job = ArchiveJob(
-                    source_bucket=sources,
-                    destination_bucket=archives,
-                    key=f"{program.replace(' ', '')}-{uuid.uuid4().hex}.zip",
-                    entries=workload.entries,
-                )
+                key = f"{program.replace(' ', '')}-{uuid.uuid4().hex}.zip"
                 try:
-                    run = bench.run(program, job, expected=expected)
+                    run = bench.run(program, ArchiveJob(sources, archives, key, workload.entries), expected=expected)
                 except (ProgramError, WrongArchiveError) as error:
                     note(f"{workload.name}: {program}: {error}")
                     broken.add(program)
                     runs[program].clear()
                     continue
                 runs[program].append(run)
-                note(
-                    f"{workload.name}: {program}: {run.usage.wall:.2f} s, CPU {run.usage.cpu:.2f} s, "
-                    f"{run.usage.peak / report.MIB:.0f} MiB, moved {run.counts.bytes_both / run.archive_size:.3f} "
-                    f"of the archive in {run.counts.total:,} requests"
-                )
-        bench.proxy.set_latency(0)
+                figures = ", ".join(f"{column.title}: {column.cell([run], ())}" for column in report.COLUMNS)
+                note(f"{workload.name}: {program}: {figures}")
     return runs
 
 
 def describe(bench: Bench, workloads: Sequence[Workload], options: argparse.Namespace) -> str:
     """How the figures came about."""
-    latencies = ", ".join(
-        f"{workload.name} {options.latency.get(workload.name, options.latency.get('', workload.latency)):g} ms"
-        for workload in workloads
+    added = ", ".join(f"{workload.name} {latency(workload, options):g} ms" for workload in workloads)
+    return (
+        f"{report.conditions()}; {versions()}.\n{bench.server.title} on the same machine; sources' checksums: "
+        f"{options.checksums}; latency added to each request: {added}; {options.repeat} round(s)."
     )
-    return "\n".join(
-        [
-            f"{report.today()}, {report.machine()}; {environment.versions(bench.peers)}.",
-            f"{bench.server.title} on the same machine; sources' checksums: {options.checksums}; "
-            f"latency added to each request: {latencies}; {options.repeat} round(s).",
-        ]
-    )
+
+
+def latency(workload: Workload, options: argparse.Namespace) -> float:
+    """Milliseconds: what the command line says of this workload, or of all, or its own."""
+    return float(options.latency.get(workload.name, options.latency.get("", workload.latency)))
 
 
 def latencies(values: Sequence[str]) -> dict[str, float]:
@@ -86,8 +71,7 @@ def latencies(values: Sequence[str]) -> dict[str, float]:
 def parse() -> argparse.Namespace:
     names = [workload.name for workload in WORKLOADS]
     programs = [*ENGINE, *PEERS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--server", default="localstack", help="localstack, seaweedfs, or the http URL of one")
+    parser = common_options("python -m benchmarks", __doc__)
     parser.add_argument("--workload", action="append", choices=names, help="only this one; may be repeated")
     parser.add_argument("--only", action="append", choices=programs, help="only this program; may be repeated")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (3)")
@@ -95,9 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--latency", action="append", default=[], metavar="[WORKLOAD=]MS", help="added to each request (small=20)"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the engine")
     parser.add_argument("--quick", action="store_true", help="a tenth of each workload, one round")
-    parser.add_argument("--output", type=Path, help="write the tables as Markdown, between the markers of a file")
     options = parser.parse_args()
     options.latency = latencies(options.latency)
     if options.quick:

@@ -6,18 +6,13 @@ import time
 from archiver.archive.pipeline import Delivery, build_archive
 from archiver.settings import load_settings
 from archiver.wiring import open_services
-from benchmarks.job import job_from_arguments
+from benchmarks.job import ArchiveJob
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     payload = {"files": [{"source": entry.source, "destination": entry.destination} for entry in job.entries]}
     # The archive's key follows from the request's id, which is new for each run: nothing is found already built.
     request = Delivery(request_id=f"benchmark-{job.key}", sent_at=time.time())
     result = build_archive(payload, delivery=request, services=open_services(load_settings()))
     print(json.dumps(result.summary()))
-    print(result.key)
-
-
-if __name__ == "__main__":
-    main()
+    return result.key

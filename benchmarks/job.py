@@ -1,5 +1,9 @@
-"""What one archive is made of, handed to the engine and to each peer as a JSON file."""
+"""What one archive is made of; as a program, ``python -m benchmarks.job PROGRAM FILE`` builds the archive of a file.
 
+PROGRAM is a module of ``benchmarks`` with a function ``build``, which takes the job and answers the archive's key.
+"""
+
+import importlib
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -16,10 +20,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveJob:
-    """Read ``entries`` from one bucket, leave the archive under ``key`` in the other.
-
-    The engine chooses its own key; every program prints the key of its archive as its last line.
-    """
+    """Read ``entries`` from one bucket, leave the archive under ``key`` (the engine chooses its own) in the other."""
 
     source_bucket: str
     destination_bucket: str
@@ -36,6 +37,6 @@ class ArchiveJob:
         return cls(**fields)
 
 
-def job_from_arguments() -> ArchiveJob:
-    """The job whose file is the program's only argument."""
-    return ArchiveJob.load(Path(sys.argv[1]))
+if __name__ == "__main__":
+    program, file = sys.argv[1:]
+    print(importlib.import_module(f"benchmarks.{program}").build(ArchiveJob.load(Path(file))))

@@ -5,14 +5,12 @@ checked and deleted before the next one is built; the largest needs twice its si
 more where it is checked.
 """
 
-import argparse
 import sys
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks import report
-from benchmarks.bench import Bench, note, open_bench, two_buckets
+from benchmarks.bench import Bench, common_options, note, open_bench, two_buckets
 from benchmarks.job import ArchiveJob, Entry
 from benchmarks.verify import Expected
 from benchmarks.workloads import MEMORY_SOURCES, Workload
@@ -51,28 +49,21 @@ def measure(bench: Bench, workload: Workload, sizes: Sequence[int]) -> list[repo
 
 def table(measured: Sequence[tuple[Workload, list[report.Run]]]) -> str:
     """A line an archive."""
-    lines = [
-        "| made of | archive, MiB | entries | peak memory, MiB | wall, s | CPU, s | (down + up) / archive | requests |",
-        "|---|" + "---:|" * 7,
-    ]
+    columns = (report.PEAK, report.WALL, report.CPU, report.MOVED, report.REQUESTS)
+    head = ["made of", "archive, MiB", "entries", *(column.title for column in columns)]
+    rows = []
     for workload, runs in measured:
-        size = workload.sources[0].size
-        lines += [
-            f"| {workload.title} | {run.archive_size / MIB:,.0f} | {run.archive_size // size:,} "
-            f"| {run.usage.peak / MIB:.0f} | {run.usage.wall:.1f} | {run.usage.cpu:.1f} "
-            f"| {run.counts.bytes_both / run.archive_size:.3f} | {run.counts.total:,} |"
-            for run in runs
-        ]
-    return "\n".join(lines)
+        for run in runs:
+            entries = f"{run.archive_size // workload.sources[0].size:,}"
+            cells = (column.cell([run], ()) for column in columns)
+            rows.append([workload.title, f"{run.archive_size / MIB:,.0f}", entries, *cells])
+    return report.markdown(head, rows)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.add_argument("--server", default="localstack", help="localstack, seaweedfs, or the http URL of one")
+    parser = common_options("python -m benchmarks.memory", __doc__)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="of the archives, in MiB")
     parser.add_argument("--only", choices=[each.name for each in MEMORY_SOURCES], help="copied or read objects")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the engine")
-    parser.add_argument("--output", type=Path, help="write the table as Markdown, between the markers of a file")
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     with open_bench(options.server, settings=dict(each.split("=", 1) for each in options.set)) as bench:
@@ -81,7 +72,7 @@ def main() -> int:
             for workload in MEMORY_SOURCES
             if options.only in (None, workload.name)
         ]
-        text = f"{report.today()}, {report.machine()}; {bench.server.title} on the same machine.\n\n{table(measured)}"
+        text = f"{report.conditions()}; {bench.server.title} on the same machine.\n\n{table(measured)}"
     print(text)
     if options.output:
         report.write(text, options.output, mark="memory")

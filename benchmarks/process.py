@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import Server
+from devtools.localstack import CHECKOUT
 
-ROOT = Path(__file__).resolve().parent.parent
 MEASURE = Path(__file__).with_name("measure.py")
 
 
@@ -54,7 +54,7 @@ def run(python: Path, arguments: Sequence[str], *, env: Mapping[str, str], timeo
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         measured = subprocess.run(
             [sys.executable, "-I", "-S", str(MEASURE), str(timeout), str(python), *arguments],
-            cwd=ROOT,
+            cwd=CHECKOUT,
             env={"PATH": os.defpath, "HOME": tempfile.gettempdir(), "TMPDIR": tempfile.gettempdir(), **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -65,6 +65,6 @@ def run(python: Path, arguments: Sequence[str], *, env: Mapping[str, str], timeo
         output.seek(0)
         lines = output.read().strip().splitlines()
     figures = json.loads(measured.stdout)
-    if figures["exit"] != 0:
-        raise ProgramError(f"{' '.join(arguments)} ended with {figures['exit']}:\n" + "\n".join(lines[-15:]))
-    return Usage(wall=figures["wall"], cpu=figures["cpu"], peak=figures["peak"]), lines[-1] if lines else ""
+    if (code := figures.pop("exit")) != 0:
+        raise ProgramError(f"{' '.join(arguments)} ended with {code}:\n" + "\n".join(lines[-15:]))
+    return Usage(**figures), lines[-1] if lines else ""

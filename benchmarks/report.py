@@ -36,43 +36,42 @@ class Column:
     digits: int = 1
     ratio: bool = True
 
+    def cell(self, runs: Sequence[Run], yardstick: Sequence[Run]) -> str:
+        value = self.sum_up([self.read(run) for run in runs])
+        base = self.sum_up([self.read(run) for run in yardstick]) if self.ratio and yardstick else 0
+        return f"{value:,.{self.digits}f}" + (f" ({value / base:.2f})" if base else "")
 
-COLUMNS = (
-    Column("wall, s", lambda run: run.usage.wall, digits=2),
-    Column("CPU, s", lambda run: run.usage.cpu, digits=2),
-    Column("peak memory, MiB", lambda run: run.usage.peak / MIB, sum_up=max, digits=0),
-    Column("down, MiB", lambda run: run.counts.bytes_down / MIB),
-    Column("up, MiB", lambda run: run.counts.bytes_up / MIB),
-    Column("(down + up) / archive", lambda run: run.counts.bytes_both / run.archive_size, digits=3, ratio=False),
-    Column("requests", lambda run: run.counts.total, digits=0),
-)
+
+WALL = Column("wall, s", lambda run: run.usage.wall, digits=2)
+CPU = Column("CPU, s", lambda run: run.usage.cpu, digits=2)
+PEAK = Column("peak memory, MiB", lambda run: run.usage.peak / MIB, sum_up=max, digits=0)
+DOWN = Column("down, MiB", lambda run: run.counts.bytes_down / MIB)
+UP = Column("up, MiB", lambda run: run.counts.bytes_up / MIB)
+MOVED = Column("(down + up) / archive", lambda run: run.counts.bytes_both / run.archive_size, digits=3, ratio=False)
+REQUESTS = Column("requests", lambda run: run.counts.total, digits=0)
+COLUMNS = (WALL, CPU, PEAK, DOWN, UP, MOVED, REQUESTS)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table: the first column to the left, the others to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def table(runs: Mapping[str, Sequence[Run]]) -> str:
-    """One workload's Markdown table, a line a program; in brackets the ratio to the yardstick, where it ran.
+    """One workload's table, a line a program; in brackets the ratio to the yardstick, where it ran.
 
     Medians of the runs; of the peak memory the highest.
     """
-    lines = [
-        "| program | " + " | ".join(column.title for column in COLUMNS) + " | wall, least to most |",
-        "|---|" + "---:|" * (len(COLUMNS) + 1),
-    ]
-    yardstick = runs.get(YARDSTICK)
+    rows = []
     for program, own in runs.items():
         if not own:
-            lines.append(f"| {program} | failed |" + " |" * len(COLUMNS))
+            rows.append([program, "failed", *[""] * len(COLUMNS)])
             continue
-        cells = []
-        for column in COLUMNS:
-            value = column.sum_up([column.read(run) for run in own])
-            cell = f"{value:,.{column.digits}f}"
-            if column.ratio and yardstick:
-                base = column.sum_up([column.read(run) for run in yardstick])
-                cell += f" ({value / base:.2f})" if base else ""
-            cells.append(cell)
         walls = [run.usage.wall for run in own]
-        lines.append(f"| {program} | {' | '.join(cells)} | {min(walls):.2f} to {max(walls):.2f} |")
-    return "\n".join(lines)
+        cells = [column.cell(own, runs.get(YARDSTICK, ())) for column in COLUMNS]
+        rows.append([program, *cells, f"{min(walls):.2f} to {max(walls):.2f}"])
+    return markdown(["program", *(column.title for column in COLUMNS), "wall, least to most"], rows)
 
 
 def requests_by_operation(runs: Mapping[str, Sequence[Run]]) -> str:
@@ -85,21 +84,15 @@ def requests_by_operation(runs: Mapping[str, Sequence[Run]]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """The machine in a line."""
-    model = "unknown processor"
+def conditions() -> str:
+    """The day and the machine in a line."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)):
-        model = found[1]
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1024 * MIB)
     return (
-        f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}"
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} cores of {found[1] if found else '?'}, "
+        f"{memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     )
-
-
-def today() -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime())
 
 
 def write(text: str, path: Path, *, mark: str) -> None:

@@ -35,7 +35,6 @@ def running_server(name: str, *, tools: Path) -> Iterator[Server]:
     A URL is talked to with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of this process. ``tools`` is the folder of
     the ``weed`` program. Raises ``RuntimeError`` if the server does not answer in time.
     """
-    tools = tools.absolute()
     if name == "localstack":
         with running_localstack(services=["s3"]) as localstack:
             yield Server(url=localstack.url, title=_title(localstack.url))
@@ -43,12 +42,8 @@ def running_server(name: str, *, tools: Path) -> Iterator[Server]:
         with _running_seaweedfs(tools / "weed") as server:
             yield server
     else:
-        yield Server(
-            url=name,
-            title=_title(name),
-            access_key=os.environ.get("AWS_ACCESS_KEY_ID", "test"),
-            secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY", "test"),
-        )
+        keys = (os.environ.get(f"AWS_{half}", "test") for half in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        yield Server(name, _title(name), *keys)
 
 
 @contextlib.contextmanager
@@ -63,24 +58,16 @@ def _running_seaweedfs(weed: Path) -> Iterator[Server]:
         scratch = Path(name)
         (scratch / "data").mkdir()
         (scratch / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = _free_ports(8)
-        options = {
+        kinds = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+        options = dict(zip(kinds, _free_ports(len(kinds)), strict=True)) | {
             "dir": scratch / "data",
             "ip": "127.0.0.1",
             "ip.bind": "127.0.0.1",
-            "master.port": master,
-            "master.port.grpc": master_grpc,
             "master.telemetry": "false",
             "master.volumeSizeLimitMB": 4096,
-            "volume.port": volume,
-            "volume.port.grpc": volume_grpc,
             "volume.max": 0,
-            "filer.port": filer,
-            "filer.port.grpc": filer_grpc,
             "filer.localSocket": scratch / "filer.sock",
             "s3": "true",
-            "s3.port": s3,
-            "s3.port.grpc": s3_grpc,
             "s3.config": scratch / "s3.json",
         }
         log = scratch / "log"
@@ -91,7 +78,7 @@ def _running_seaweedfs(weed: Path) -> Iterator[Server]:
             log=log,
         )
         try:
-            url = f"http://127.0.0.1:{s3}"
+            url = f"http://127.0.0.1:{options['s3.port']}"
             settled = wait_until(lambda: process.poll() is not None or _answers(url), seconds=START_SECONDS)
             if not settled or process.poll() is not None:
                 raise RuntimeError(f"SeaweedFS did not start; the end of its log:\n{tail(log)}")
@@ -124,9 +111,8 @@ def _title(url: str) -> str:
     with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{url}/_localstack/health") as answer:
         return f"LocalStack {json.load(answer)['version']}"
     try:
-        with urllib.request.urlopen(url) as answer:
-            name = answer.headers.get("Server")
+        headers = urllib.request.urlopen(url).headers
     except urllib.error.HTTPError as error:
-        name = error.headers.get("Server")
+        headers = error.headers
     # SeaweedFS puts its greatest volume between name and version.
-    return re.sub(r" \d+GB ", " ", name or "an unnamed server")
+    return re.sub(r" \d+GB ", " ", headers.get("Server") or "an unnamed server")

@@ -25,7 +25,7 @@ def upload(bucket: str, workload: Workload, *, checksums: str) -> dict[str, int]
     extra = {"ChecksumAlgorithm": "CRC64NVME"} if checksums == "crc64nvme" else {}
 
     def store(source: Source) -> tuple[str, int]:
-        body = b"".join(source.pieces())
+        body = source.contents()
         s3.upload_fileobj(io.BytesIO(body), bucket, source.key, ExtraArgs=extra)
         return source.key, zlib.crc32(body)
 

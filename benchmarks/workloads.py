@@ -4,23 +4,13 @@ The contents are random, as photos and videos are to a compressor.
 """
 
 import random
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.job import Entry
 
 KIB = 1024
 MIB = 1024 * KIB
-PIECE = 4 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """So many objects of one size, in bytes."""
-
-    count: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +21,25 @@ class Source:
     name: str
     size: int
 
-    def pieces(self) -> Iterator[bytes]:
-        """Its contents, at most ``PIECE`` bytes at a time."""
-        dice = random.Random(self.key)
-        for left in range(self.size, 0, -PIECE):
-            yield dice.randbytes(min(PIECE, left))
-
-    def crc32(self) -> int:
-        crc = 0
-        for piece in self.pieces():
-            crc = zlib.crc32(piece, crc)
-        return crc
+    def contents(self) -> bytes:
+        return random.Random(self.key).randbytes(self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A set of objects; ``latency`` in milliseconds is added to each request unless the command line says else."""
+    """A set of objects, by their number and size in bytes.
+
+    ``latency`` in milliseconds is added to each request unless the command line says else.
+    """
 
     name: str
     title: str
-    groups: Sequence[Group]
+    groups: Sequence[tuple[int, int]]
     latency: float = 0
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        sizes = [group.size for group in self.groups for _ in range(group.count)]
+        sizes = [size for count, size in self.groups for _ in range(count)]
         # Interleaved, the same way each time: sources seldom arrive sorted by size.
         random.Random(self.name).shuffle(sizes)
         return tuple(
@@ -65,7 +49,7 @@ class Workload:
 
     @property
     def size(self) -> int:
-        return sum(group.count * group.size for group in self.groups)
+        return sum(count * size for count, size in self.groups)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -74,27 +58,26 @@ class Workload:
     def scaled(self, divisor: int) -> "Workload":
         """A tenth of it or so, for a look at whether everything works: fewer objects, then smaller ones."""
         groups = tuple(
-            Group(max(1, group.count // divisor), group.size if group.count >= divisor else group.size // divisor)
-            for group in self.groups
+            (max(1, count // divisor), size if count >= divisor else size // divisor) for count, size in self.groups
         )
         return Workload(name=self.name, title=f"{self.title}, scaled down", groups=groups, latency=self.latency)
 
 
 WORKLOADS = (
-    Workload("small", "1,000 x 20 KiB", (Group(1000, 20 * KIB),), latency=20),
-    Workload("photos", "100 x 3 MiB", (Group(100, 3 * MIB),)),
-    Workload("large", "4 x 128 MiB", (Group(4, 128 * MIB),)),
+    Workload("small", "1,000 x 20 KiB", ((1000, 20 * KIB),), latency=20),
+    Workload("photos", "100 x 3 MiB", ((100, 3 * MIB),)),
+    Workload("large", "4 x 128 MiB", ((4, 128 * MIB),)),
     Workload(
         "mix",
         "200 x 20 KiB, 30 x 3 MiB, 10 x 12 MiB, 2 x 128 MiB",
-        (Group(200, 20 * KIB), Group(30, 3 * MIB), Group(10, 12 * MIB), Group(2, 128 * MIB)),
+        ((200, 20 * KIB), (30, 3 * MIB), (10, 12 * MIB), (2, 128 * MIB)),
     ),
 )
 
 #: Sources that archives of any size are made of, by listing them often: what S3 copies, and what the worker reads.
 MEMORY_SOURCES = (
-    Workload("copied", "objects of 64 MiB", (Group(4, 64 * MIB),)),
-    Workload("read", "objects of 3 MiB", (Group(16, 3 * MIB),)),
+    Workload("copied", "objects of 64 MiB", ((4, 64 * MIB),)),
+    Workload("read", "objects of 3 MiB", ((16, 3 * MIB),)),
 )
 
 

@@ -5,11 +5,10 @@ import zipfile
 
 import boto3
 
-from benchmarks.job import job_from_arguments
+from benchmarks.job import ArchiveJob
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     s3 = boto3.client("s3")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -18,8 +17,4 @@ def main() -> None:
             archive.writestr(entry.destination, body)
     buffer.seek(0)
     s3.upload_fileobj(buffer, job.destination_bucket, job.key)
-    print(job.key)
-
-
-if __name__ == "__main__":
-    main()
+    return job.key

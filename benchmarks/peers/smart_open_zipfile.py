@@ -6,13 +6,12 @@ import zipfile
 import boto3
 import smart_open
 
-from benchmarks.job import job_from_arguments
+from benchmarks.job import ArchiveJob
 
 MIB = 1024 * 1024
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     s3 = {"client": boto3.client("s3")}
     with (
         smart_open.open(f"s3://{job.destination_bucket}/{job.key}", "wb", transport_params=s3) as target,
@@ -26,8 +25,4 @@ def main() -> None:
                 archive.open(entry.destination, "w") as member,
             ):
                 shutil.copyfileobj(source, member, MIB)
-    print(job.key)
-
-
-if __name__ == "__main__":
-    main()
+    return job.key

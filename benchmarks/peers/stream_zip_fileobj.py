@@ -12,7 +12,7 @@ import boto3
 import stream_zip
 from to_file_like_obj import to_file_like_obj
 
-from benchmarks.job import ArchiveJob, job_from_arguments
+from benchmarks.job import ArchiveJob
 
 MIB = 1024 * 1024
 Member = tuple[str, datetime, int, stream_zip.Method, Iterator[bytes]]
@@ -26,13 +26,8 @@ def members(s3: Any, job: ArchiveJob) -> Iterator[Member]:
         yield entry.destination, got["LastModified"], S_IFREG | 0o644, stream_zip.NO_COMPRESSION_64, chunks
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     s3 = boto3.client("s3")
     archive = to_file_like_obj(stream_zip.stream_zip(members(s3, job), chunk_size=MIB))
     s3.upload_fileobj(archive, job.destination_bucket, job.key)
-    print(job.key)
-
-
-if __name__ == "__main__":
-    main()
+    return job.key

@@ -9,14 +9,13 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from benchmarks.job import job_from_arguments
+from benchmarks.job import ArchiveJob
 
 MIB = 1024 * 1024
 THREADS = 16
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     s3 = boto3.client("s3", config=Config(max_pool_connections=THREADS))
     with tempfile.TemporaryDirectory(prefix="benchmark-threads-") as name:
         folder = Path(name)
@@ -36,8 +35,4 @@ def main() -> None:
                 archive.write(path, job.entries[downloads[done]].destination)
                 path.unlink()
         s3.upload_file(str(packed), job.destination_bucket, job.key)
-    print(job.key)
-
-
-if __name__ == "__main__":
-    main()
+    return job.key

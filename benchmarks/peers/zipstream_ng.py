@@ -7,7 +7,7 @@ import boto3
 import smart_open
 from zipstream import ZIP_STORED, ZipStream
 
-from benchmarks.job import job_from_arguments
+from benchmarks.job import ArchiveJob
 
 MIB = 1024 * 1024
 
@@ -17,16 +17,11 @@ def chunks(s3: Any, bucket: str, key: str) -> Iterator[bytes]:
     yield from s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(MIB)
 
 
-def main() -> None:
-    job = job_from_arguments()
+def build(job: ArchiveJob) -> str:
     s3 = boto3.client("s3")
     archive = ZipStream(compress_type=ZIP_STORED)
     for entry in job.entries:
         archive.add(chunks(s3, job.source_bucket, entry.source), entry.destination)
     with smart_open.open(f"s3://{job.destination_bucket}/{job.key}", "wb", transport_params={"client": s3}) as target:
         target.writelines(archive)
-    print(job.key)
-
-
-if __name__ == "__main__":
-    main()
+    return job.key
