@@ -6,23 +6,20 @@ A stack that reached CREATE_COMPLETE on an emulator proves little: callers asser
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
+from devtools.localstack import CHECKOUT
 from devtools.stack import Names, Stack
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "deploy" / "cloudformation"
-
 #: Queues, bucket, roles and alarms.
-MESSAGING = TEMPLATES / "messaging.yaml"
-
+MESSAGING = CHECKOUT / "deploy" / "cloudformation" / "messaging.yaml"
 #: ECS: cluster, service, scaling.
-SERVICE = TEMPLATES / "service.yaml"
+SERVICE = MESSAGING.with_name("service.yaml")
 
 
 class DeploymentError(Exception):
@@ -42,19 +39,14 @@ class Messaging:
     destination_dead_letters_url: str
     task_role_arn: str
     execution_role_arn: str
-    operator_policy_arn: str
     visibility_timeout_seconds: int
 
     @property
     def stack(self) -> Stack:
         """The same as hand-made resources are described, for tests that do not care who made theirs."""
+        queues = (f"{self.name}-input", f"{self.name}-output")
         return Stack(
-            names=Names(
-                source_bucket=self.source_bucket,
-                archive_bucket=self.destination_bucket,
-                input_queue=f"{self.name}-input",
-                output_queue=f"{self.name}-output",
-            ),
+            names=Names(self.source_bucket, self.destination_bucket, *queues),
             input_url=self.source_queue_url,
             input_dlq_url=self.source_dead_letters_url,
             output_url=self.destination_queue_url,
@@ -84,7 +76,8 @@ def deploy_messaging(
         )
     except WaiterError as error:
         raise DeploymentError(f"stack {name}: {_failures(cloudformation, name) or error}") from error
-    outputs = stack_outputs(cloudformation, name)
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     return Messaging(
         name=name,
         source_bucket=outputs["SourceBucketName"],
@@ -95,15 +88,8 @@ def deploy_messaging(
         destination_dead_letters_url=outputs["DestinationDeadLettersUrl"],
         task_role_arn=outputs["TaskRoleArn"],
         execution_role_arn=outputs["ExecutionRoleArn"],
-        operator_policy_arn=outputs["OperatorPolicyArn"],
         visibility_timeout_seconds=int(outputs["VisibilityTimeoutSeconds"]),
     )
-
-
-def stack_outputs(cloudformation: CloudFormationClient, name: str) -> dict[str, str]:
-    """The outputs of an existing stack by key."""
-    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _failures(cloudformation: CloudFormationClient, name: str) -> str:

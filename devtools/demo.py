@@ -16,15 +16,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from rich.console import Console
 from rich.filesize import decimal
 from rich.json import JSON
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 from devtools.localstack import CHECKOUT, REGION, LocalStack, LocalStackError, running_localstack
@@ -99,7 +97,7 @@ class Demo:
 def main() -> int:
     """Run the demo; the exit code."""
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _running() as demo:
             _show("A payload as raw JSON", demo, demo.as_raw_json)
@@ -155,7 +153,6 @@ def _show(title: str, demo: Demo, submit: Callable[[], str]) -> None:
         def watch() -> None:
             if not demo.worker.alive():
                 raise DemoError(f"the worker ended:\n{tail(demo.worker.log)}")
-            step.now(f"the worker says: {_last_words(demo.worker, request_id)} …")
 
         notification = wait_for(
             demo.localstack.client("sqs"),
@@ -198,8 +195,9 @@ def _list(path: Path, digests: frozenset[str]) -> None:
 
 def _account(worker: Worker, request_id: str) -> str:
     """What the worker logged of the finished archive."""
-    for line in reversed(_lines(worker, request_id)):
-        if line.get("message") == "archive ready":
+    for text in reversed(worker.output().splitlines()):
+        if "archive ready" in text and request_id in text:
+            line = json.loads(text)
             return (
                 f"in {line['seconds']:.1f} s: {decimal(line['size'])}, of which {decimal(line['bytes_copied'])} copied "
                 f"inside S3 and {decimal(line['bytes_read'])} read by the worker"
@@ -207,31 +205,11 @@ def _account(worker: Worker, request_id: str) -> str:
     return ""
 
 
-def _last_words(worker: Worker, request_id: str) -> str:
-    lines = _lines(worker, request_id)
-    return str(lines[-1].get("message")) if lines else "nothing yet"
-
-
-def _lines(worker: Worker, request_id: str) -> list[dict[str, Any]]:
-    """The job's lines in the worker's log."""
-    found = []
-    for line in worker.output().splitlines():
-        with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and entry.get("request_id") == request_id:
-                found.append(entry)
-    return found
-
-
+@dataclass(slots=True)
 class _Step:
-    """One line of progress: what is going on, then what came of it and what it took."""
+    """What came of a step."""
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
-        self.result = ""
-
-    def now(self, text: str) -> None:
-        self._status.update(escape(text))
+    result: str = ""
 
     def done(self, result: str) -> None:
         self.result = escape(result)
@@ -239,16 +217,13 @@ class _Step:
 
 @contextlib.contextmanager
 def _step(title: str) -> Iterator[_Step]:
+    """One line of progress: what is going on, then what came of it and what it took."""
     started = time.monotonic()
-    with console.status(f"{title} …") as status:
-        step = _Step(status)
+    step = _Step()
+    with console.status(f"{title} …"):
         yield step
     seconds = time.monotonic() - started
     console.print(f"[green]✓[/] {title:<33} [dim]{seconds:5.1f} s[/]  {step.result}", soft_wrap=True)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

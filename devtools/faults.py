@@ -115,7 +115,6 @@ Rule = Callable[[Request], Fault | None]
 INTERNAL_ERROR = Answer(500, "InternalError", "We encountered an internal error. Please try again.")
 SLOW_DOWN = Answer(503, "SlowDown", "Please reduce your request rate.")
 ACCESS_DENIED = Answer(403, "AccessDenied", "Access Denied")
-PRECONDITION_FAILED = Answer(412, "PreconditionFailed", "At least one of the pre-conditions did not hold.")
 
 #: What goes wrong on a bad day.
 USUAL_FAULTS: tuple[Fault, ...] = (INTERNAL_ERROR, SLOW_DOWN, Cut(), Reset())

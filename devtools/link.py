@@ -9,7 +9,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
@@ -83,7 +83,9 @@ class Traffic:
         return counts
 
     def decide(self, head: h11.Request) -> tuple[Request, Fault | None]:
-        """Count a request and ask the rule about it."""
+        """Count a request, which is in flight from now on, and ask the rule about it."""
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         path, _, query_string = head.target.decode().partition("?")
         method, path, query = head.method.decode(), unquote(path), dict(parse_qsl(query_string, keep_blank_values=True))
         headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
@@ -98,15 +100,6 @@ class Traffic:
         if fault is not None:
             self.faults[type(fault).__name__] += 1
         return request, fault
-
-    @contextlib.contextmanager
-    def one_in_flight(self) -> Iterator[None]:
-        self.in_flight += 1
-        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
 
 
 class Side:
@@ -163,8 +156,6 @@ class Link:
             with contextlib.suppress(h11.ProtocolError, HangUpError, OSError):
                 while self._client.ready() and (self._server is None or self._server.ready()):
                     await self._exchange()
-            if self._server is not None:
-                self._server.abort()
             with contextlib.suppress(OSError):
                 self._client.writer.close()
                 await self._client.writer.wait_closed()
@@ -177,8 +168,8 @@ class Link:
         """One request, from its head to the end of its answer."""
         head = await self._client.receive()
         assert isinstance(head, h11.Request)
-        with self._traffic.one_in_flight():
-            request, fault = self._traffic.decide(head)
+        request, fault = self._traffic.decide(head)
+        try:
             await self._pause(self._traffic.latency + (fault.milliseconds if isinstance(fault, Delay) else 0))
             while isinstance(fault, Hold) and not fault.until.is_set():
                 await self._pause(10)
@@ -192,6 +183,8 @@ class Link:
                 self._reset()
             if isinstance(fault, Answer | Page):
                 await self._answer(request, fault)
+        finally:
+            self._traffic.in_flight -= 1
 
     async def _pause(self, milliseconds: float) -> None:
         """Wait; a client that goes meanwhile ends it."""

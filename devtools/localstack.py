@@ -10,11 +10,9 @@ nothing behind: its data lives in a scratch folder that goes with it.
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +26,6 @@ from devtools.processes import kill_group, spawn, tail, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
-ACCOUNT = "000000000000"
 SERVICES = ("s3", "sqs", "sns", "cloudformation", "iam", "sts", "cloudwatch")
 
 # Both halves of the credentials of LocalStack's only account.
@@ -73,32 +70,28 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_localstack(
-    *, services: Sequence[str] = SERVICES, python: Path | None = None, start_seconds: float = START_SECONDS
-) -> Iterator[LocalStack]:
+def running_localstack(*, services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
     """A LocalStack server for the length of the block; stopped and wiped afterwards, also on Ctrl-C and errors.
 
-    ``python`` is the interpreter that has LocalStack (default: that of ``make .localstack``). Raises
-    ``LocalStackError`` where it is missing or does not answer within ``start_seconds``.
+    Raises ``LocalStackError`` where it is not installed or does not answer in time.
     """
-    interpreter = python or installed_python()
-    for attempt in range(1, STARTS + 1):
-        scratch = Path(tempfile.mkdtemp(prefix="archiver-localstack-"))
-        port = _free_port()
-        process = None
-        try:
-            process = _start(interpreter, port=port, scratch=scratch, services=services)
-            handle = LocalStack(f"http://127.0.0.1:{port}", process.pid, scratch / "log", scratch)
-            if _answers(handle, process, start_seconds):
-                yield handle
-                return
-            taken = process.poll() is not None and "in use" in tail(handle.log)
-            if not taken or attempt == STARTS:
-                raise LocalStackError(_failure(handle, process, start_seconds))
-        finally:
-            if process is not None:
+    interpreter = installed_python()
+    for start in range(1, STARTS + 1):
+        with tempfile.TemporaryDirectory(prefix="archiver-localstack-", ignore_cleanup_errors=True) as folder:
+            scratch = Path(folder)
+            handle, process = _start(interpreter, scratch=scratch, services=services)
+            try:
+                if _answers(handle, process):
+                    yield handle
+                    return
+                if process.poll() is None or "in use" not in tail(handle.log) or start == STARTS:
+                    code = process.poll()
+                    fate = (
+                        f"did not answer in {START_SECONDS:.0f} s" if code is None else f"ended with exit code {code}"
+                    )
+                    raise LocalStackError(f"LocalStack {fate}; the end of its log:\n{tail(handle.log)}")
+            finally:
                 kill_group(process)  # it has nothing to save, and takes its time over SIGTERM
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def installed_python() -> Path:
@@ -113,7 +106,10 @@ def installed_python() -> Path:
     return python
 
 
-def _start(python: Path, *, port: int, scratch: Path, services: Sequence[str]) -> subprocess.Popen[bytes]:
+def _start(python: Path, *, scratch: Path, services: Sequence[str]) -> tuple[LocalStack, subprocess.Popen[bytes]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -130,36 +126,16 @@ def _start(python: Path, *, port: int, scratch: Path, services: Sequence[str]) -
         "DISABLE_EVENTS": "1",
         "DNS_ADDRESS": "0",
     }
-    return spawn(
-        [str(python), "-m", "localstack.runtime.main"],
-        environment=environment,
-        directory=scratch,
-        log=scratch / "log",
-    )
+    log = scratch / "log"
+    command = [str(python), "-m", "localstack.runtime.main"]
+    process = spawn(command, environment=environment, directory=scratch, log=log)
+    return LocalStack(f"http://127.0.0.1:{port}", process.pid, log, scratch), process
 
 
-def _answers(handle: LocalStack, process: subprocess.Popen[bytes], seconds: float) -> bool:
+def _answers(handle: LocalStack, process: subprocess.Popen[bytes]) -> bool:
     def settled() -> bool:
-        return process.poll() is not None or _healthy(handle.url)
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{handle.url}/_localstack/health", timeout=5):  # noqa: S310  # our own http URL
+            return True
+        return process.poll() is not None
 
-    return wait_until(settled, seconds=seconds, interval=0.1) and process.poll() is None
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_localstack/health", timeout=5) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def _failure(handle: LocalStack, process: subprocess.Popen[bytes], seconds: float) -> str:
-    code = process.poll()
-    fate = f"did not answer within {seconds:.0f} s" if code is None else f"ended with exit code {code}"
-    return f"LocalStack {fate}; the end of its log:\n{tail(handle.log)}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return wait_until(settled, seconds=START_SECONDS, interval=0.1) and process.poll() is None

@@ -23,7 +23,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 from devtools.faults import Rule, no_faults
@@ -71,11 +71,12 @@ class Proxy:
         """Refuse connections, and break those that are there, as a server that is gone does."""
         asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.open()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.shut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -134,12 +135,8 @@ def running_proxy(upstream_url: str, *, latency: float = 0, faults: Rule = no_fa
     if upstream.scheme != "http" or not upstream.hostname:
         raise ValueError(f"not a plain http URL: {upstream_url}")
     traffic = Traffic((upstream.hostname, upstream.port or 80), latency, faults)
-    proxy = Proxy(traffic)
-    proxy.start()
-    try:
+    with Proxy(traffic) as proxy:
         yield proxy
-    finally:
-        proxy.stop()
     if traffic.broken is not None:
         raise traffic.broken
 
