@@ -1,7 +1,12 @@
-"""A plain HTTP server that stores what is PUT and returns it to GET."""
+"""A plain HTTP server that stores what is PUT and returns it to GET, and how to ask it."""
 
+import http.client
 import socket
+from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
 
 
 class ObjectServer(ThreadingHTTPServer):
@@ -60,3 +65,22 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     do_GET = do_HEAD = do_POST = do_PUT  # noqa: N815  # the standard library's names
+
+
+def connect(url: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+
+
+def connect_raw(url: str) -> socket.socket:
+    return socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=30)
+
+
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    connection.request(method, path, body, encode_chunked=isinstance(body, Iterator))
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def ask_once(url: str, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+    with closing(connect(url)) as connection:
+        return ask(connection, method, path, body)

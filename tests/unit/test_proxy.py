@@ -2,7 +2,6 @@
 
 import gc
 import http.client
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,23 +15,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from devtools.faults import (
-    ACCESS_DENIED,
-    SLOW_DOWN,
-    Answer,
-    Cut,
-    Fault,
-    Flip,
-    Hold,
-    Page,
-    Request,
-    Reset,
-    Slow,
-    at_random,
-    on,
-)
+from devtools import faults
+from devtools.faults import Answer, Cut, Fault, Flip, Hold, Page, Request, Reset, Slow, on
 from devtools.proxy import Proxy, running_proxy, spawned_proxy
-from tests.support.object_server import ObjectServer
+from tests.support.object_server import ObjectServer, ask, ask_once, connect, connect_raw
 
 MIB = 1024 * 1024
 GONE = (ConnectionError, http.client.RemoteDisconnected)
@@ -60,29 +46,10 @@ def client(proxy: Proxy) -> Iterator[http.client.HTTPConnection]:
         yield connection
 
 
-def connect(url: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-
-
-def connect_raw(url: str) -> socket.socket:
-    return socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=30)
-
-
 def sdk(service: str, url: str, *, attempts: int = 1) -> Any:
     config = Config(retries={"total_max_attempts": attempts, "mode": "standard"}, max_pool_connections=50)
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     return boto3.client(service, endpoint_url=url, region_name="us-east-1", config=config, **keys)  # type: ignore[call-overload]
-
-
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    connection.request(method, path, body, encode_chunked=isinstance(body, Iterator))
-    response = connection.getresponse()
-    return response.status, response.read()
-
-
-def ask_once(url: str, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-    with closing(connect(url)) as connection:
-        return ask(connection, method, path, body)
 
 
 # What passes
@@ -154,22 +121,6 @@ def test_a_proxy_that_is_shut_refuses_until_it_is_opened_again(proxy: Proxy, cli
     assert ask_once(proxy.url, "GET", "/bucket/key") == (200, b"")
 
 
-def test_an_unreachable_server_looks_like_one() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        with running_proxy(f"http://127.0.0.1:{taken.getsockname()[1]}") as proxy, pytest.raises(GONE):
-            ask_once(proxy.url, "GET", "/bucket/key")
-
-
-@pytest.mark.parametrize(
-    "sent", [b"nonsense\r\n\r\n", b"x" * 100_000, b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: ten\r\n\r\n"]
-)
-def test_nonsense_costs_a_client_its_connection(proxy: Proxy, sent: bytes) -> None:
-    with connect_raw(proxy.url) as raw, suppress(ConnectionResetError):
-        raw.sendall(sent)
-        assert raw.recv(1) == b""
-
-
 def test_nothing_stays_open_however_many_knock_at_the_end(upstream: ObjectServer) -> None:
     def knock(url: str, ended: threading.Event) -> None:
         while not ended.is_set():
@@ -208,7 +159,7 @@ def test_only_a_plain_http_server_can_be_proxied() -> None:
 
 
 def test_a_refused_operation_never_reaches_the_server(upstream: ObjectServer, proxy: Proxy) -> None:
-    proxy.set_faults(on("UploadPartCopy", ACCESS_DENIED))
+    proxy.set_faults(on("UploadPartCopy", faults.ACCESS_DENIED))
     s3 = sdk("s3", proxy.url)
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.upload_part_copy(Bucket="b", Key="k", UploadId="u", PartNumber=1, CopySource="b/source")
@@ -219,7 +170,7 @@ def test_a_refused_operation_never_reaches_the_server(upstream: ObjectServer, pr
 
 
 def test_an_upload_is_refused_before_its_body_is_asked_for(upstream: ObjectServer, proxy: Proxy) -> None:
-    proxy.set_faults(on("PutObject", SLOW_DOWN, times=1))
+    proxy.set_faults(on("PutObject", faults.SLOW_DOWN, times=1))
     sdk("s3", proxy.url, attempts=2).put_object(Bucket="bucket", Key="key", Body=b"x" * 2 * MIB)
 
     assert len(upstream.seen) == 1
@@ -227,7 +178,7 @@ def test_an_upload_is_refused_before_its_body_is_asked_for(upstream: ObjectServe
 
 
 def test_a_body_that_was_on_its_way_is_drained_and_its_connection_lives_on(proxy: Proxy, client: Any) -> None:
-    proxy.set_faults(on("PutObject", SLOW_DOWN, times=1))
+    proxy.set_faults(on("PutObject", faults.SLOW_DOWN, times=1))
     status, body = ask(client, "PUT", "/bucket/key", b"x" * MIB)
     assert (status, b"<Code>SlowDown</Code>" in body) == (503, True)
     sock = client.sock
@@ -323,17 +274,6 @@ def test_an_sqs_error_speaks_json(proxy: Proxy) -> None:
     proxy.set_faults(on("SendMessage", Answer(500, "InternalFailure")))
     with pytest.raises(ClientError, match="InternalFailure"):
         sdk("sqs", proxy.url).send_message(QueueUrl=f"{proxy.url}/000000000000/queue", MessageBody="{}")
-
-
-def test_boto3_gets_everything_right_through_a_fifth_of_faults(upstream: ObjectServer, proxy: Proxy) -> None:
-    proxy.set_faults(at_random(0.2, seed=7))
-    s3 = sdk("s3", proxy.url, attempts=8)
-    bodies = {f"/b/{n}": bytes([n]) * (n * 1000) for n in range(60)}
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda item: s3.put_object(Bucket="b", Key=item[0][3:], Body=item[1]), bodies.items()))
-
-    assert upstream.stored == bodies
-    assert set(proxy.counts().faults) == {"Answer", "Cut", "Reset"}
 
 
 def test_a_rule_that_raises_fails_the_test_that_wrote_it(upstream: ObjectServer) -> None:
