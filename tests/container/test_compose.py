@@ -20,7 +20,7 @@ from devtools.messages import send, wait_for
 from devtools.processes import wait_until
 from devtools.samples import SOURCE_JPG
 from devtools.stack import Names
-from tests.container.engine import Engine
+from tests.container.engine import MAKE_SECONDS, Engine
 from tests.container.images import Images
 
 COMPOSE = CHECKOUT / "docker-compose.yml"
@@ -78,6 +78,7 @@ def project(engine: Engine, images: Images, compose: list[str]) -> Iterator[Proj
 
 
 @pytest.mark.container
+@pytest.mark.timeout(2 * MAKE_SECONDS)
 def test_a_message_in_an_archive_out(project: Project, tmp_path: Path) -> None:
     # given the file's containers, and its resources
     outside = LocalStack(project.localstack, 0, tmp_path, tmp_path)  # boto3 clients, as on a developer's machine
