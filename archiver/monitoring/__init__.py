@@ -7,18 +7,11 @@ has one queue, its inbox, however many of Celery's queues it declares: those are
     control:  Flower, `celery ...` --> topic PREFIX-control --> inboxes of the workers
     replies:  worker --> inbox of who asked
 
-No thread that works on jobs waits for any of it: what goes out passes through the outbox's thread, what comes in
-through the inbox's, and what SNS and SQS don't take in time is dropped.
+What kombu 5.7's own fan-out over SNS does not do, and this does:
 
-naming   names of topics and inboxes (pure)
-clients  SNS and SQS clients that give up soon
-outbox   the thread that sends
-inbox    the queue of this process, and the thread that receives
-monitor  both, one pair a process, and the local queues in front of the inbox
-channel  kombu's view of it: the transport of ``broker_transport``
-control  Celery's remote control, fit for this transport
-worker   what a worker does differently
-jobs     a job's own events: progress, failed attempts
-events   Celery's events for those who listen without Celery
-sweep    inboxes and subscriptions whose owner is gone
+- no thread that works on jobs waits for SNS or SQS: kombu publishes where it stands, with minutes of timeouts;
+- one queue a process: kombu has one for each of Celery's mailboxes, command and reply, and polls each of them;
+- queues go with their process, or are swept: kombu ends stale subscriptions, and leaves the queues;
+- only the source queue is predefined: kombu's ``predefined_queues`` then forbids every other;
+- rights on names under PREFIX are enough: kombu tags topics, and its names begin with nothing of ours.
 """

@@ -5,6 +5,8 @@ here waits for SNS or SQS; elsewhere opening the inbox and sending a command do,
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from queue import Empty
 from typing import Any
@@ -16,7 +18,6 @@ from kombu.transport import virtual
 
 from archiver.monitoring.monitor import Monitor, process_monitor
 from archiver.monitoring.naming import CONTROL, EVENTS, REPLIES
-from archiver.monitoring.sweep import UNATTENDED_SECONDS, sweep_quietly
 from archiver.worker import channel
 
 log = structlog.get_logger(__name__)
@@ -30,19 +31,13 @@ class Channel(channel.Channel):
 
     supports_fanout = True
 
-    def __init__(self, connection: Any, **kwargs: Any) -> None:
-        options = connection.client.transport_options
-        (source,) = options["predefined_queues"].values()
-        self._monitor_options = {
-            "prefix": options["monitoring_prefix"],
-            "source_queue": source["url"],
-            "region": options.get("region"),
-        }
-        super().__init__(connection, **kwargs)
-
     @property
     def monitor(self) -> Monitor:
-        return process_monitor(**self._monitor_options)
+        options = self.transport_options
+        (source,) = options["predefined_queues"].values()
+        return process_monitor(
+            prefix=options["monitoring_prefix"], source_queue=source["url"], region=options.get("region")
+        )
 
     # Exchanges and queues.
 
@@ -53,7 +48,6 @@ class Channel(channel.Channel):
     def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
         if queue is None or self._is_source(queue):
             return super().queue_declare(queue=queue, passive=passive, **kwargs)
-        self.monitor.declare(queue)
         return virtual.base.queue_declare_ok_t(queue, 0, 0)  # type: ignore[attr-defined]  # amqp's, imported there
 
     def queue_bind(
@@ -63,14 +57,10 @@ class Channel(channel.Channel):
             return super().queue_bind(queue, exchange, routing_key, *args, **kwargs)
         self.monitor.bind(queue, exchange, routing_key)
         if self.hub:
-            self.monitor.open_later(
-                first=partial(sweep_quietly, self.monitor.clients, self.monitor.names, UNATTENDED_SECONDS)
-            )
-            return None
-        try:
-            self.monitor.open()
-        except (ClientError, BotoCoreError) as error:
-            raise _unavailable(error) from error
+            self.monitor.open_soon()
+        else:
+            with _failing_clearly():
+                self.monitor.open()
         return None
 
     def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> Any:
@@ -86,7 +76,7 @@ class Channel(channel.Channel):
             return super().basic_consume(queue, no_ack, *args, **kwargs)
         virtual.Channel.basic_consume(self, queue, no_ack, *args, **kwargs)
         if self.hub:
-            self.monitor.on_arrival(queue, partial(self.hub.call_soon, self._deliver, queue))
+            self.monitor.on_arrival(queue, partial(self.hub.call_soon, self._deliver_all, queue))
         return None
 
     def basic_cancel(self, consumer_tag: str) -> Any:
@@ -95,18 +85,13 @@ class Channel(channel.Channel):
             return super().basic_cancel(consumer_tag)
         virtual.Channel.basic_cancel(self, consumer_tag)
         self.monitor.forget(queue)
-        if self.hub:  # a worker that stops; Flower goes on with the same inbox
-            self.monitor.close_if_idle()
         return None
 
-    def _deliver(self, queue: str) -> None:
+    def _deliver_all(self, queue: str) -> None:
         """In the event loop: hand over what has arrived."""
         try:
             while True:
-                message = self.monitor.take(queue)
-                deliver = self.connection._callbacks.get(queue) if self.connection is not None else None
-                if deliver is not None:
-                    deliver(message)
+                self.connection._deliver(self.monitor.take(queue), queue)
         except Empty:
             pass
         except Exception as error:
@@ -115,9 +100,7 @@ class Channel(channel.Channel):
     def _get_bulk(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         if self._is_source(queue):
             return super()._get_bulk(queue, *args, **kwargs)
-        message = self.monitor.take(queue, seconds=LOOK_SECONDS)
-        self.connection._deliver(message, queue)
-        return None
+        return self.connection._deliver(self.monitor.take(queue, seconds=LOOK_SECONDS), queue)
 
     # Sending.
 
@@ -130,22 +113,24 @@ class Channel(channel.Channel):
         if self._is_source(queue):
             return super()._put(queue, message, **kwargs)
         # The address of a reply begins with the inbox of who asked (control.Mailbox).
-        self.monitor.reply(queue.partition(".")[0], json.dumps(message))
+        self.monitor.soon(self.monitor.reply, queue.partition(".")[0], json.dumps(message))
         return None
 
     def _put_fanout(self, exchange: str, message: dict[str, Any], *_: Any, **__: Any) -> None:
         if exchange != CONTROL:
-            self.monitor.publish(exchange, json.dumps(message))
+            self.monitor.soon(self.monitor.publish, exchange, json.dumps(message))
             return
-        try:
-            self.monitor.publish_now(exchange, json.dumps(message))
-        except (ClientError, BotoCoreError) as error:
-            raise _unavailable(error) from error
+        with _failing_clearly():
+            self.monitor.publish(exchange, json.dumps(message))
 
 
-def _unavailable(error: Exception) -> OperationalError:
-    """kombu tries again without end where it gets the error itself; a person wants to know."""
-    return OperationalError(f"monitoring needs SNS and SQS: {error}")
+@contextmanager
+def _failing_clearly() -> Iterator[None]:
+    """kombu tries again without end where it gets AWS's error itself; a person wants to know."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise OperationalError(f"monitoring needs SNS and SQS: {error}") from error
 
 
 class Transport(channel.Transport):

@@ -1,8 +1,9 @@
 """SNS and SQS clients for monitoring: short timeouts and no retries, for nothing here is worth waiting for."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -14,11 +15,11 @@ from archiver.aws.queues import NO_QUEUE
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+Answer = TypeVar("Answer")
+
 #: How long an inbox's receive waits for a message: SQS's most, so that an idle process costs least.
 POLL_SECONDS = 20
-
-_QUICK = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "total_max_attempts": 1})
-_PATIENT = _QUICK.merge(Config(read_timeout=POLL_SECONDS + 10))
+_TIMEOUT_SECONDS = 4
 
 
 @dataclass
@@ -30,28 +31,49 @@ class Clients:
 
     source_queue: str
     region: str | None
+    _topic_arns: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def sns(self) -> Any:  # no stubs of SNS are installed
-        return self._new("sns", _QUICK)
+        return self._new("sns", read_timeout=_TIMEOUT_SECONDS)
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        client: SQSClient = self._new("sqs", _QUICK)
+        client: SQSClient = self._new("sqs", read_timeout=_TIMEOUT_SECONDS)
         return client
 
     @cached_property
     def polling(self) -> "SQSClient":
-        client: SQSClient = self._new("sqs", _PATIENT)
+        client: SQSClient = self._new("sqs", read_timeout=POLL_SECONDS + 10)
         return client
 
-    def _new(self, service: str, config: Config) -> Any:
+    def topic_arn(self, topic: str) -> str:
+        """The ARN of a topic, which is created where it does not exist: CreateTopic is idempotent."""
+        if topic not in self._topic_arns:
+            self._topic_arns[topic] = self.sns.create_topic(Name=topic)["TopicArn"]
+        return self._topic_arns[topic]
+
+    def _new(self, service: str, *, read_timeout: float) -> Any:
         session = boto3.Session()
+        retries: Any = {"mode": "standard", "total_max_attempts": 1}
         make: Any = session.client  # its overloads want a literal name
-        region = queue_region(self.source_queue) or session.region_name or self.region
-        return make(service, region_name=region, config=config)
+        return make(
+            service,
+            region_name=queue_region(self.source_queue) or session.region_name or self.region,
+            config=Config(connect_timeout=2, read_timeout=read_timeout, retries=retries),
+        )
 
 
 def no_such_queue(error: Exception) -> bool:
     """Whether SQS says that there is no such queue. An answer that is none of AWS's own has no code at all."""
     return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in NO_QUEUE
+
+
+def unless_gone(call: Callable[..., Answer], **arguments: Any) -> Answer | None:
+    """What SQS answers to a call; None where there is no such queue."""
+    try:
+        return call(**arguments)
+    except ClientError as error:
+        if not no_such_queue(error):
+            raise
+        return None

@@ -13,6 +13,8 @@ from archiver.settings import Settings
 
 Event = dict[str, Any]
 
+_QUEUE = "listening"
+
 
 @contextmanager
 def listening(settings: Settings, *, tick_seconds: float = 1.0) -> Iterator[Iterator[Event | None]]:
@@ -23,20 +25,18 @@ def listening(settings: Settings, *, tick_seconds: float = 1.0) -> Iterator[Iter
     monitor = process_monitor(
         prefix=settings.monitoring_prefix, source_queue=settings.sqs_source_queue, region=settings.aws_region
     )
-    name = "listening"
-    monitor.bind(name, EVENTS, "#")
+    monitor.bind(_QUEUE, EVENTS, "#")
     monitor.open()
     try:
-        yield _events(monitor, name, tick_seconds)
+        yield _events(monitor, tick_seconds)
     finally:
-        monitor.forget(name)
-        monitor.close_if_idle()
+        monitor.forget(_QUEUE)
 
 
-def _events(monitor: Monitor, name: str, tick_seconds: float) -> Iterator[Event | None]:
+def _events(monitor: Monitor, tick_seconds: float) -> Iterator[Event | None]:
     while True:
         try:
-            yield from decode(monitor.take(name, seconds=tick_seconds))
+            yield from decode(monitor.take(_QUEUE, seconds=tick_seconds))
         except Empty:
             yield None
 
@@ -45,6 +45,6 @@ def decode(message: dict[str, Any]) -> list[Event]:
     """The events in a kombu message: one, or several that a worker has sent together."""
     body = message["body"]
     if message["properties"].get("body_encoding") == "base64":
-        body = base64.b64decode(body).decode()
+        body = base64.b64decode(body)
     found = json.loads(body)
     return found if isinstance(found, list) else [found]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,53 +25,70 @@ RENEW_SECONDS = 240.0
 SETTLE_SECONDS = 1.0
 #: Within this time a queue that SQS does not know is a new one rather than a deleted one, in seconds.
 YOUNG_SECONDS = 60.0
-#: The longest pause after failures, in seconds.
-MAX_PAUSE_SECONDS = 30.0
+#: The pause after a failure, in seconds.
+PAUSE_SECONDS = 10.0
 #: What closing leaves a call that is under way, in seconds.
 CLOSE_SECONDS = 3.0
 
 
 class Inbox:
-    """The queue exists from ``open`` (or a little after ``start``) to ``close``; ``on_message`` gets each body."""
+    """The queue exists from ``open`` (or a little after ``start``) to ``close``.
 
-    def __init__(self, clients: Clients, names: Names, *, on_message: Callable[[str], None]) -> None:
-        self._clients = clients
-        self._names = names
-        self._on_message = on_message
-        self.name = self._new_name()
-        self._url: str | None = None
-        self._created_at = 0.0
-        self._renewed_at = 0.0
-        self._wanted: set[str] = set()
-        self._subscriptions: dict[str, str] = {}  # topic -> ARN of the subscription
-        self._topic_arns: dict[str, str] = {}
+    ``topics`` says what to receive, whenever it is asked; ``on_message`` gets each body in the inbox's thread.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        names: Names,
+        *,
+        topics: Callable[[], set[str]],
+        on_message: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clients, self._names, self._topics, self._on_message = clients, names, topics, on_message
+        self._clock = clock
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._seen_at = 0.0
+        self._reset()
 
-    def want(self, topic: str) -> None:
-        """Receive what is sent to a topic, too, from the next ``open`` or turn of the thread on."""
-        self._wanted.add(topic)
+    def _reset(self) -> None:
+        """Have no queue, and a new name for the next one."""
+        with self._lock:
+            self.name = self._names.inbox(host=socket.gethostname(), pid=os.getpid(), token=secrets.token_hex(6))
+            self._url: str | None = None
+            self._subscriptions: dict[str, str] = {}  # topic -> ARN of the subscription
 
     def open(self) -> None:
-        """Create and subscribe what is missing, now. Raises ``ClientError`` and ``BotoCoreError``."""
+        """Create, renew and subscribe what is due, now. Raises ``ClientError`` and ``BotoCoreError``."""
         with self._lock:
             if self._closed.is_set():
                 return
             if self._url is None:
-                self._url = self._create()
-            for topic in sorted(self._wanted - self._subscriptions.keys()):
+                attributes: Any = {"MessageRetentionPeriod": str(RETENTION_SECONDS), "Policy": self._policy()}
+                self._url = self._clients.sqs.create_queue(QueueName=self.name, Attributes=attributes)["QueueUrl"]
+                self._seen_at = self._clock()
+                self._closed.wait(SETTLE_SECONDS)
+            elif self._clock() - self._seen_at >= RENEW_SECONDS:
+                self._clients.sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": self._policy()})
+                self._seen_at = self._clock()
+                self._subscriptions = {}  # a mistaken sweep may have ended them
+            for topic in sorted(self._topics() - self._subscriptions.keys()):
                 self._subscriptions[topic] = self._subscribe(topic)
 
-    def start(self, first: Callable[[], object] = lambda: None) -> None:
-        """Receive in a thread, which also opens the inbox, as often as it takes; ``first`` runs there once before."""
+    def start(self) -> bool:
+        """Receive in a thread, which also opens the inbox, as often as it takes; False where it runs already."""
         with self._lock:
-            if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._run, args=(first,), name="monitoring-inbox", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._closed.is_set():
+                return False
+            self._thread = threading.Thread(target=self._run, name="monitoring-inbox", daemon=True)
+            self._thread.start()
+            return True
 
     def close(self) -> None:
-        """Unsubscribe and delete the queue; what fails here is left to the sweep."""
+        """Unsubscribe and delete the queue, for good; what fails here is left to the sweep."""
         self._closed.set()
         if not self._lock.acquire(timeout=CLOSE_SECONDS):
             return
@@ -81,39 +99,15 @@ class Inbox:
             with suppress(ClientError, BotoCoreError):
                 if self._url is not None:
                     self._clients.sqs.delete_queue(QueueUrl=self._url)
-            self._url, self._subscriptions = None, {}
         finally:
             self._lock.release()
 
-    def topic_arn(self, topic: str) -> str:
-        """The ARN of a topic, which is created where it does not exist: CreateTopic is idempotent."""
-        if topic not in self._topic_arns:
-            self._topic_arns[topic] = self._clients.sns.create_topic(Name=topic)["TopicArn"]
-        return self._topic_arns[topic]
-
-    # The queue's life.
-
-    def _new_name(self) -> str:
-        return self._names.inbox(host=socket.gethostname(), pid=os.getpid(), token=secrets.token_hex(6))
-
     def _policy(self) -> str:
-        return inbox_policy([self.topic_arn(topic) for topic in self._names.topics], attended_at=time.time())
-
-    def _create(self) -> str:
-        answer = self._clients.sqs.create_queue(
-            QueueName=self.name,
-            Attributes={
-                "MessageRetentionPeriod": str(RETENTION_SECONDS),
-                "VisibilityTimeout": "30",
-                "Policy": self._policy(),
-            },
-        )
-        self._created_at = self._renewed_at = time.monotonic()
-        self._closed.wait(SETTLE_SECONDS)
-        return answer["QueueUrl"]
+        topics = [self._clients.topic_arn(topic) for topic in self._names.topics]
+        return inbox_policy(topics, attended_at=time.time())
 
     def _subscribe(self, topic: str) -> str:
-        arn = self.topic_arn(topic)
+        arn = self._clients.topic_arn(topic)
         answer = self._clients.sns.subscribe(
             TopicArn=arn,
             Protocol="sqs",
@@ -123,71 +117,41 @@ class Inbox:
         )
         return str(answer["SubscriptionArn"])
 
-    def _renew(self) -> None:
-        """Say that the owner is there, and subscribe again what a mistaken sweep may have taken away."""
-        if self._url is None or time.monotonic() - self._renewed_at < RENEW_SECONDS:
-            return
-        self._renewed_at = time.monotonic()
-        self._clients.sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": self._policy()})
-        for topic in self._subscriptions:
-            self._subscriptions[topic] = self._subscribe(topic)
-
-    def _forget(self) -> None:
-        """The queue has been deleted by somebody: the next turn makes another one."""
-        log.warning("the monitoring's inbox was deleted, opening another one", queue=self.name)
-        with self._lock:
-            self.name = self._new_name()
-            self._url, self._subscriptions = None, {}
-
     # The thread.
 
-    def _run(self, first: Callable[[], object]) -> None:
-        failures = 0
+    def _run(self) -> None:
+        failing = False
         while not self._closed.is_set():
             try:
                 self.open()
-                if first is not _done:
-                    first, once = _done, first
-                    once()
-                self._renew()
                 self._receive()
             except Exception as error:
                 if self._closed.is_set():
                     return
-                if no_such_queue(error) and time.monotonic() - self._created_at > YOUNG_SECONDS:
-                    self._forget()
+                if no_such_queue(error) and self._clock() - self._seen_at > YOUNG_SECONDS:
+                    log.warning("the monitoring's inbox was deleted, opening another one", queue=self.name)
+                    self._reset()
                     continue
-                if not failures:  # one line for an outage
+                if not failing:  # one line for an outage
                     log.warning("monitoring can't receive, going on trying", error=repr(error))
-                failures += 1
-                self._closed.wait(min(MAX_PAUSE_SECONDS, 2.0 ** min(failures - 1, 5)))
+                failing = True
+                self._closed.wait(PAUSE_SECONDS)
             else:
-                if failures:
+                if failing:
                     log.info("monitoring receives again")
-                failures = 0
+                failing = False
 
     def _receive(self) -> None:
-        url = self._url
-        if url is None:
+        if (url := self._url) is None:
             return
-        answer = self._clients.polling.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=POLL_SECONDS
-        )
-        messages = answer.get("Messages", [])
+        receive = self._clients.polling.receive_message
+        messages = receive(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=POLL_SECONDS).get("Messages", [])
         for message in messages:
             try:
                 self._on_message(message["Body"])
             except Exception as error:
                 log.warning("a monitoring message could not be read", error=repr(error))
         if messages and not self._closed.is_set():
-            self._clients.sqs.delete_message_batch(
-                QueueUrl=url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                    for index, message in enumerate(messages)
-                ],
-            )
-
-
-def _done() -> None:
-    """What is to be done first has been done."""
+            handles = enumerate(message["ReceiptHandle"] for message in messages)
+            entries: Any = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in handles]
+            self._clients.sqs.delete_message_batch(QueueUrl=url, Entries=entries)

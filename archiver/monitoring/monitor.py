@@ -7,19 +7,20 @@ import queue
 import signal
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty
+from functools import partial
 from typing import Any
 
 import structlog
-from botocore.exceptions import ClientError
 
-from archiver.monitoring.clients import Clients, no_such_queue
+from archiver.monitoring.clients import Clients, unless_gone
 from archiver.monitoring.inbox import Inbox
 from archiver.monitoring.naming import Names
-from archiver.monitoring.outbox import Letter, Outbox
+from archiver.monitoring.outbox import Outbox
+from archiver.monitoring.sweep import sweep_quietly
 
 log = structlog.get_logger(__name__)
 
@@ -30,75 +31,64 @@ MAX_MESSAGES = 10_000
 #: What the end of the process leaves the last events, in seconds.
 FLUSH_SECONDS = 2.0
 
+#: A message as kombu makes it.
+Message = dict[str, Any]
+
 
 @dataclass(eq=False, slots=True)
 class _LocalQueue:
     """One of Celery's queues: what it is bound to, what has arrived, and whom to tell."""
 
-    bindings: set[tuple[str, str]] = field(default_factory=set)
-    messages: "queue.Queue[str]" = field(default_factory=lambda: queue.Queue(MAX_MESSAGES))
+    bindings: frozenset[tuple[str, str]] = frozenset()
+    messages: "queue.Queue[Message]" = field(default_factory=lambda: queue.Queue(MAX_MESSAGES))
     arrived: Callable[[], object] = lambda: None
 
 
 class Monitor:
-    """One a process. Bodies are kombu messages as JSON text, base64 inside."""
+    """One a process (``process_monitor``). Each step on the local queues is atomic: the inbox's thread takes part."""
 
-    def __init__(self, *, prefix: str, source_queue: str, region: str | None) -> None:
-        self.names = Names(prefix)
-        self.clients = Clients(source_queue, region)
-        self._outbox = Outbox(self._send)
-        self._queues: dict[str, _LocalQueue] = {}
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self.inbox = self._new_inbox()
-
-    def _new_inbox(self) -> Inbox:
-        return Inbox(self.clients, self.names, on_message=self._distribute)
+    def __init__(self, names: Names, clients: Clients) -> None:
+        self.names = names
+        self.clients = clients
+        self.inbox = Inbox(clients, names, topics=self._topics, on_message=self._distribute)
+        self._outbox = Outbox()
+        self._queues: defaultdict[str, _LocalQueue] = defaultdict(_LocalQueue)
 
     # Local queues.
 
-    def declare(self, name: str) -> None:
-        """Make a local queue where there is none of that name."""
-        with self._lock:
-            self._queues.setdefault(name, _LocalQueue())
-
     def bind(self, name: str, exchange: str, routing_key: str) -> None:
         """Let a local queue have what is sent to an exchange: all of a broadcast, else what has its routing key."""
-        self.declare(name)
-        topic = self.names.topic(exchange)
-        self._queues[name].bindings.add((exchange, "" if topic else routing_key))
-        if topic:
-            self.inbox.want(topic)
+        self._queues[name].bindings |= {self._address(exchange, routing_key)}
 
     def on_arrival(self, name: str, arrived: Callable[[], object]) -> None:
         """Call ``arrived``, in the inbox's thread, whenever there is something to take."""
-        self.declare(name)
         self._queues[name].arrived = arrived
 
-    def take(self, name: str, *, seconds: float = 0) -> dict[str, Any]:
+    def take(self, name: str, *, seconds: float = 0) -> Message:
         """The next message. Raises ``queue.Empty`` where there is none within ``seconds``."""
-        local = self._queues.get(name)
-        if local is None:
-            raise Empty
-        text = local.messages.get(timeout=seconds) if seconds else local.messages.get_nowait()
-        message: dict[str, Any] = json.loads(text)
-        return message
+        if name not in self._queues:
+            raise queue.Empty
+        return self._queues[name].messages.get(timeout=seconds)
 
     def forget(self, name: str) -> None:
         """Take a local queue away, with what is in it."""
-        with self._lock:
-            self._queues.pop(name, None)
+        self._queues.pop(name, None)
+
+    def _address(self, exchange: str, routing_key: str) -> tuple[str, str]:
+        return exchange, "" if self.names.topic(exchange) else routing_key
+
+    def _topics(self) -> set[str]:
+        exchanges = {exchange for local in list(self._queues.values()) for exchange, _ in local.bindings}
+        return {topic for exchange in exchanges if (topic := self.names.topic(exchange))}
 
     def _distribute(self, text: str) -> None:
         info = json.loads(text)["properties"]["delivery_info"]
-        exchange, routing_key = info["exchange"], info["routing_key"]
-        address = exchange, "" if self.names.topic(exchange) else routing_key
-        with self._lock:
-            found = [local for local in self._queues.values() if address in local.bindings]
-        for local in found:
-            with suppress(queue.Full):
-                local.messages.put_nowait(text)
-            local.arrived()
+        address = self._address(info["exchange"], info["routing_key"])
+        for local in list(self._queues.values()):
+            if address in local.bindings:
+                with suppress(queue.Full):
+                    local.messages.put_nowait(json.loads(text))
+                local.arrived()
 
     # In and out.
 
@@ -108,52 +98,32 @@ class Monitor:
         self.inbox.start()
         _exit_on_sigterm()
 
-    def open_later(self, first: Callable[[], object]) -> None:
-        """Receive as soon as it can be done, after ``first``; for whoever must not wait or fail."""
-        self.inbox.start(first)
+    def open_soon(self) -> None:
+        """Receive as soon as it can be done, and sweep; for a worker, which must not wait or fail."""
+        if self.inbox.start():
+            self._outbox.put(partial(sweep_quietly, self.clients, self.names))
 
-    def close_if_idle(self) -> None:
-        """Delete the inbox where no local queue is left; a later one opens another."""
-        if not self._queues:
-            self.inbox.close()
-            self.inbox = self._new_inbox()
-
-    def publish(self, exchange: str, body: str) -> None:
-        """Send to all who listen to an exchange, soon or never."""
-        self._put(Letter(body, topic=self.names.topic(exchange)))
-
-    def publish_now(self, exchange: str, body: str) -> None:
+    def publish(self, exchange: str, text: str) -> None:
         """Send to all who listen to an exchange. Raises ``ClientError`` and ``BotoCoreError``."""
-        self._send(Letter(body, topic=self.names.topic(exchange)))
+        if topic := self.names.topic(exchange):
+            self.clients.sns.publish(TopicArn=self.clients.topic_arn(topic), Message=text)
 
-    def reply(self, inbox: str, body: str) -> None:
-        """Send to one process, soon or never."""
-        if self.names.is_inbox(inbox):
-            self._put(Letter(body, inbox=inbox))
+    def reply(self, inbox: str, text: str) -> None:
+        """Send to one process, if it is still there. Raises ``ClientError`` and ``BotoCoreError``."""
+        if self.names.is_inbox(inbox) and (found := unless_gone(self.clients.sqs.get_queue_url, QueueName=inbox)):
+            unless_gone(self.clients.sqs.send_message, QueueUrl=found["QueueUrl"], MessageBody=text)
+
+    def soon(self, send: Callable[[str, str], object], to: str, text: str) -> None:
+        """Have ``publish`` or ``reply`` done by the outbox: soon or never."""
+        if len(text) > MAX_BYTES:
+            log.warning("a monitoring message is too large and was dropped", bytes=len(text))
+        else:
+            self._outbox.put(partial(send, to, text))
 
     def close(self) -> None:
         """Let the last events go out, and leave no queue behind."""
-        if os.getpid() == self._pid:
-            self._outbox.flush(FLUSH_SECONDS)
-            self.inbox.close()
-
-    def _put(self, letter: Letter) -> None:
-        if len(letter.body) > MAX_BYTES:
-            log.warning("a monitoring message is too large and was dropped", bytes=len(letter.body))
-        else:
-            self._outbox.put(letter)
-
-    def _send(self, letter: Letter) -> None:
-        if letter.topic is not None:
-            self.clients.sns.publish(TopicArn=self.inbox.topic_arn(letter.topic), Message=letter.body)
-        elif letter.inbox is not None:
-            try:
-                url = self.clients.sqs.get_queue_url(QueueName=letter.inbox)["QueueUrl"]
-                self.clients.sqs.send_message(QueueUrl=url, MessageBody=letter.body)
-            except ClientError as error:
-                if not no_such_queue(error):
-                    raise
-                log.debug("nobody waits for a reply any more", inbox=letter.inbox)
+        self._outbox.flush(FLUSH_SECONDS)
+        self.inbox.close()
 
 
 def _exit_on_sigterm() -> None:
@@ -162,28 +132,17 @@ def _exit_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-class _Process:
-    """This process's monitor. A forked child starts with none: threads and sockets stay with its parent."""
-
-    def __init__(self) -> None:
-        self.reset()
-        os.register_at_fork(after_in_child=self.reset)
-
-    def reset(self) -> None:
-        self._lock = threading.Lock()
-        self._monitor: Monitor | None = None
-
-    def monitor(self, *, prefix: str, source_queue: str, region: str | None) -> Monitor:
-        with self._lock:
-            if self._monitor is None:
-                self._monitor = Monitor(prefix=prefix, source_queue=source_queue, region=region)
-                atexit.register(self._monitor.close)
-            return self._monitor
-
-
-_process = _Process()
+#: By process id: a forked child has none of its own, since threads and sockets stay with its parent.
+_monitors: dict[int, Monitor] = {}
 
 
 def process_monitor(*, prefix: str, source_queue: str, region: str | None) -> Monitor:
     """The monitor of this process, made at the first call with these values; makes no request."""
-    return _process.monitor(prefix=prefix, source_queue=source_queue, region=region)
+    known = _monitors.get(os.getpid())
+    return known or _monitors.setdefault(os.getpid(), Monitor(Names(prefix), Clients(source_queue, region)))
+
+
+@atexit.register
+def _close() -> None:
+    if os.getpid() in _monitors:
+        _monitors[os.getpid()].close()

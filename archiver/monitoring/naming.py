@@ -1,4 +1,4 @@
-"""Names of the monitoring's topics and queues, and what an inbox says of itself."""
+"""Names of the monitoring's topics and inboxes, and what an inbox's policy says of its owner."""
 
 import json
 import re
@@ -11,8 +11,7 @@ REPLIES = "reply.celery.pidbox"
 
 #: SQS allows 80 characters in a queue's name; the prefix has up to 20. Source: SQS quotas.
 _HOST_CHARACTERS = 30
-
-_LEASE = "attended-"
+_SEEN = "attended-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Names:
 
     def topic(self, exchange: str) -> str | None:
         """The topic of a broadcasting exchange; None for an exchange that has none."""
-        return {EVENTS: f"{self.prefix}-events", CONTROL: f"{self.prefix}-control"}.get(exchange)
+        return dict(zip((EVENTS, CONTROL), self.topics, strict=True)).get(exchange)
 
     @property
     def topics(self) -> tuple[str, str]:
@@ -49,33 +48,26 @@ def inbox_policy(topic_arns: list[str], *, attended_at: float) -> str:
     Its ``Id`` holds the time at which the owner was last seen, in epoch seconds. A tag would be the natural place,
     but would need two more permissions; LastModifiedTimestamp is not kept by every emulator.
     """
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Id": f"{_LEASE}{int(attended_at)}",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "sns.amazonaws.com"},
-                    "Action": "sqs:SendMessage",
-                    "Resource": "*",
-                    "Condition": {"ArnEquals": {"aws:SourceArn": topic_arns}},
-                }
-            ],
-        }
-    )
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": "*",
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic_arns}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Id": f"{_SEEN}{int(attended_at)}", "Statement": [statement]})
 
 
 def attended_at(policy: str | None) -> float | None:
     """When the inbox's owner was last seen, in epoch seconds; None where the policy does not tell."""
     try:
-        identity = json.loads(policy or "{}").get("Id", "")
-        return float(identity.removeprefix(_LEASE)) if identity.startswith(_LEASE) else None
+        before, mark, seconds = json.loads(policy or "{}").get("Id", "").partition(_SEEN)
+        return float(seconds) if mark and not before else None
     except (AttributeError, ValueError):
         return None
 
 
 def queue_arn(topic_arn: str, queue: str) -> str:
     """The ARN of a queue in the topic's account and region."""
-    partition, _, region, account, _ = topic_arn.split(":", 1)[1].split(":", 4)
+    _, partition, _, region, account, _ = topic_arn.split(":", 5)
     return f"arn:{partition}:sqs:{region}:{account}:{queue}"

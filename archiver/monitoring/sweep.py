@@ -9,7 +9,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.queues import queue_name
-from archiver.monitoring.clients import Clients, no_such_queue
+from archiver.monitoring.clients import Clients, unless_gone
 from archiver.monitoring.naming import Names, attended_at
 
 if TYPE_CHECKING:
@@ -38,33 +38,30 @@ def sweep_inboxes(
 
     An owner that was only away opens another inbox. Raises ``ClientError`` and ``BotoCoreError``.
     """
-    deleted: list[str] = []
-    attended: set[str] = set()
-    for url in _inbox_urls(sqs, names):
-        seen = _last_seen(sqs, url)
-        if seen is None:
-            continue
-        if now - seen < unattended_seconds:
-            attended.add(queue_name(url))
-            continue
-        deleted.append(queue_name(url))
-        if not dry_run:
+    seen = dict(_inboxes(sqs, names))
+    dead = {url: name for url, (name, at) in seen.items() if now - at >= unattended_seconds}
+    attended = {name for url, (name, _) in seen.items() if url not in dead}
+    if not dry_run:
+        for url in dead:
             sqs.delete_queue(QueueUrl=url)
     ended = []
     for arn, queue in _subscriptions(sns, names):
         # A queue that was just made may not be listed yet.
-        if queue in deleted or (queue not in attended and not _exists(sqs, queue)):
-            ended.append(arn)
-            if not dry_run:
-                sns.unsubscribe(SubscriptionArn=arn)
-    return SweptInboxes(tuple(deleted), tuple(ended), len(attended))
+        if queue in attended or (
+            queue not in dead.values() and unless_gone(sqs.get_queue_url, QueueName=queue) is not None
+        ):
+            continue
+        ended.append(arn)
+        if not dry_run:
+            sns.unsubscribe(SubscriptionArn=arn)
+    return SweptInboxes(tuple(dead.values()), tuple(ended), len(attended))
 
 
-def sweep_quietly(clients: Clients, names: Names, unattended_seconds: float) -> None:
+def sweep_quietly(clients: Clients, names: Names) -> None:
     """The sweep of a worker that starts: whatever fails there is for the next one."""
     try:
         swept = sweep_inboxes(
-            clients.sns, clients.sqs, names=names, unattended_seconds=unattended_seconds, now=time.time()
+            clients.sns, clients.sqs, names=names, unattended_seconds=UNATTENDED_SECONDS, now=time.time()
         )
     except (ClientError, BotoCoreError) as error:
         log.info("leftovers of monitoring could not be swept", error=repr(error))
@@ -73,22 +70,18 @@ def sweep_quietly(clients: Clients, names: Names, unattended_seconds: float) -> 
             log.info("leftovers of monitoring swept", queues=swept.queues, subscriptions=len(swept.subscriptions))
 
 
-def _inbox_urls(sqs: "SQSClient", names: Names) -> Iterator[str]:
+def _inboxes(sqs: "SQSClient", names: Names) -> Iterator[tuple[str, tuple[str, float]]]:
+    """URL, name and when the owner was last seen, in epoch seconds; without queues that are just being deleted."""
     for page in sqs.get_paginator("list_queues").paginate(QueueNamePrefix=names.inbox_prefix):
-        yield from (url for url in page.get("QueueUrls", ()) if names.is_inbox(queue_name(url)))
-
-
-def _last_seen(sqs: "SQSClient", url: str) -> float | None:
-    """When the owner was last seen, in epoch seconds; None for a queue that is just being deleted."""
-    try:
-        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "CreatedTimestamp"])
-    except ClientError as error:
-        if no_such_queue(error):
-            return None
-        raise
-    attributes: Any = answer.get("Attributes", {})
-    seen = attended_at(attributes.get("Policy"))
-    return float(attributes["CreatedTimestamp"]) if seen is None else seen
+        for url in page.get("QueueUrls", ()):
+            if not names.is_inbox(queue_name(url)):
+                continue
+            asked: Any = ["Policy", "CreatedTimestamp"]
+            answer = unless_gone(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=asked)
+            if answer is not None:
+                attributes: Any = answer.get("Attributes", {})
+                seen = attended_at(attributes.get("Policy"))
+                yield url, (queue_name(url), float(attributes["CreatedTimestamp"]) if seen is None else seen)
 
 
 def _subscriptions(sns: Any, names: Names) -> Iterator[tuple[str, str]]:
@@ -100,13 +93,3 @@ def _subscriptions(sns: Any, names: Names) -> Iterator[tuple[str, str]]:
                 queue = item["Endpoint"].rsplit(":", 1)[-1]
                 if item["Protocol"] == "sqs" and names.is_inbox(queue) and item["SubscriptionArn"].startswith("arn:"):
                     yield item["SubscriptionArn"], queue
-
-
-def _exists(sqs: "SQSClient", queue: str) -> bool:
-    try:
-        sqs.get_queue_url(QueueName=queue)
-    except ClientError as error:
-        if no_such_queue(error):
-            return False
-        raise
-    return True
