@@ -47,13 +47,11 @@ def sweep_inboxes(
     ended = []
     for arn, queue in _subscriptions(sns, names):
         # A queue that was just made may not be listed yet.
-        if queue in attended or (
-            queue not in dead.values() and unless_gone(sqs.get_queue_url, QueueName=queue) is not None
-        ):
-            continue
-        ended.append(arn)
-        if not dry_run:
-            sns.unsubscribe(SubscriptionArn=arn)
+        gone = queue not in attended and unless_gone(sqs.get_queue_url, QueueName=queue) is None
+        if queue in dead.values() or gone:
+            ended.append(arn)
+            if not dry_run:
+                sns.unsubscribe(SubscriptionArn=arn)
     return SweptInboxes(tuple(dead.values()), tuple(ended), len(attended))
 
 
