@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.monitoring.clients import POLL_SECONDS, Clients, no_such_queue
+from archiver.aws.queues import no_such_queue
+from archiver.monitoring.clients import POLL_SECONDS, Clients
 from archiver.monitoring.naming import Names, inbox_policy, queue_arn
 
 log = structlog.get_logger(__name__)
