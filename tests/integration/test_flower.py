@@ -1,10 +1,12 @@
 """A monitored worker, Flower in a browser, Celery's commands and `archiver watch`: one story from all sides."""
 
 import ast
+import contextlib
 import json
 import os
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import unescape
@@ -14,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from devtools.faults import Delay, on
+from devtools.faults import Request
 from devtools.localstack import LocalStack
 from devtools.messages import send
 from devtools.processes import wait_until
@@ -23,11 +25,27 @@ from devtools.stack import Names, create_stack
 from devtools.worker import running_worker
 from tests.support.monitors import Browser, Flower, find_browser, run, running_flower
 
-pytestmark = [pytest.mark.localstack, pytest.mark.acceptance, pytest.mark.slow]
+# The whole story is told in the first test's setup.
+pytestmark = [pytest.mark.localstack, pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MIB = 1024 * 1024
-#: How long S3 takes to complete the slow job's archive, in seconds.
-SLOW_SECONDS = 9
+#: What no step of the story takes, however busy the machine is, in seconds.
+PATIENCE = 120.0
+
+
+class Held:
+    """A rule for the proxy: S3 completes no archive until it is released, and answers nothing else meanwhile."""
+
+    def __init__(self) -> None:
+        self.reached, self._released = threading.Event(), threading.Event()
+
+    def __call__(self, request: Request) -> None:
+        if request.operation == "CompleteMultipartUpload":
+            self.reached.set()
+            self._released.wait(4 * PATIENCE)
+
+    def release(self) -> None:
+        self._released.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +84,43 @@ def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
     s3.put_object(Bucket=stack.source_bucket, Key="large", Body=os.urandom(24 * MIB))
     prefix = f"m-{uuid.uuid4().hex[:8]}"
     settings = {"MONITORING": "1", "MONITORING_PREFIX": prefix, "WORKER_CONCURRENCY": "2"}
-    slow_down = on("CompleteMultipartUpload", Delay(SLOW_SECONDS * 1000))
+    held = Held()
     with (
-        running_proxy(localstack.url, faults=slow_down) as proxy,
-        running_worker(localstack, stack, settings=settings, endpoint=proxy.url) as worker,
+        running_proxy(localstack.url, faults=held) as proxy,
+        running_worker(localstack, stack, settings={**settings, "AWS_ENDPOINT_URL_S3": proxy.url}) as worker,
         running_flower(worker.environment, log=folder / "flower.log") as flower,
         ThreadPoolExecutor() as threads,
+        contextlib.ExitStack() as on_the_way_out,
     ):
-        assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 2, seconds=30)
-        assert wait_until(lambda: online(flower), seconds=30), flower.program.output()
+        on_the_way_out.callback(held.release)  # a failure in between must not wait for its patience
+        assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 2, seconds=PATIENCE)
+        assert wait_until(lambda: online(flower), seconds=PATIENCE), flower.program.output()
 
         def ask(*sources: str) -> str:
             return send(sqs, stack.input_url, {"files": [{"source": source} for source in sources]})
 
         slow = ask("large")
         watching = threads.submit(run, "archiver", "watch", slow, "--json", environment=worker.environment)
-        asking = threads.submit(
-            run, "celery", "-A", "archiver", "inspect", "active", "--json", environment=worker.environment
-        )
+        assert held.reached.wait(PATIENCE), worker.output()
+        active = inspect_active(worker.environment, slow)
+        assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 3, seconds=PATIENCE)  # watch listens
+        held.release()
         bad = ask("not there")
         good = [ask("a.txt"), ask("b.txt", "c.txt"), ask("a.txt", "b.txt", "c.txt")]
-        asked, watched = asking.result(), watching.result()
-        assert asked.returncode == 0, asked.stderr
+        watched = watching.result()
         assert watched.returncode == 0, watched.stderr
-        assert wait_until(lambda: ended(flower) == 5, seconds=30), flower.tasks()
+        assert wait_until(lambda: ended(flower) == 5, seconds=PATIENCE), flower.tasks()
         tasks, workers = flower.tasks(), flower.get("/workers?json=1")["data"]
         browser = find_browser(folder)
         pages = None if browser is None else look(browser, flower, bad)
         shutdown = run("celery", "-A", "archiver", "control", "shutdown", environment=worker.environment)
         assert shutdown.returncode == 0, shutdown.stderr
-        exits = worker.wait(20), flower.program.stop()
+        exits = worker.wait(PATIENCE), flower.program.stop()
         yield Story(
             good=good,
             slow=slow,
             bad=bad,
-            active=json.loads(asked.stdout),
+            active=active,
             watched=[json.loads(line) for line in watched.stdout.splitlines()],
             tasks=tasks,
             workers=workers,
@@ -122,6 +142,20 @@ def look(browser: Browser, flower: Flower, bad: str) -> Pages:
             browser.screenshot(worker_page, "flower-worker.png", size=(1400, 900)),
         ),
     )
+
+
+def inspect_active(environment: Mapping[str, str], job: str) -> dict[str, list[dict[str, Any]]]:
+    """What `celery inspect active` says, asked until it knows of a job that is held."""
+    command = ("celery", "-A", "archiver", "inspect", "active", "--json", "--timeout", "5")
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def known() -> bool:
+        asked = run(*command, environment=environment)
+        found.update(json.loads(asked.stdout) if asked.returncode == 0 else {})
+        return any(item["id"] == job for jobs in found.values() for item in jobs)
+
+    assert wait_until(known, seconds=PATIENCE), found
+    return found
 
 
 def online(flower: Flower) -> bool:

@@ -46,7 +46,7 @@ class Program:
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
-        return stop(self.process, patience=25)
+        return stop(self.process, patience=60)
 
     def kill(self) -> None:
         kill_group(self.process)
@@ -62,7 +62,7 @@ def running(*arguments: str, environment: Mapping[str, str], log: Path) -> Itera
         kill_group(process)
 
 
-def run(*arguments: str, environment: Mapping[str, str], seconds: float = 60) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, environment: Mapping[str, str], seconds: float = 300) -> "subprocess.CompletedProcess[str]":
     """``python -m ...`` in the checkout, to its end."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],
@@ -110,7 +110,7 @@ def running_flower(environment: Mapping[str, str], *, log: Path) -> Iterator[Flo
                 return True
             return program.process.poll() is not None
 
-        assert wait_until(up, seconds=60, interval=0.2), tail(log)
+        assert wait_until(up, seconds=120, interval=0.2), tail(log)
         assert program.process.poll() is None, tail(log)
         yield Flower(program, url)
 
@@ -137,7 +137,7 @@ class Browser:
             [self.program, *_CHROMIUM, f"--user-data-dir={profile}", *arguments],
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
         )
         shutil.rmtree(profile, ignore_errors=True)
         assert finished.returncode == 0, finished.stderr[-2000:]
