@@ -45,9 +45,8 @@ class Channel(channel.Channel):
         # Celery's events are a topic exchange; with SNS each receiver has them all.
         return super().exchange_declare(exchange, "fanout" if exchange == EVENTS else type, *args, **kwargs)
 
-    def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
-        if queue is None or self._is_source(queue):
-            return super().queue_declare(queue=queue, passive=passive, **kwargs)
+    def queue_declare(self, queue: str | None = None, passive: bool = False, **_: Any) -> Any:  # noqa: ARG002 kombu's
+        """Nothing to do: others make the source queue, and the rest is local."""
         return virtual.base.queue_declare_ok_t(queue, 0, 0)  # type: ignore[attr-defined]  # amqp's, imported there
 
     def queue_bind(
@@ -61,12 +60,6 @@ class Channel(channel.Channel):
         else:
             with _failing_clearly():
                 self.monitor.open()
-        return None
-
-    def queue_delete(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-        if self._is_source(queue):
-            return super().queue_delete(queue, *args, **kwargs)
-        self.monitor.forget(queue)
         return None
 
     # Receiving.

@@ -111,6 +111,9 @@ def test_a_worker_replies_to_a_command(
     assert asked(hub, background.submit(ask, asker, "ping")) == [{"celery@worker": "pong"}]
     assert asked(hub, background.submit(ask, asker, "echo", text="ü")) == [{"celery@worker": "ü"}]
 
+    # and what was declared for the replies is forgotten
+    assert not processes.monitors["asker"]._queues
+
     # over one queue a process, however many Celery declares
     assert set(messaging.queues) == {monitor.inbox.name for monitor in processes.monitors.values()}
 
