@@ -1,6 +1,7 @@
 """The outbox: whoever puts never waits, and an outage costs messages, never order or threads."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -59,6 +60,18 @@ def test_whoever_puts_does_not_wait_for_what_is_being_sent(server: Server) -> No
     server.open.set()
     assert box.flush(PATIENCE)
     assert server.received == [1, 2, 3]
+
+
+def test_the_end_comes_as_soon_as_everything_has_gone(server: Server) -> None:
+    box = Outbox()
+    server.open.clear()
+    put(box, server, 1)
+    assert server.reached.acquire(timeout=PATIENCE)
+
+    with ThreadPoolExecutor() as threads:
+        flushed = threads.submit(box.flush, PATIENCE * 10)  # the suite's limit for a test would end it
+        server.open.set()
+        assert flushed.result(PATIENCE)
 
 
 def test_what_fails_is_lost_and_the_next_waits_a_while(server: Server) -> None:
