@@ -8,15 +8,15 @@
 The request id is the SQS message's; it is in the notification, in the worker's log and in the dead letter.
 """
 
-import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from archiver.archive.request import parse_request
+from archiver.archive.request import parse_request, payload_document
 from archiver.aws.clients import PROMPT
 from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, open_queue, string_attributes
-from archiver.errors import LimitExceeded
+from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _ANY_NUMBER = MAX_MESSAGE_BYTES
 #: Which bucket a plain key lies in is the worker's setting.
 ANY_BUCKET = "source-bucket"
+
+# What SQS takes as an attribute's value, which is never empty:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_MessageAttributeValue.html
+_ATTRIBUTE = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 #: A source; a source and its destination inside the archive; or the payload's own form.
 File = str | tuple[str, str | None] | Mapping[str, Any]
@@ -53,9 +57,9 @@ class ArchiverClient:
 
         Raises as ``submit_payload`` does.
         """
-        payload: dict[str, Any] = {"files": [_file(file) for file in files]}
+        payload: dict[str, Any] = {"files": _files(files)}
         if metadata is not None:
-            payload["metadata"] = dict(metadata)
+            payload["metadata"] = _plain(metadata)
         if compression != "stored":
             payload["compression"] = compression
         if on_missing != "fail":
@@ -68,11 +72,15 @@ class ArchiverClient:
         """Send a payload that is complete already and return the request's id.
 
         Raises ``InvalidPayload`` where the worker would refuse it, ``LimitExceeded`` where it is larger than a
-        message can be, and ``QueueUnavailable`` where SQS can't be reached or refuses it.
+        message can be or its metadata than a notification, and ``QueueUnavailable`` where SQS can't be reached or
+        refuses it.
         """
-        parse_request(dict(payload), max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
-        body = json.dumps(payload, ensure_ascii=False, allow_nan=False)
-        length = len(body.encode()) + len(f"Correlation-IdString{correlation_id}".encode()) * bool(correlation_id)
+        document = payload_document(_plain(payload))
+        # The worker reads the text, so it is the text that is checked.
+        parse_request(document.text, max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
+        _check_correlation_id(correlation_id)
+        length = len(document.text.encode())
+        length += len(f"Correlation-IdString{correlation_id}".encode()) * bool(correlation_id)
         if length > MAX_MESSAGE_BYTES:
             raise LimitExceeded(
                 f"the message has {length} bytes, more than SQS's {MAX_MESSAGE_BYTES}: a prefix takes many files in one"
@@ -80,17 +88,35 @@ class ArchiverClient:
         # Jobs have no order among themselves, and two equal ones are two jobs.
         unique = str(uuid.uuid4())
         return self._queue.send(
-            body,
+            document.text,
             attributes=string_attributes({"Correlation-Id": correlation_id}),
             group_id=unique,
             deduplication_id=unique,
         )
 
 
-def _file(file: File) -> dict[str, Any]:
+def _check_correlation_id(given: object) -> None:
+    if given is not None and not (isinstance(given, str) and _ATTRIBUTE.fullmatch(given)):
+        raise InvalidPayload(f"correlation_id: a text that SQS takes in an attribute, not {shown(given)}")
+
+
+def _plain(given: object) -> object:
+    """A mapping of any kind as the dict that JSON knows."""
+    return dict(given) if isinstance(given, Mapping) else given
+
+
+def _files(files: object) -> list[dict[str, Any]]:
+    if isinstance(files, str | bytes | Mapping) or not isinstance(files, Iterable):
+        raise InvalidPayload(f"files: a list of sources, not {shown(files)}")
+    return [_file(index, file) for index, file in enumerate(files)]
+
+
+def _file(index: int, file: object) -> dict[str, Any]:
     if isinstance(file, str):
         return {"source": file}
     if isinstance(file, Mapping):
         return dict(file)
+    if not isinstance(file, tuple | list) or len(file) != 2:
+        raise InvalidPayload(f"files[{index}]: a source, or a source and its destination, not {shown(file)}")
     source, destination = file
     return {"source": source} | ({} if destination is None else {"destination": destination})

@@ -13,6 +13,8 @@ from typing import ClassVar
 
 #: Longest quotation of a foreign value in a message.
 SHOWN_CHARACTERS = 120
+#: Sources that a message names; the error itself has all of them.
+SHOWN_SOURCES = 5
 
 
 class ArchiverError(Exception):
@@ -85,11 +87,13 @@ class LimitExceeded(PermanentError):
 class MissingSources(PermanentError):
     """Sources do not exist."""
 
+    # ``sources`` has all of them, the message the first few.
+
     code = "missing_sources"
 
     def __init__(self, sources: Sequence[str], message: str | None = None) -> None:
         self.sources = tuple(sources)
-        super().__init__(message or f"{len(self.sources)} missing source(s): {', '.join(self.sources)}")
+        super().__init__(message or _missing(self.sources))
 
     def __reduce__(self) -> tuple[type["MissingSources"], tuple[tuple[str, ...], str]]:
         # Celery pickles a task's exception on its way from the pool's child process.
@@ -130,6 +134,16 @@ class QueueUnavailable(TransientError):
     """An SQS queue could not be reached."""
 
     code = "queue_unavailable"
+
+
+def _missing(sources: Sequence[str]) -> str:
+    """How many, and the first few: the whole list may be as long as a payload."""
+    names = [
+        source if len(source) <= SHOWN_CHARACTERS else f"{source[:SHOWN_CHARACTERS]}…"
+        for source in sources[:SHOWN_SOURCES]
+    ]
+    more = f", and {len(sources) - len(names)} more" if len(sources) > len(names) else ""
+    return f"{len(sources)} missing source(s): {', '.join(names)}{more}"
 
 
 def shown(value: object) -> str:

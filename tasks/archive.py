@@ -1,6 +1,5 @@
 """The Celery tasks: one builds an archive, the other refuses what is no job. Thin: the pipeline does the work."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -48,8 +47,6 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
     ``payload`` is the payload's object, or its JSON text as the transport delivers it.
     """
     with _delivery(self.request) as (delivery, letter):
-        if isinstance(payload, str):
-            payload = json.loads(payload)
         try:
             report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
             result = pipeline.build_archive(payload, delivery=delivery, services=wiring.services(), on_progress=report)

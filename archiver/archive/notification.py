@@ -1,15 +1,35 @@
-"""The notification: its one form, of which both the message and its JSON Schema are made."""
+"""The notification: its one form, of which both the message and its JSON Schema are made.
 
+It always fits a message. ``archiver.archive.request`` refuses metadata that would not; ``missing`` is cut to
+``MAX_MISSING`` names, or to what the rest leaves room for, with the whole number beside it; the rest is short.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
+from archiver.archive.document import sendable
 from archiver.archive.request import DIALECT
+
+#: Most names in ``missing``.
+MAX_MISSING = 1_000
+#: Most bytes of a message, its attributes included. Source: SQS Developer Guide, message quotas.
+MAX_BYTES = 1024 * 1024
+#: Kept free for the message's attributes, in bytes.
+ATTRIBUTES_ROOM = 16 * 1024
+#: Longest ``error.message``, in characters.
+MAX_REASON_CHARACTERS = 1_000
 
 # Fields may be added to a notification; consumers ignore what they don't know.
 _OPEN = ConfigDict(extra="allow", frozen=True)
 
-Metadata = Annotated[dict[str, JsonValue] | None, Field(description="the payload's, untouched")]
+Metadata = Annotated[dict[str, JsonValue] | None, Field(description="the payload's, as the text that it came as")]
+Missing = Annotated[list[str], Field(description="sources that do not exist: the first of them where they are many")]
+MissingTotal = Annotated[int, Field(ge=1, description="how many do not exist; only where missing does not have all")]
 RequestId = Annotated[str, Field(description="the id of the payload's message, or of the Celery task")]
 
 
@@ -45,7 +65,8 @@ class Succeeded(BaseModel):
     metadata: Metadata
     substitutions: Substitutions
     archive: Archive
-    missing: list[str] = Field(description="sources that did not exist, where on_missing is skip")
+    missing: Missing
+    missing_total: MissingTotal | None = None
     request_id: RequestId
 
 
@@ -66,6 +87,8 @@ class Failed(BaseModel):
     status: Literal["failed"]
     metadata: Metadata
     error: Error
+    missing: Missing | None = None
+    missing_total: MissingTotal | None = None
     request_id: RequestId
 
 
@@ -78,6 +101,58 @@ def schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "Notification"} | NOTIFICATION.json_schema()
 
 
-def as_message(notification: Succeeded | Failed) -> dict[str, Any]:
-    """The JSON object that is sent: what was not set stays out of it."""
-    return notification.model_dump(exclude_unset=True)
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notification as it is sent.
+
+    ``news`` is the same for two notifications that tell the same, and for no others: 64 hexadecimal digits over all but
+    the links, whose signatures differ each time.
+    """
+
+    body: str
+    status: str
+    request_id: str
+    news: str
+
+
+def as_message(notification: Succeeded | Failed, *, metadata: str | None) -> Message:
+    """The message of a notification, with the payload's ``metadata`` as JSON text and as many ``missing`` as fit.
+
+    What was not set stays out of it.
+    """
+    set_fields = notification.model_dump(exclude_unset=True, exclude={"missing"})
+    members = {name: _text(value) for name, value in set_fields.items()} | {"metadata": metadata or "null"}
+    if notification.missing is not None:
+        members |= _missing(notification.missing, room=MAX_BYTES - ATTRIBUTES_ROOM - len(_object(members).encode()))
+    told = members | {"substitutions": ""}
+    if isinstance(notification, Succeeded):
+        told["archive"] = _text(notification.archive.model_dump(exclude={"url"}))
+    return Message(
+        body=_object(members),
+        status=notification.status,
+        request_id=notification.request_id,
+        news=hashlib.sha256(_object(told).encode()).hexdigest(),
+    )
+
+
+def _missing(names: Sequence[str], *, room: int) -> dict[str, str]:
+    """The members ``missing`` and, where that has not all, ``missing_total``."""
+    told: list[str] = []
+    room -= len('"missing":[],"missing_total":,') + len(str(len(names)))
+    for name in names[:MAX_MISSING]:
+        text = _text(name)
+        room -= len(text.encode()) + 1
+        if room < 0:
+            break
+        told.append(text)
+    members = {"missing": f"[{','.join(told)}]"}
+    return members if len(told) == len(names) else members | {"missing_total": str(len(names))}
+
+
+def _text(value: object) -> str:
+    """JSON without a needless byte, since SQS counts them."""
+    return sendable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _object(members: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{text}' for name, text in members.items()) + "}"

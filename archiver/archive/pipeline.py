@@ -15,7 +15,7 @@ from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.progress import OnProgress, ignore
 from archiver.archive.record import ArchiveRecord, content_disposition
-from archiver.archive.request import ArchiveRequest, parse_request
+from archiver.archive.request import ArchiveRequest, metadata_text, parse_request, payload_document
 from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.storage import (
     ArchiveExists,
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 class Notifier(Protocol):
     """What sends a notification; ``archiver.aws.notify`` has the real ones. Raises ``QueueUnavailable``."""
 
-    def send(self, body: dict[str, Any], *, request_id: str, correlation_id: str | None) -> None: ...
+    def send(self, message: notification.Message, *, correlation_id: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ class ArchiveResult:
             "seconds": round(self.seconds, 3),
         }
 
-    def notification(self, request: ArchiveRequest, *, request_id: str) -> dict[str, Any]:
+    def notification(self, request: ArchiveRequest, *, request_id: str) -> notification.Message:
         """The message to the consumer: a contract."""
         version = {} if self.version_id is None else {"version_id": self.version_id}
         return notification.as_message(
             notification.Succeeded(
                 status="succeeded",
-                metadata=request.metadata,
+                metadata=None,
                 substitutions=notification.Substitutions(archiver_URL=self.url),
                 archive=notification.Archive(
                     url=self.url,
@@ -126,31 +126,35 @@ class ArchiveResult:
                 ),
                 missing=list(self.missing),
                 request_id=request_id,
-            )
+            ),
+            metadata=request.metadata,
         )
 
 
 def build_archive(
     payload: object, *, delivery: Delivery, services: Services, on_progress: OnProgress = ignore
 ) -> ArchiveResult:
-    """Build the archive that a payload asks for, and tell the consumer.
+    """Build the archive that a payload, JSON text or its value, asks for, and tell the consumer.
 
     Safe to repeat: a second delivery finds the finished archive, or goes on with the upload that was left.
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
     started = time.monotonic()
-    request = parse_request(payload, max_files=services.limits.max_files, default_bucket=services.source_bucket)
+    document = payload_document(payload)
+    request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
         log.warning("unknown keys ignored", keys=request.unknown_keys)
-    key = archive_key(payload, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix)
+    key = archive_key(
+        document.value, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
+    )
     with bound_contextvars(archive_key=key):
-        digest = hashlib.sha256(canonical_json(payload).encode()).hexdigest()
+        digest = hashlib.sha256(canonical_json(document.value).encode()).hexdigest()
         job = Job(request, digest, key, delivery, services, on_progress)
         result = replace(job.run(), seconds=time.monotonic() - started)
         log.info("archive ready", **result.summary())
         if services.notifier is not None:
-            body = result.notification(request, request_id=delivery.request_id)
-            services.notifier.send(body, request_id=delivery.request_id, correlation_id=delivery.correlation_id)
+            message = result.notification(request, request_id=delivery.request_id)
+            services.notifier.send(message, correlation_id=delivery.correlation_id)
             log.info("consumer notified")
         return result
 
@@ -159,17 +163,19 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
     """Tell the consumer of a permanent failure, where the settings ask for it. Never raises: the DLQ has the reason."""
     if services.notifier is None or not services.notify_failures:
         return
-    metadata = payload.get("metadata") if isinstance(payload, dict) else None
-    body = notification.as_message(
+    missing: dict[str, Any] = {"missing": list(error.sources)} if isinstance(error, MissingSources) else {}
+    message = notification.as_message(
         notification.Failed(
             status="failed",
-            metadata=metadata if isinstance(metadata, dict) else None,
-            error=notification.Error(code=error.code, message=error.message),
+            metadata=None,
+            error=notification.Error(code=error.code, message=error.message[: notification.MAX_REASON_CHARACTERS]),
             request_id=delivery.request_id,
-        )
+            **missing,
+        ),
+        metadata=metadata_text(payload),
     )
     try:
-        services.notifier.send(body, request_id=delivery.request_id, correlation_id=delivery.correlation_id)
+        services.notifier.send(message, correlation_id=delivery.correlation_id)
     except QueueUnavailable as failure:
         log.error("the failure could not be notified", error=str(failure))
 

@@ -10,12 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.location import Location, parse_location
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
 #: system-defined metadata: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 MAX_FILENAME_BYTES = 255
+
+#: Longest text of a payload's metadata, in bytes of UTF-8: with all the rest of the notification it fits a message,
+#: which takes 1 MiB with its attributes. Source: SQS Developer Guide, message quotas.
+MAX_METADATA_BYTES = 960 * 1024
+#: Elements of ``files`` whose faults are counted; the first one is told.
+MAX_FAULTS = 10
+#: Unknown keys that are noted, and characters of each.
+MAX_UNKNOWN_KEYS = 10
+MAX_UNKNOWN_KEY_CHARACTERS = 60
 
 #: The dialect of our JSON Schemas.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -53,7 +63,9 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
 
     files: Annotated[list[FileSpec], Field(min_length=1)] = Field(description="what goes into the archive")
-    metadata: dict[str, JsonValue] | None = Field(None, description="handed to the consumer untouched")
+    metadata: dict[str, JsonValue] | None = Field(
+        None, description="handed to the consumer as the text that it came as; at most 960 KiB"
+    )
     compression: Literal["stored", "auto"] = Field(
         "stored", description="auto deflates what shrinks: text, JSON, CSV, …"
     )
@@ -84,10 +96,10 @@ class RequestedFile:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRequest:
-    """A validated payload."""
+    """A validated payload. ``metadata`` is the JSON text that came; of the unknown keys the first few are noted."""
 
     files: tuple[RequestedFile, ...]
-    metadata: dict[str, Any] | None
+    metadata: str | None
     compression: Literal["stored", "auto"]
     on_missing: Literal["fail", "skip"]
     filename: str | None
@@ -95,33 +107,90 @@ class ArchiveRequest:
 
 
 def parse_request(payload: object, *, max_files: int, default_bucket: str | None) -> ArchiveRequest:
-    """Validate a payload. Sources that name no bucket lie in ``default_bucket``.
+    """Validate a payload: its JSON text, or its value. Sources that name no bucket lie in ``default_bucket``.
 
     Raises ``InvalidPayload`` that names the first bad field and its value, and ``LimitExceeded`` where ``files``
-    has more than ``max_files`` elements.
+    has more than ``max_files`` elements or the notification could not carry ``metadata``.
     """
-    if not isinstance(payload, dict):
-        raise InvalidPayload(f"the payload must be a JSON object, not {shown(payload)}")
-    files = payload.get("files")
+    document = payload_document(payload)
+    given = document.value
+    files = given.get("files")
     if isinstance(files, list) and len(files) > max_files:
         raise LimitExceeded(f"files: {len(files)} elements, more than MAX_FILES={max_files}")
+    if isinstance(files, list) and files:
+        # pydantic keeps every error that it finds: of the elements it is shown one at a time, so that a body of
+        # nothing but bad ones costs no more memory than another.
+        requested = _requested_files(files, default_bucket)
+        given = given | {"files": [{"source": "-"}]}
+    else:
+        requested = _Files((), frozenset())
     try:
-        model = Payload.model_validate(payload)
+        model = Payload.model_validate(given)
     except ValidationError as error:
         raise InvalidPayload(_complaint(error)) from None
-    except RecursionError:
-        raise InvalidPayload("metadata: nested too deeply") from None
-    unknown = sorted(model.model_extra or {}) + sorted(
-        {f"files[].{key}" for file in model.files for key in file.model_extra or {}}
-    )
+    metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
+    if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
+        raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
     return ArchiveRequest(
-        files=tuple(_requested(index, file, default_bucket) for index, file in enumerate(model.files)),
-        metadata=payload.get("metadata"),
+        files=requested.files,
+        metadata=metadata,
         compression=model.compression,
         on_missing=model.on_missing,
         filename=model.filename,
-        unknown_keys=tuple(unknown),
+        unknown_keys=_few(sorted(model.model_extra or {}) + sorted(requested.unknown_keys)),
     )
+
+
+def payload_document(payload: object) -> Document:
+    """The payload's JSON. Raises ``InvalidPayload`` where it is none."""
+    try:
+        return as_document(payload)
+    except DocumentError as error:
+        raise InvalidPayload(f"the payload {error}") from None
+
+
+def metadata_text(payload: object) -> str | None:
+    """The metadata of a payload that may be a bad one, as JSON; None where there is none that could be sent."""
+    try:
+        document = as_document(payload)
+    except DocumentError:
+        return None
+    text = document.member("metadata") if isinstance(document.value.get("metadata"), dict) else None
+    return None if text is None or len(sendable(text).encode()) > MAX_METADATA_BYTES else sendable(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    files: tuple[RequestedFile, ...]
+    unknown_keys: frozenset[str]
+
+
+def _requested_files(files: list[object], default_bucket: str | None) -> _Files:
+    requested: list[RequestedFile] = []
+    unknown: set[str] = set()
+    fault, faults = "", 0
+    for index, file in enumerate(files):
+        try:
+            spec = FileSpec.model_validate(file)
+        except ValidationError as error:
+            fault = fault or _complaint(error, f"files[{index}]", more=False)
+            faults += error.error_count()
+            if faults >= MAX_FAULTS:
+                break
+            continue
+        if not faults:
+            requested.append(_requested(index, spec, default_bucket))
+            if len(unknown) < MAX_UNKNOWN_KEYS:
+                unknown.update(f"files[].{key}" for key in spec.model_extra or {})
+    if faults:
+        at_least = "at least " if faults >= MAX_FAULTS else ""
+        raise InvalidPayload(fault + (f" (and {at_least}{faults - 1} more)" if faults > 1 else ""))
+    return _Files(tuple(requested), frozenset(unknown))
+
+
+def _few(keys: list[str]) -> tuple[str, ...]:
+    few = [key[:MAX_UNKNOWN_KEY_CHARACTERS] for key in keys[:MAX_UNKNOWN_KEYS]]
+    return (*few, f"and {len(keys) - len(few)} more") if len(keys) > len(few) else tuple(few)
 
 
 def _requested(index: int, file: FileSpec, default_bucket: str | None) -> RequestedFile:
@@ -132,12 +201,11 @@ def _requested(index: int, file: FileSpec, default_bucket: str | None) -> Reques
     return RequestedFile(file.source, location, file.destination)
 
 
-def _complaint(error: ValidationError) -> str:
+def _complaint(error: ValidationError, path: str = "", *, more: bool = True) -> str:
     item = error.errors(include_url=False)[0]
-    path = ""
     for step in item["loc"]:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     reason = item["msg"].removeprefix("Value error, ")
-    more = error.error_count() - 1
+    others = error.error_count() - 1 if more else 0
     value = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
-    return f"{path}: {reason[:1].lower()}{reason[1:]}{value}" + (f" (and {more} more)" if more else "")
+    return f"{path}: {reason[:1].lower()}{reason[1:]}{value}" + (f" (and {others} more)" if others else "")

@@ -1,6 +1,8 @@
 """The one way to a queue: found by its name or URL, asked, and sent to."""
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Most bytes of a message, its attributes included: SQS Developer Guide, message quotas.
 MAX_MESSAGE_BYTES = 1024 * 1024
+#: What SQS takes as a message's group and deduplication id: API_SendMessage, MessageGroupId.
+_FIFO_ID = re.compile(r"[\x21-\x7e]{1,128}")
 #: How SQS says that there is no such queue, in its JSON and in its query protocol.
 NO_QUEUE = ("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue")
 
@@ -80,13 +84,14 @@ class Queue:
         group_id: str,
         deduplication_id: str,
     ) -> str:
-        """Send a message and return its id; the two ids are for a FIFO queue, another one ignores them.
+        """Send a message and return its id.
 
+        The two ids are for a FIFO queue, whose rules they are made to fit; another queue ignores them.
         Raises ``QueueUnavailable``; an answer without a message's id is a failure, too: only SQS gives one.
         """
         extra: dict[str, Any] = {"MessageAttributes": attributes} if attributes else {}
         if self.is_fifo:
-            extra |= {"MessageGroupId": group_id, "MessageDeduplicationId": deduplication_id}
+            extra |= {"MessageGroupId": _fifo_id(group_id), "MessageDeduplicationId": _fifo_id(deduplication_id)}
         url = self.url
         try:
             message_id = self.client.send_message(QueueUrl=url, MessageBody=body, **extra).get("MessageId")
@@ -110,6 +115,11 @@ class Queue:
         """Where the redrive policy sends messages; None without a policy. Raises ``QueueUnavailable``."""
         url = dead_letter_url(self.url, self.attributes(["RedrivePolicy"]).get("RedrivePolicy"))
         return None if url is None else Queue(self.client, url)
+
+
+def _fifo_id(text: str) -> str:
+    """``text``, or where SQS would refuse it as an id its SHA-256: ids are compared, nobody reads them."""
+    return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def dead_letter_url(queue_url: str, policy: str | None) -> str | None:

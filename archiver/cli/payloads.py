@@ -1,13 +1,13 @@
 """The payload of a command: a file, standard input, or put together from options."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from archiver.archive.document import DocumentError, read
 from archiver.cli.failures import BadInput
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,15 +54,7 @@ def _text(file: str) -> str:
 
 
 def _parsed(file: str, text: str) -> dict[str, Any]:
-    def refuse(constant: str) -> NoReturn:
-        raise BadInput(f"FILE={file!r}: {constant} is not JSON")
-
     try:
-        payload = json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"FILE={file!r}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except (ValueError, RecursionError):
-        raise BadInput(f"FILE={file!r}: a number too long or objects nested too deeply to be read") from None
-    if not isinstance(payload, dict):
-        raise BadInput(f"FILE={file!r}: JSON, but no object: {type(payload).__name__}")
-    return payload
+        return read(text).value
+    except DocumentError as error:
+        raise BadInput(f"FILE={file!r}: {error}") from None

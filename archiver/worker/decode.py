@@ -5,8 +5,8 @@ A body that is a job (a raw JSON payload, the same inside an SNS notification, o
 ``archiver.refuse_message``, which dead-letters it with a reason. Nothing here raises or returns None: one bad
 message must not stop the worker, nor be lost.
 
-The payload travels as JSON text, since kombu's decoder would turn ``{"__type__": ...}`` objects, which a
-payload's metadata may hold, into something else.
+The payload travels as the JSON text that came: kombu's decoder would turn ``{"__type__": ...}`` objects, which a
+payload's metadata may hold, into something else, and numbers that are written anew are rounded, or grow.
 
 Options of a Celery call: an ``expires`` in the past refuses the job, a ``time_limit`` is passed on; ``eta`` or
 ``countdown``, callbacks, chains, chords and compression are refused, because this queue can't honour them: SQS's
@@ -16,13 +16,13 @@ own DelaySeconds delays a job, the notification continues it. Results are not se
 import base64
 import binascii
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 
+from archiver.archive.document import MAX_DEPTH, Document, DocumentError, items, members, read
 from archiver.aws.letters import Letter
 from archiver.errors import (
     InvalidPayload,
@@ -40,8 +40,8 @@ REFUSE_TASK = "archiver.refuse_message"
 #: The Celery message header that carries the letter, as a plain dict, from the worker's process into its pool.
 LETTER_HEADER = "archiver_letter"
 
-#: Deepest nesting of a body; a payload needs four levels plus what its metadata brings along.
-MAX_DEPTH = 64
+#: What a Celery call adds to its payload's nesting.
+CALL_DEPTH = 3
 #: An eta closer than this is a job for now: ``countdown=0`` and clocks that differ.
 ETA_TOLERANCE_SECONDS = 2.0
 #: Longest quotation of foreign text in a reason.
@@ -54,7 +54,7 @@ _TASK_ID = re.compile(r"[\x21-\x7e]{1,255}")
 class _Call:
     """A readable job: its payload and, from a Celery call, its id and time limits in seconds."""
 
-    payload: dict[str, Any]
+    payload: Document
     task_id: str | None = None
     timelimit: tuple[float | None, float | None] = (None, None)
     correlation_id: str | None = None
@@ -70,14 +70,8 @@ def decode(
     letter = Letter.from_message(message, queue_url)
     try:
         call = _read(letter.body, max_body_bytes=max_body_bytes, now=now)
-        text = json.dumps(call.payload, ensure_ascii=False, allow_nan=False)
-        text.encode()  # a lone surrogate fails here
     except PermanentError as error:
         return _refusal(letter, queue, error)
-    except UnicodeEncodeError:
-        return _refusal(letter, queue, UnreadableMessage("The body holds a lone surrogate, which is no Unicode text"))
-    except RecursionError:
-        return _refusal(letter, queue, UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels"))
     except Exception as error:
         # The last line of defence: a message that breaks the decoder is a bad message, not the worker's end.
         return _refusal(letter, queue, UnreadableMessage(f"The body could not be decoded ({type(error).__name__})"))
@@ -87,8 +81,8 @@ def decode(
         letter,
         queue,
         task=BUILD_TASK,
-        args=[text],
-        argsrepr=_short(call.payload),
+        args=[call.payload.text],
+        argsrepr=_short(call.payload.value),
         task_id=call.task_id or letter.message_id,
         timelimit=call.timelimit,
     )
@@ -98,12 +92,13 @@ def _read(body: str, *, max_body_bytes: int, now: float) -> _Call:
     size = len(body.encode(errors="surrogatepass"))
     if size > max_body_bytes:
         raise LimitExceeded(f"The body has {size} bytes, over the limit of {max_body_bytes} (MAX_BODY_BYTES)")
-    document = _object(_plain(body))
+    payload = _object(_plain(body))
+    document = payload.value
     if _is_celery(document):
         return _read_celery(document, now=now)
     if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
         return _read_sns(document)
-    return _Call(document)
+    return _Call(payload)
 
 
 def _plain(body: str) -> str:
@@ -119,43 +114,11 @@ def _plain(body: str) -> str:
         return text
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, *, depth: int = MAX_DEPTH) -> Document:
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-    except json.JSONDecodeError as error:
-        raise UnreadableMessage(f"The body is not JSON: {error.msg} at character {error.pos}") from None
-    except ValueError as error:
-        # int() refuses a number of thousands of digits.
-        raise UnreadableMessage(f"The body holds a number that can't be read: {_quote(str(error))}") from None
-    if not isinstance(value, dict):
-        raise UnreadableMessage(f"The body is JSON, but no object: {type(value).__name__}")
-    _check_depth(value)
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise UnreadableMessage(f"The body holds {name}, which is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise UnreadableMessage(f"The body holds {_quote(text)}, which is too large a number")
-    return value
-
-
-def _check_depth(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-        if not level:
-            return
-    raise UnreadableMessage(f"The body is nested deeper than {MAX_DEPTH} levels")
+        return read(text, depth=depth)
+    except DocumentError as error:
+        raise UnreadableMessage(f"The body {error}") from None
 
 
 def _read_sns(document: dict[str, Any]) -> _Call:
@@ -176,13 +139,15 @@ def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
         raise UnreadableMessage("The Celery message's headers are no object")
     if headers.get("compression"):
         raise UnsupportedCall("A compressed Celery message is not accepted")
-    content = _celery_content(document)
+    text, content = _celery_content(document)
     if "task" in headers:  # protocol 2
         if not (isinstance(content, list) and len(content) == 3):
             raise UnreadableMessage("The Celery message's body is not [args, kwargs, embed]")
         options, (args, kwargs, embed) = headers, content
+        texts = dict(zip(("args", "kwargs"), items(text), strict=False))
     elif isinstance(content, dict) and "task" in content:  # protocol 1
         options, args, kwargs, embed = content, content.get("args") or [], content.get("kwargs") or {}, content
+        texts = members(text)
     else:
         raise UnreadableMessage("The Celery message names no task")
     if options["task"] != BUILD_TASK:
@@ -190,13 +155,14 @@ def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
     _check_options(options, embed if isinstance(embed, dict) else {}, now=now)
     task_id = options.get("id")
     return _Call(
-        _payload_of(args, kwargs),
+        _payload_of(args, kwargs, texts),
         task_id=task_id if isinstance(task_id, str) and _TASK_ID.fullmatch(task_id) else None,
         timelimit=_time_limits(options.get("timelimit")),
     )
 
 
-def _celery_content(document: dict[str, Any]) -> object:
+def _celery_content(document: dict[str, Any]) -> tuple[str, Any]:
+    """The text of a Celery message's body and what it says."""
     content_type = document.get("content-type")
     if content_type != "application/json":
         raise UnsupportedCall(f"Only JSON is accepted as a Celery serializer, not {_quote(str(content_type))}")
@@ -206,7 +172,8 @@ def _celery_content(document: dict[str, Any]) -> object:
     except (binascii.Error, ValueError):
         raise UnreadableMessage("The Celery message's body is not base64 of UTF-8 text") from None
     # Wrapped, so that one function reads every kind of JSON with the same rules.
-    return _object(f'{{"content": {text}}}')["content"]
+    content = _object(f'{{"content": {text}}}', depth=MAX_DEPTH + CALL_DEPTH)
+    return members(content.text)["content"], content.value["content"]
 
 
 def _check_options(options: dict[str, Any], embed: dict[str, Any], *, now: float) -> None:
@@ -243,16 +210,17 @@ def _is_limit(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
 
 
-def _payload_of(args: object, kwargs: object) -> dict[str, Any]:
+def _payload_of(args: object, kwargs: object, texts: dict[str, str]) -> Document:
+    """The one argument of a call; ``texts`` has the texts of its args and its kwargs."""
     if isinstance(args, list) and isinstance(kwargs, dict):
         if len(args) == 1 and not kwargs:
-            payload = args[0]
+            payload, text = args[0], items(texts["args"])[0]
         elif not args and set(kwargs) == {"payload"}:
-            payload = kwargs["payload"]
+            payload, text = kwargs["payload"], members(texts["kwargs"])["payload"]
         else:
             raise InvalidPayload(f"{BUILD_TASK} takes one argument, payload: got {len(args)} and {len(kwargs)} named")
         if isinstance(payload, dict):
-            return payload
+            return Document(payload, text)
         raise InvalidPayload(f"payload is no object: {type(payload).__name__}")
     raise InvalidPayload("The Celery call's args are no list or its kwargs no object")
 

@@ -1,6 +1,7 @@
 """Jobs on the in-memory S3: services to run them with, sources with plausible contents, and archives read back."""
 
 import io
+import json
 import random
 import zipfile
 import zlib
@@ -15,6 +16,7 @@ from structlog.testing import LogCapture
 from structlog.types import EventDict
 
 from archiver.archive.build import Options
+from archiver.archive.notification import Message
 from archiver.archive.pipeline import Delivery, Services
 from archiver.archive.resolve import Limits
 from archiver.errors import QueueUnavailable
@@ -55,14 +57,17 @@ class FakeNotifier:
     """Keeps what was sent; refuses where the queue is down."""
 
     sent: list[dict[str, Any]] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     correlation_ids: list[str | None] = field(default_factory=list)
     down: bool = False
 
-    def send(self, body: dict[str, Any], *, request_id: str, correlation_id: str | None) -> None:
+    def send(self, message: Message, *, correlation_id: str | None) -> None:
         if self.down:
             raise QueueUnavailable("the queue is down")
-        assert body["request_id"] == request_id
+        body = json.loads(message.body)
+        assert (body["request_id"], body["status"]) == (message.request_id, message.status)
         self.sent.append(body)
+        self.news.append(message.news)
         self.correlation_ids.append(correlation_id)
 
 

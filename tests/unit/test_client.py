@@ -1,14 +1,17 @@
 """Asking for an archive from another Python service."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from archiver.archive.request import MAX_METADATA_BYTES, parse_request
 from archiver.aws.queues import MAX_MESSAGE_BYTES
 from archiver.client import ArchiverClient
 from archiver.errors import InvalidPayload, LimitExceeded, QueueUnavailable
+from archiver.worker.decode import BUILD_TASK, decode
 
 
 class FakeSqs:
@@ -96,14 +99,106 @@ def test_what_the_worker_would_refuse_is_not_sent(sqs: FakeSqs) -> None:
 
 
 def test_a_message_that_sqs_would_refuse_is_not_sent(sqs: FakeSqs) -> None:
-    frame = len(json.dumps({"files": [{"source": "a"}], "metadata": {"text": ""}}).encode())
-    fits = "ü" * ((MAX_MESSAGE_BYTES - frame) // 2)
+    least = '{"files":[{"source":"a"}],"unknown":""}'
+    fits = {"files": [{"source": "a"}], "unknown": "ü" * ((MAX_MESSAGE_BYTES - len(least)) // 2)}
 
-    client(sqs).submit(["a"], metadata={"text": fits})
+    client(sqs).submit_payload(fits)
     with pytest.raises(LimitExceeded, match="bytes"):
-        client(sqs).submit(["a"], metadata={"text": fits + "ü"})
+        client(sqs).submit_payload(fits | {"more": "ü"})
     with pytest.raises(LimitExceeded, match="bytes"):
-        client(sqs).submit(["a"], metadata={"text": fits}, correlation_id="attributes count")
+        client(sqs).submit_payload(fits, correlation_id="attributes count")
+
+
+def test_metadata_whose_notification_could_not_be_sent_is_not_sent(sqs: FakeSqs) -> None:
+    with pytest.raises(LimitExceeded, match=r"metadata: .* bytes"):
+        client(sqs).submit(["a"], metadata={"text": "x" * MAX_METADATA_BYTES})
+
+    assert sqs.sent == []
+
+
+def looped() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["again"] = value
+    return value
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"a": float("nan")},
+        {"a": float("inf")},
+        {"a": "\ud800"},
+        {"a": datetime.now(UTC)},
+        {"a": 10**5000},
+        {1: 2},
+        nested(64),
+        looped(),
+        [1],
+        "text",
+    ],
+    ids=["nan", "inf", "surrogate", "datetime", "digits", "key", "depth", "loop", "list", "text"],
+)
+def test_metadata_that_the_worker_would_refuse_is_not_sent(sqs: FakeSqs, metadata: Any) -> None:
+    with pytest.raises(InvalidPayload):
+        client(sqs).submit(["a"], metadata=metadata)
+
+    assert sqs.sent == []
+
+
+def test_what_the_client_sends_the_worker_takes(sqs: FakeSqs) -> None:
+    metadata = nested(63) | {"noncharacter": "\uffff\ufffe", "number": 10**4000, "tuple": (1, 2), "nul": "\0"}
+
+    client(sqs).submit(["a"], metadata=metadata)
+
+    body = sqs.sent[0]["MessageBody"]
+    assert not set(body) & set("\uffff\ufffe\0"), "SQS refuses them in a body"
+    envelope = decode({"Body": body}, queue="q", queue_url="u", max_body_bytes=MAX_MESSAGE_BYTES, now=0)
+    assert envelope["headers"]["task"] == BUILD_TASK
+    assert parse_request(body, max_files=1, default_bucket="b").metadata in body
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        "a.txt",
+        b"a.txt",
+        {"source": "a.txt"},
+        None,
+        7,
+        [("a",)],
+        [("a", "b", "c")],
+        [7],
+        [None],
+        [("a", 7)],
+        [("", "b")],
+    ],
+)
+def test_a_misuse_is_one_kind_of_error(sqs: FakeSqs, files: Any) -> None:
+    with pytest.raises(InvalidPayload, match=r"^files"):
+        client(sqs).submit(files)
+
+    assert sqs.sent == []
+
+
+@pytest.mark.parametrize("correlation_id", ["", "a\0", "\ud800", "\uffff", 7])
+def test_a_correlation_id_that_sqs_would_refuse_is_named(sqs: FakeSqs, correlation_id: Any) -> None:
+    with pytest.raises(InvalidPayload, match=r"^correlation_id: "):
+        client(sqs).submit(["a"], correlation_id=correlation_id)
+
+    assert sqs.sent == []
+
+
+@pytest.mark.parametrize("payload", [None, [], "{}", 7])
+def test_a_payload_is_a_mapping(sqs: FakeSqs, payload: Any) -> None:
+    with pytest.raises(InvalidPayload):
+        client(sqs).submit_payload(payload)
 
 
 def test_jobs_on_a_fifo_queue_do_not_wait_for_each_other(sqs: FakeSqs) -> None:

@@ -53,3 +53,12 @@ def test_each_survives_the_way_out_of_a_process(error: type[ArchiverError]) -> N
 def test_the_docstring_is_the_default_message() -> None:
     assert errors.UnsafeName().message == "A name inside the archive can't be made safe."
     assert MissingSources(["a", "b"]).message == "2 missing source(s): a, b"
+
+
+def test_of_many_missing_sources_the_message_names_the_first_few() -> None:
+    error = MissingSources([f"{number}{'x' * 1000}" for number in range(20_000)])
+
+    assert error.message.startswith("20000 missing source(s): 0xxx")
+    assert error.message.endswith("…, and 19995 more")
+    assert len(error.message) < 1000
+    assert len(pickle.loads(pickle.dumps(error)).sources) == 20_000

@@ -6,8 +6,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from archiver.archive.notification import NOTIFICATION, Failed, Succeeded
+from archiver.archive.notification import (
+    ATTRIBUTES_ROOM,
+    MAX_BYTES,
+    MAX_MISSING,
+    NOTIFICATION,
+    Archive,
+    Failed,
+    Message,
+    Substitutions,
+    Succeeded,
+    as_message,
+)
+from archiver.archive.notification import Error as Reason
 from archiver.archive.pipeline import build_archive, notify_failure
+from archiver.archive.request import MAX_METADATA_BYTES
 from archiver.cli.schema import schemas
 from archiver.errors import MissingSources
 from devtools.localstack import CHECKOUT
@@ -83,3 +96,97 @@ def test_no_field_of_a_success_is_optional(field: str) -> None:
 
     with pytest.raises(ValidationError):
         NOTIFICATION.validate_python(body)
+
+
+def success(
+    *, missing: list[str] | None = None, metadata: str | None = None, signature: str = "s", etag: str = "e"
+) -> Message:
+    url = f"https://archives.example/key.zip?X-Amz-Signature={signature}"
+    archive = Archive(url=url, bucket="zip-storage", key="key.zip", size=1, files=1, crc32="00000000", etag=etag)
+    notification = Succeeded(
+        status="succeeded",
+        metadata=None,
+        substitutions=Substitutions(archiver_URL=url),
+        archive=archive,
+        missing=missing or [],
+        request_id="r",
+    )
+    return as_message(notification, metadata=metadata)
+
+
+def failure(message: str) -> Message:
+    return as_message(
+        Failed(status="failed", metadata=None, error=Reason(code="permanent_error", message=message), request_id="r"),
+        metadata=None,
+    )
+
+
+def test_metadata_is_the_text_that_came() -> None:
+    metadata = '{"total": 1e15, "price": 0.1000000000000000055}'
+
+    assert f'"metadata":{metadata}' in success(metadata=metadata).body
+    payload = f'{{"files": [{{"source": "a.jpg"}}], "metadata": {metadata}}}'
+    assert sent(payload)["metadata"] == json.loads(metadata)  # type: ignore[arg-type]  # as the worker has it
+
+
+def test_of_many_missing_names_the_first_are_told_with_their_number() -> None:
+    names = [f"{number}.txt" for number in range(MAX_MISSING + 1)]
+
+    told, all_told = json.loads(success(missing=names).body), json.loads(success(missing=names[1:]).body)
+
+    assert (told["missing"], told["missing_total"]) == (names[:MAX_MISSING], MAX_MISSING + 1)
+    assert all_told["missing"] == names[1:]
+    assert "missing_total" not in all_told
+    NOTIFICATION.validate_python(told, strict=True)
+
+
+@pytest.mark.parametrize("name", ["x" * 1024, "\x01" * 1024, "\uffff" * 341, "ü" * 512])
+@pytest.mark.parametrize("size", [0, MAX_METADATA_BYTES])
+def test_a_notification_fits_a_message(name: str, size: int) -> None:
+    metadata = json.dumps({"text": "x" * size})[-size:] if size else None
+    names = [name] * MAX_MISSING
+
+    body = success(missing=names, metadata=metadata).body
+
+    assert len(body.encode()) <= MAX_BYTES - ATTRIBUTES_ROOM
+    if not size:
+        told = json.loads(body)
+        assert told["missing"] == names or told["missing_total"] == MAX_MISSING
+        assert len(told["missing"]) > 100
+
+
+def test_the_same_news_is_the_same_however_its_link_is_signed() -> None:
+    assert success(signature="1").news == success(signature="2").news
+    assert len({success().news, success(etag="f").news, success(missing=["a"]).news, failure("a").news}) == 4
+    assert failure("a").news != failure("b").news
+    assert len(success().news) == 64
+
+
+def test_a_failure_says_which_sources_are_missing_and_its_message_the_first_few() -> None:
+    s3, notifier = FakeS3(), FakeNotifier()
+    names = [f"{number}/{'x' * 500}" for number in range(2000)]
+
+    notify_failure(
+        files(*names),
+        MissingSources(names),
+        delivery=delivery(),
+        services=services(s3, notifier=notifier, notify_failures=True),
+    )
+
+    (body,) = notifier.sent
+    assert body["missing"] == names[:MAX_MISSING]
+    assert body["missing_total"] == 2000
+    assert body["error"]["message"].endswith(", and 1995 more")
+    assert len(body["error"]["message"]) < 1000
+
+
+@pytest.mark.parametrize("body", ['{"files": [], "metadata": {"n": 1e15}}', {"files": [], "metadata": {"n": 1e15}}])
+def test_a_refused_payloads_metadata_is_told_where_it_can_be(body: object) -> None:
+    notifier = FakeNotifier()
+    work = services(FakeS3(), notifier=notifier, notify_failures=True)
+
+    notify_failure(body, MissingSources(["a"]), delivery=delivery(), services=work)
+    too_large = {"files": [], "metadata": {"text": "x" * MAX_METADATA_BYTES}}
+    notify_failure(too_large, MissingSources(["a"]), delivery=delivery(), services=work)
+
+    assert [message["metadata"] for message in notifier.sent] == [{"n": 1e15}, None]

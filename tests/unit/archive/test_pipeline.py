@@ -314,7 +314,7 @@ class TestLimits:
         for _ in range(100_000):
             deep = [deep]
 
-        with pytest.raises(InvalidPayload, match="nested too deeply"):
+        with pytest.raises(InvalidPayload, match="nested deeper than 64 levels"):
             build_archive(files("a") | {"unknown": deep}, delivery=delivery(), services=services(s3))
 
 
@@ -707,6 +707,7 @@ class TestAFailureIsNotified:
                 "status": "failed",
                 "metadata": metadata,
                 "error": {"code": "missing_sources", "message": "1 missing source(s): a"},
+                "missing": ["a"],
                 "request_id": "request-1",
             }
         ]

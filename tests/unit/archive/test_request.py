@@ -1,6 +1,8 @@
 """Payloads: what is taken, and what a refusal says."""
 
+import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.location import Location, parse_location
-from archiver.archive.request import parse_request
+from archiver.archive.request import MAX_METADATA_BYTES, parse_request
 from archiver.errors import InvalidPayload, LimitExceeded
 
 GOOD: dict[str, Any] = {"files": [{"source": "a"}]}
@@ -48,7 +50,7 @@ def test_the_whole_payload() -> None:
     request = parse_request(payload, max_files=1, default_bucket="source-images")
 
     assert request.files[0].destination == "d/"
-    assert request.metadata is payload["metadata"], "handed on untouched"
+    assert request.metadata == '{"a":[1.5,null,{"b":"ü"}]}'
     assert (request.compression, request.on_missing, request.filename) == ("auto", "skip", "Überblick.zip")
     assert request.unknown_keys == ("aaa", "zzz")
 
@@ -66,7 +68,7 @@ def test_the_whole_payload() -> None:
         ({"files": [{"source": ""}]}, "files[0].source: string should have at least 1 character, got ''"),
         ({"files": [{"source": 1}]}, "files[0].source: input should be a valid string, got 1"),
         ({"files": [{"source": "a\0"}]}, "files[0].source: holds a NUL character"),
-        ({"files": [{"source": "\ud800"}]}, "files[0].source: input should be a valid string, unable to parse"),
+        ({"files": [{"source": "\ud800"}]}, "the payload holds a lone surrogate, which is no Unicode text"),
         ({"files": [{"source": "ü" * 513}]}, "files[0].source: the key is longer than S3's 1024 bytes"),
         ({"files": [{"source": "s3://b"}]}, "files[0].source: names no valid bucket ('b')"),
         ({"files": [{"source": "s3://bucket"}]}, "files[0].source: names no key"),
@@ -170,3 +172,49 @@ def test_canonical_json_is_ascii_and_the_same_for_a_copy(value: Any) -> None:
     assert text.isascii()
     if isinstance(value, dict):
         assert canonical_json(dict(reversed(value.items()))) == text
+
+
+def test_json_text_is_a_payload_and_metadata_stays_the_text_that_came() -> None:
+    payload = (
+        '{"files": [{"source": "a"}], "metadata": {"total": 1e15, "price": 0.1000000000000000055, "n": "\\uffff"}}'
+    )
+
+    request = parse_request(payload, max_files=1, default_bucket="source-images")
+
+    assert request.metadata == '{"total": 1e15, "price": 0.1000000000000000055, "n": "\\uffff"}'
+    with pytest.raises(InvalidPayload, match="the payload holds NaN"):
+        parse_request('{"files": NaN}', max_files=1, default_bucket="source-images")
+
+
+def test_metadata_whose_notification_could_not_be_sent_is_refused() -> None:
+    def payload(size: int) -> str:
+        return json.dumps(GOOD | {"metadata": {"text": "x" * (size - len('{"text": ""}'))}})
+
+    assert parse_request(payload(MAX_METADATA_BYTES), max_files=1, default_bucket="source-images").metadata
+    with pytest.raises(LimitExceeded, match=f"metadata: {MAX_METADATA_BYTES + 1} bytes of JSON, more than the"):
+        parse_request(payload(MAX_METADATA_BYTES + 1), max_files=1, default_bucket="source-images")
+
+
+@pytest.mark.parametrize("element", ["1", "{}", '{"source": 1}'])
+def test_a_body_of_nothing_but_faults_takes_no_more_memory_than_another(element: str) -> None:
+    count = 20_000
+    payload = json.loads(f'{{"files": [{",".join([element] * count)}]}}')
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidPayload, match=r"^files\[0\].*at least 9 more\)$"):
+            parse_request(payload, max_files=count, default_bucket="source-images")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 2 * 1024 * 1024, "its text, and not an error for each of its elements"
+
+
+def test_of_many_unknown_keys_the_first_few_are_noted() -> None:
+    payload = GOOD | {f"{number:03}{'x' * 1000}": 1 for number in range(100)}
+
+    unknown = parse_request(payload, max_files=1, default_bucket="source-images").unknown_keys
+
+    assert unknown[0].startswith("000xxx")
+    assert unknown[-1] == "and 90 more"
+    assert sum(map(len, unknown)) < 1000

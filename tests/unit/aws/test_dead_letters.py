@@ -18,7 +18,7 @@ from archiver.aws.dead_letters import (
 )
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue
-from archiver.errors import InvalidPayload, MissingSources, QueueUnavailable
+from archiver.errors import InvalidPayload, QueueUnavailable
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
 DLQ = f"{URL}-dlq"
@@ -132,7 +132,7 @@ def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
 
 
 def test_a_reason_is_text_that_sqs_takes() -> None:
-    error = MissingSources([f"key \x00 {number}" for number in range(1000)])
+    error = InvalidPayload("key \x00 " * 1000)
     text = reasons(LETTER, error)["Error-Message"]["StringValue"]
     assert len(text) == MAX_REASON_CHARACTERS
     assert "\x00" not in text

@@ -1,6 +1,7 @@
 """A queue by name or URL: looked up once, asked, sent to; what SQS refuses names the queue and its setting."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_an_answer_without_a_url_is_a_failure(client: Any, stub: Stubber) -> Non
 def test_a_standard_queue_gets_no_group(client: Any, stub: Stubber) -> None:
     stub.add_response("send_message", {"MessageId": "m"}, {"QueueUrl": URL, "MessageBody": "{}"})
     assert Queue(client, URL).send("{}", group_id="g", deduplication_id="d") == "m"
+
+
+@pytest.mark.parametrize("given", ["x" * 129, "a b", "ü", ""])
+def test_ids_that_a_fifo_queue_would_refuse_are_made_to_fit(client: Any, stub: Stubber, given: str) -> None:
+    sent: list[dict[str, Any]] = []
+    client.meta.events.register("provide-client-params.sqs.SendMessage", lambda params, **_: sent.append(params))
+    for _ in range(2):
+        stub.add_response("send_message", {"MessageId": "m"})
+
+    Queue(client, f"{URL}.fifo").send("{}", group_id=given, deduplication_id=f"{given}1")
+    Queue(client, f"{URL}.fifo").send("{}", group_id=given, deduplication_id=f"{given}2")
+
+    assert sent[0]["MessageGroupId"] == sent[1]["MessageGroupId"]
+    ids = {message["MessageGroupId"] for message in sent} | {message["MessageDeduplicationId"] for message in sent}
+    assert len(ids) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{64}", text) for text in ids if text not in {"1", "2"})
 
 
 def test_a_fifo_queue_gets_a_group_and_a_deduplication_id(client: Any, stub: Stubber) -> None:

@@ -16,9 +16,9 @@ BAD = {
     "": "not JSON: Expecting value at line 1, column 1",
     '{"files": [}': "not JSON: Expecting value at line 1, column 12",
     "[]": "JSON, but no object: list",
-    '{"files": NaN}': "NaN is not JSON",
-    "[" * 100_000: "nested too deeply",
-    "1" * 5000: "a number too long",
+    '{"files": NaN}': "holds NaN, which is not JSON",
+    "[" * 100_000: "is nested deeper than 64 levels",
+    "1" * 5000: "a number that is too long",
 }
 
 

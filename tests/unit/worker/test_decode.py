@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu.transport.virtual import Message
 
+from archiver.archive.document import MAX_DEPTH
 from archiver.aws.letters import Letter
-from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, MAX_DEPTH, REFUSE_TASK, decode
+from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, REFUSE_TASK, decode
 
 NOW = 1_800_000_000.0
 PAYLOAD = {"files": [{"source": "a.txt"}, {"source": "b.txt"}], "metadata": {"__type__": "uuid", "Grüße": "你好 🎈"}}
@@ -123,6 +124,24 @@ class TestAccepted:
         result = decoded(wrap(envelope))
         assert_builds(result)
         assert result["headers"]["id"] == "celery-id"
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda text: f" {text}\n",
+            lambda text: json.dumps({"Type": "Notification", "Message": text}),
+            lambda text: json.dumps(celery_v2(encoding="utf-8") | {"body": f"[ [{text} ], {{}}, {{}}]"}),
+            lambda text: json.dumps(celery_v2(encoding="utf-8") | {"body": f'[[], {{"payload" :{text}}}, {{}}]'}),
+            lambda text: json.dumps(
+                celery_v1() | {"properties": {}, "body": f'{{"task": "{BUILD_TASK}", "args" : [{text}] }}'}
+            ),
+        ],
+        ids=["raw", "sns", "v2", "v2-kwargs", "v1"],
+    )
+    def test_the_payload_travels_as_the_text_that_came(self, wrap: Any) -> None:
+        text = '{"files": [1e15], "metadata": {"price": 0.1000000000000000055, "ü": "\\u00fc\\/"}}'
+
+        assert call_of(decoded(wrap(text))) == (BUILD_TASK, [text])
 
     @pytest.mark.parametrize("task_id", [None, 7, "", "x" * 300, "line\nbreak", ["a"]])
     def test_a_celery_id_that_is_none_gives_way_to_the_messages(self, task_id: object) -> None:
