@@ -86,7 +86,7 @@ class Settings(LivenessSettings):
     max_archive_bytes: int = Field(5 * 1024 * GIB, ge=1, description="size of all sources of one archive")
     max_body_bytes: int = Field(MIB, ge=1, description="size of a message's body")
     allowed_source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="comma-separated; empty: any bucket that the role can read"
+        (), description="comma-separated; empty: any bucket that the role can read, but for that of the archives"
     )
 
     # Monitoring (Flower, celery inspect) over SNS and SQS.

@@ -8,6 +8,7 @@ from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.pipeline import Services
 from archiver.archive.resolve import Limits
@@ -52,7 +53,11 @@ def open_services(settings: Settings) -> Services:
             read_concurrency=settings.read_concurrency,
             copy_concurrency=settings.copy_concurrency,
         ),
-        limits=Limits(settings.max_files, settings.max_archive_bytes, settings.allowed_source_buckets),
+        limits=Limits(
+            settings.max_files,
+            settings.max_archive_bytes,
+            Access(settings.allowed_source_buckets, sources=settings.s3_source_bucket, archives=bucket),
+        ),
         source_bucket=settings.s3_source_bucket,
         file_prefix=settings.s3_file_prefix,
         rebuilds=settings.rebuilds,

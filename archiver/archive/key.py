@@ -22,6 +22,15 @@ def archive_key_pattern(prefix: str) -> re.Pattern[str]:
     return re.compile(rf"[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.zip")
 
 
+# What ``archive_key`` makes with any prefix: it may have been another one when the archive was built.
+_ARCHIVE = re.compile(r"[0-9a-f]{64}/[^/]+-\d{4}-\d\d-\d\d\.zip")
+
+
+def is_archive_key(key: str) -> bool:
+    """Whether ``archive_key`` has made this key, or could have."""
+    return _ARCHIVE.fullmatch(key) is not None
+
+
 def canonical_json(value: object) -> str:
     """One text for equal JSON values, whatever the order of their keys. Raises ``InvalidPayload`` at a great depth."""
     try:

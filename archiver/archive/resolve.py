@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from archiver.archive.access import Access
 from archiver.archive.listings import find_in_listings
 from archiver.archive.location import Location
 from archiver.archive.parallel import ordered_map
@@ -26,11 +27,11 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one job may ask for. ``buckets`` empty: any."""
+    """What one job may ask for."""
 
     max_files: int
     max_archive_bytes: int
-    buckets: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def resolve(
     Raises ``MissingSources`` (all of them named) where ``on_missing`` is ``fail`` or nothing is left,
     ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, and what ``sources`` raises.
     """
-    look = _Look(sources, most=limits.max_files)
+    look = _Look(sources, limits)
     paths: list[str] = []
     found: list[SourceObject] = []
     missing: list[int] = []
@@ -107,9 +108,10 @@ def resolve(
 class _Look:
     """Looks at sources, and learns from their sizes whether to ask for the content at once."""
 
-    def __init__(self, sources: SourceLookup, *, most: int) -> None:
+    def __init__(self, sources: SourceLookup, limits: Limits) -> None:
         self._sources = sources
-        self._most = most
+        self._most = limits.max_files
+        self._access = limits.access
         self._lock = threading.Lock()
         self._budget = SMALL_BUDGET
         self._small = 0
@@ -118,7 +120,11 @@ class _Look:
     def below(self, wanted: _Wanted) -> list[_Wanted]:
         """What lies below a prefix, to one object more than a job may have; the prefix itself where nothing does."""
         prefix = wanted.location
-        listing = (item for item in self._sources.below(prefix) if item.key != prefix.key)
+        listing = (
+            item
+            for item in self._sources.below(prefix)
+            if item.key != prefix.key and self._access.comes_along(item.bucket, item.key)
+        )
         try:
             below = [
                 replace(
@@ -183,9 +189,8 @@ def _batches(items: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
 
 def _wanted(request: ArchiveRequest, limits: Limits) -> Iterator[_Wanted]:
     for index, file in enumerate(request.files):
-        bucket = file.location.bucket
-        if limits.buckets and bucket not in limits.buckets:
-            raise LimitExceeded(f"files[{index}].source: bucket {bucket!r} is not in ALLOWED_SOURCE_BUCKETS")
+        if complaint := limits.access.complaint(file.location):
+            raise LimitExceeded(f"files[{index}].source: {complaint}")
         yield _Wanted(index, file.location)
 
 

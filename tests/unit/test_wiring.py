@@ -2,6 +2,7 @@
 
 import pytest
 
+from archiver.archive.access import Access
 from archiver.settings import Settings
 from archiver.wiring import open_services
 
@@ -46,6 +47,12 @@ def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.Mo
     services = open_services(settings(aws_region="eu-west-1"))
 
     assert services.link("k").startswith("http://127.0.0.1:4566/archives/k?")
+
+
+def test_the_bucket_of_the_archives_is_no_source() -> None:
+    access = open_services(settings(aws_region="eu-west-1", s3_source_bucket="sources")).limits.access
+
+    assert access == Access(sources="sources", archives="archives")
 
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:
