@@ -17,6 +17,11 @@ MAX_SEGMENT_BYTES = 255
 #: Linux opens paths of up to 4,096 bytes; a quarter of it is left to the directory that is extracted into.
 MAX_PATH_BYTES = 3 * 1024
 
+#: Deepest file or folder. Python's zipfile makes folders by a function that calls itself for each level, and ends at
+#: some 1,000 levels (``sys.getrecursionlimit``), Java's and others' readers likewise at some depth; no real tree has
+#: a fraction of that.
+MAX_LEVELS = 255
+
 _MAX_EXTENSION_BYTES = 32
 #: Kept free for `` (1234567)``, so that a path stays within its limits when it becomes unique.
 _SUFFIX_ROOM = 16
@@ -34,7 +39,7 @@ _RESERVED_STARTS = frozenset(("CON", "PRN", "AUX", "NUL", "COM", "LPT"))
 
 
 class UnsafeNameError(ValueError):
-    """Nothing that could be extracted is left of a path, or it is too long. The message names the path."""
+    """Nothing that could be extracted is left of a path, or it is too long or deep. The message names the path."""
 
 
 def archive_path(*, source_key: str, destination: str | None, relative: str | None) -> str:
@@ -62,7 +67,7 @@ def safe_path(raw: str) -> str:
     trailing dots and spaces; Windows' reserved names with ``_`` appended; segments of at most 255 bytes of UTF-8,
     shortened before the extension. The same path again comes out as it went in.
 
-    Raises ``UnsafeNameError`` where nothing is left, or more than 3 KiB.
+    Raises ``UnsafeNameError`` where nothing is left, more than 3 KiB or more than 255 levels.
     """
     path = _slashes(raw)
     if not path.isascii():
@@ -75,6 +80,8 @@ def safe_path(raw: str) -> str:
     safe = "/".join(segment for part in path.split("/") if (segment := _safe_segment(part)))
     if not safe:
         raise UnsafeNameError(f"nothing is left of the name {raw[:200]!r} once it is safe")
+    if safe.count("/") >= MAX_LEVELS:
+        raise UnsafeNameError(f"the path has more than {MAX_LEVELS} levels: {raw[:200]!r}...")
     if path.endswith("/"):
         safe += "/"
     if len(safe.encode()) > MAX_PATH_BYTES - _SUFFIX_ROOM:

@@ -2,10 +2,19 @@
 
 import time
 import unicodedata
+import zipfile
+from pathlib import Path
 
 import pytest
 
-from archiver.zipformat.names import MAX_PATH_BYTES, UnsafeNameError, archive_path, safe_path, unique_names
+from archiver.zipformat.names import (
+    MAX_LEVELS,
+    MAX_PATH_BYTES,
+    UnsafeNameError,
+    archive_path,
+    safe_path,
+    unique_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +206,18 @@ def test_100000_clashing_names_take_no_quadratic_time(paths: list[str]) -> None:
     assert len({unicodedata.normalize("NFC", path.casefold()) for path in unique}) == len(paths)
     # A quadratic search takes minutes of CPU; this takes about a second.
     assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_path_is_no_deeper_than_readers_go(end: str, tmp_path: Path) -> None:
+    deepest = "/".join("d" * MAX_LEVELS) + end
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr(safe_path(f"../{deepest}"), b"")
+
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(tmp_path)
+
+    assert (tmp_path / deepest).exists()
+    with pytest.raises(UnsafeNameError, match="more than 255 levels"):
+        safe_path(f"d/{deepest}")
