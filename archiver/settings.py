@@ -5,13 +5,54 @@ variables (``AWS_ENDPOINT_URL``, ``AWS_DEFAULT_REGION``, credentials, ...) are t
 ``AWS_REGION``, which it ignores.
 """
 
+import re
+from datetime import UTC, tzinfo
 from typing import Annotated, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+_QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what was allowed before 2018
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+
+def _queue(value: str) -> str:
+    if value.startswith("arn:"):
+        raise ValueError(f"an ARN; give the queue's URL or its name, {value.rpartition(':')[2]}")
+    if not (_QUEUE_NAME.fullmatch(value) or _QUEUE_URL.fullmatch(value)):
+        raise ValueError("neither the name of a queue nor its URL")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if not _BUCKET.fullmatch(value):
+        raise ValueError("no name of a bucket: give the name alone, of an access point its alias")
+    return value
+
+
+def zone(name: str) -> tzinfo:
+    """The zone of IANA's name; UTC is there on systems without a database of zones, too."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def _time_zone(value: str) -> str:
+    try:
+        zone(value)
+        return value
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no time zone of the IANA database, such as Europe/Berlin") from None
+
+
+QueueNameOrUrl = Annotated[str, AfterValidator(_queue)]
+BucketName = Annotated[str, AfterValidator(_bucket)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class SettingsError(Exception):
@@ -36,12 +77,17 @@ class Settings(LivenessSettings):
     """The configuration of one process, read once at start."""
 
     # Where from, where to.
-    sqs_source_queue: str = Field(description="queue of the payloads, a name or a URL")
-    sqs_destination_queue: str | None = Field(None, description="queue of the downstream consumer, a name or a URL")
-    s3_source_bucket: str | None = Field(None, description="bucket of the sources that name none")
-    s3_destination_bucket: str = Field(description="bucket of the archives")
+    sqs_source_queue: QueueNameOrUrl = Field(description="queue of the payloads, a name or a URL")
+    sqs_destination_queue: QueueNameOrUrl | None = Field(
+        None, description="queue of the downstream consumer, a name or a URL"
+    )
+    s3_source_bucket: BucketName | None = Field(None, description="bucket of the sources that name none")
+    s3_destination_bucket: BucketName = Field(description="bucket of the archives")
     s3_file_prefix: str = Field(
         "download", description="prefix of each archive's file name", pattern=r"^[^/\x00-\x1f]+$"
+    )
+    timezone: TimeZone = Field(
+        "UTC", description="zone of the entries' local times, which readers without time zones show; IANA's name"
     )
     archive_base_url: str | None = Field(
         None,
@@ -85,7 +131,7 @@ class Settings(LivenessSettings):
     max_files: int = Field(1_000_000, ge=1, description="entries of one archive")
     max_archive_bytes: int = Field(5 * 1024 * GIB, ge=1, description="size of all sources of one archive")
     max_body_bytes: int = Field(MIB, ge=1, description="size of a message's body")
-    allowed_source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_source_buckets: Annotated[tuple[BucketName, ...], NoDecode] = Field(
         (), description="comma-separated; empty: any bucket that the role can read, but for that of the archives"
     )
 
@@ -111,13 +157,13 @@ class Settings(LivenessSettings):
 class BucketSettings(Settings):
     """The settings of a command that works without the source queue."""
 
-    sqs_source_queue: str = Field("", description="queue of the payloads, a name or a URL; not used")
+    sqs_source_queue: QueueNameOrUrl = Field("", description="queue of the payloads, a name or a URL; not used")
 
 
 class QueueSettings(Settings):
     """The settings of a command that works without the destination bucket."""
 
-    s3_destination_bucket: str = Field("", description="bucket of the archives; not used")
+    s3_destination_bucket: BucketName = Field("", description="bucket of the archives; not used")
 
 
 Model = TypeVar("Model", bound=BaseSettings)
@@ -144,4 +190,4 @@ def _complaint(item: dict[str, object]) -> str:
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
     if item["type"] == "missing":
         return f"{name} is not set"
-    return f"{name}={item.get('input')!r}: {item['msg']}"
+    return f"{name}={item.get('input')!r}: {str(item['msg']).removeprefix('Value error, ')}"

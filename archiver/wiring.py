@@ -20,7 +20,7 @@ from archiver.aws.notify import QueueNotifier
 from archiver.aws.objects import S3Objects
 from archiver.aws.queues import open_queue
 from archiver.aws.throttle import Throttle
-from archiver.settings import Settings, load_settings
+from archiver.settings import Settings, load_settings, zone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,6 +52,7 @@ def open_services(settings: Settings) -> Services:
             parts_in_flight=settings.parts_in_flight,
             read_concurrency=settings.read_concurrency,
             copy_concurrency=settings.copy_concurrency,
+            zone=zone(settings.timezone),
         ),
         limits=Limits(
             settings.max_files,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from archiver.archive.deflate import Deflated
 from archiver.archive.plan import Part, plan_parts
@@ -32,10 +33,11 @@ def make_blueprint(
     part_size: int,
     deflated: Deflated | None = None,
     uncopyable: Set[int] = frozenset(),
+    zone: tzinfo = UTC,
 ) -> Blueprint:
     """Lay out the deflated entries first, then the stored ones, and plan the parts from where the deflated ones end.
 
-    ``part_size`` in bytes; ``uncopyable`` are the indexes of the sources that S3 won't copy.
+    ``part_size`` in bytes; ``uncopyable`` are the indexes of the sources that S3 won't copy; ``zone`` as in ``Layout``.
     Raises ``archiver.archive.plan.PlanError`` where S3's limits can't be kept.
     """
     deflated = deflated or Deflated()
@@ -52,7 +54,7 @@ def make_blueprint(
         )
         for index, source in zip(rest, stored, strict=True)
     ]
-    layout = Layout(entries)
+    layout = Layout(entries, zone=zone)
     first = len(deflated.entries)
     parts = plan_parts(
         layout,

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from functools import partial
 from typing import Literal
 
@@ -44,13 +45,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a job works. Sizes in bytes."""
+    """How a job works. Sizes in bytes; ``zone`` is that of the times in the archive that know no zone."""
 
     part_size: int
     parts_in_flight: int
     read_concurrency: int
     copy_concurrency: int
     compression: Literal["stored", "auto"] = "stored"
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Build:
             part_size=self.options.part_size,
             deflated=deflated,
             uncopyable=uncopyable,
+            zone=self.options.zone,
         )
         layout, plan = blueprint.layout, blueprint.parts
         progress.planned(len(deflated.parts) + len(plan))
@@ -155,6 +158,7 @@ class Build:
             part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
             blocks_in_flight=self.options.parts_in_flight,
             on_bytes=progress.deflated,
+            zone=self.options.zone,
         )
 
     def _refused(self, refusal: CopiesRefused, *, whole_buckets: bool) -> set[int]:
@@ -172,6 +176,7 @@ class Build:
             ENGINE,
             self.options.part_size,
             self.options.compression,
+            str(self.options.zone),
             zlib_ng.ZLIBNG_RUNTIME_VERSION,
             sorted(uncopyable),
         ]

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import UTC, tzinfo
 from pathlib import PurePosixPath
 
 from zlib_ng import zlib_ng
@@ -100,13 +101,14 @@ def deflate(
     part_size: int,
     blocks_in_flight: int,
     on_bytes: Callable[[int], None],
+    zone: tzinfo = UTC,
 ) -> Deflated:
     """Deflate what shrinks of the sources into the archive's first parts, each of ``part_size`` bytes or a little more.
 
     ``blocks_in_flight`` bounds the bytes in memory: as many whole blocks, or more of smaller objects. Raises what
     reading and uploading raise, and ``StorageUnavailable`` where an object is not what S3's checksum says.
     """
-    writer = _Writer(upload=upload, threads=threads, part_size=part_size)
+    writer = _Writer(upload=upload, threads=threads, part_size=part_size, zone=zone)
     learned: dict[int, SourceObject] = {}
     candidates = [index for index, name in enumerate(names) if may_shrink(name, sources[index].size)]
 
@@ -146,10 +148,11 @@ def deflate(
 class _Writer:
     """Lays deflated entries one behind the other and cuts parts off as they fill."""
 
-    def __init__(self, *, upload: Upload, threads: Threads, part_size: int) -> None:
+    def __init__(self, *, upload: Upload, threads: Threads, part_size: int, zone: tzinfo) -> None:
         self._upload = upload
         self._threads = threads
         self._part_size = part_size
+        self._zone = zone
         self.entries: list[Entry] = []
         self.indexes: list[int] = []
         self.start = 0
@@ -208,7 +211,7 @@ class _Writer:
             raise AssertionError("no entry has begun")
         _check_crc32(predicted.name, self._expected_crc32, self._crc32)
         entry = replace(predicted, crc32=self._crc32, compressed_size=self._compressed)
-        header = Layout([entry]).local_header(0, crc32=self._crc32)
+        header = Layout([entry], zone=self._zone).local_header(0, crc32=self._crc32)
         if len(header) != Layout([predicted]).data_offset(0):
             raise AssertionError(f"{entry.name}: the deflated entry outgrew its local header")
         holder = self.buffer if self._held is None else self._held[1]

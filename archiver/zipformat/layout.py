@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Final
 
 from archiver.zipformat import records
@@ -47,16 +48,18 @@ Segment = HeaderBytes | DataBytes | DirectoryBytes
 class Layout:
     """The fixed layout of the archive of ``entries``, in their order. Immutable; offsets and sizes in bytes.
 
+    ``zone`` is that of the times that know no zone.
     Names are taken as they are: ``archiver.zipformat.names`` makes them safe and unique.
     """
 
     __slots__ = (
         "_data_offsets", "_header_offsets", "_record_offsets",
-        "directory_offset", "directory_size", "entries", "size",
+        "directory_offset", "directory_size", "entries", "size", "zone",
     )  # fmt: skip
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], *, zone: tzinfo = UTC) -> None:
         self.entries: Final = tuple(entries)
+        self.zone: Final = zone
         self._header_offsets: Final = array("Q")
         self._data_offsets: Final = array("Q")
         # Where each central record starts, from the directory's start; the last item is where the end records do.
@@ -64,8 +67,8 @@ class Layout:
         offset = record_offset = 0
         for entry in self.entries:
             self._header_offsets.append(offset)
-            record = _central_record(entry, 0, offset)
-            offset += len(_local_header(entry, 0))
+            record = _central_record(entry, 0, offset=offset, zone=zone)
+            offset += len(_local_header(entry, 0, zone))
             self._data_offsets.append(offset)
             offset += entry.stored_size
             self._record_offsets.append(record_offset)
@@ -123,7 +126,7 @@ class Layout:
 
     def local_header(self, index: int, *, crc32: int) -> bytes:
         """The local header of an entry whose content has this CRC32."""
-        return _local_header(self.entries[index], crc32)
+        return _local_header(self.entries[index], crc32, self.zone)
 
     def directory(self, start: int, stop: int, *, crc32s: Sequence[int]) -> bytes:
         """Bytes [start, stop) of the central directory with its end records, counted from ``directory_offset``.
@@ -136,7 +139,9 @@ class Layout:
         index = first = bisect_right(self._record_offsets, start) - 1
         made = []
         while index < len(self.entries) and self._record_offsets[index] < stop:
-            made.append(_central_record(self.entries[index], crc32s[index], self.header_offset(index)))
+            made.append(
+                _central_record(self.entries[index], crc32s[index], offset=self.header_offset(index), zone=self.zone)
+            )
             index += 1
         if stop > self._record_offsets[-1]:
             made.append(self._end_records())
@@ -147,7 +152,7 @@ class Layout:
         return records.end_records(count=len(self.entries), size=self._record_offsets[-1], offset=self.directory_offset)
 
 
-def _local_header(entry: Entry, crc32: int) -> bytes:
+def _local_header(entry: Entry, crc32: int, zone: tzinfo) -> bytes:
     return records.local_file_header(
         name=entry.name.encode(),
         method=entry.method,
@@ -155,10 +160,11 @@ def _local_header(entry: Entry, crc32: int) -> bytes:
         crc32=crc32,
         compressed_size=entry.stored_size,
         size=entry.size,
+        zone=zone,
     )
 
 
-def _central_record(entry: Entry, crc32: int, offset: int) -> bytes:
+def _central_record(entry: Entry, crc32: int, *, offset: int, zone: tzinfo) -> bytes:
     return records.central_directory_header(
         name=entry.name.encode(),
         method=entry.method,
@@ -167,4 +173,5 @@ def _central_record(entry: Entry, crc32: int, offset: int) -> bytes:
         compressed_size=entry.stored_size,
         size=entry.size,
         offset=offset,
+        zone=zone,
     )

@@ -6,13 +6,14 @@ Rules that hold for all of them, chosen so that every common reader takes the ar
 - names are UTF-8 and say so (bit 11);
 - ZIP64 appears where a value does not fit, and only there: some readers refuse a needless one;
 - the ZIP64 extra comes before the extended timestamp;
-- times are UTC.
+- the extended timestamp is UTC, as it has to be; MS-DOS's fields, which know no zone, are local time in the zone that
+  the caller names: readers that know only them show them as they are.
 
 Sections cited are those of PKWARE's APPNOTE.TXT 6.3.10. All integers are little-endian (4.1.9's order of fields).
 """
 
 import struct
-import time
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 
 #: A 32-bit or 16-bit field that holds this says: look in the ZIP64 extra or record (4.4.1.4).
@@ -31,9 +32,11 @@ _FLAGS = 1 << 11
 _FILE_ATTRIBUTES = 0o100644 << 16
 _DIRECTORY_ATTRIBUTES = 0o040755 << 16 | 0x10
 
-#: What MS-DOS's format can say: 1980-01-01 00:00:00 to 2107-12-31 23:59:58, as seconds since 1970.
-_DOS_FIRST = 315_532_800
-_DOS_LAST = 4_354_819_198
+#: What MS-DOS's format can say: 1980-01-01 00:00:00 to 2107-12-31 23:59:58.
+_DOS_FIRST = datetime(1980, 1, 1)
+_DOS_LAST = datetime(2107, 12, 31, 23, 59, 58)
+#: The same in seconds since 1970, with a day more at either end, which no zone is away from UTC.
+_SECONDS = (315_532_800 - 86_400, 4_354_819_198 + 86_400)
 
 _LOCAL_HEADER = struct.Struct(
     "<"
@@ -106,7 +109,9 @@ _END = struct.Struct(
 )
 
 
-def local_file_header(*, name: bytes, method: int, modified: int, crc32: int, compressed_size: int, size: int) -> bytes:
+def local_file_header(
+    *, name: bytes, method: int, modified: int, crc32: int, compressed_size: int, size: int, zone: tzinfo = UTC
+) -> bytes:
     """The record before an entry's data (4.3.7).
 
     It is ZIP64 where one of the entry's own sizes needs it; then both sizes are in the extra (4.5.3).
@@ -115,7 +120,7 @@ def local_file_header(*, name: bytes, method: int, modified: int, crc32: int, co
     extra = _extended_timestamp(modified)
     if zip64:
         extra = struct.pack("<HHQQ", 0x0001, 16, size, compressed_size) + extra
-    dos_time, dos_date = dos_datetime(modified)
+    dos_time, dos_date = dos_datetime(modified, zone)
     header = _LOCAL_HEADER.pack(
         0x04034B50,
         _VERSION_ZIP64 if zip64 else _VERSION,
@@ -133,7 +138,15 @@ def local_file_header(*, name: bytes, method: int, modified: int, crc32: int, co
 
 
 def central_directory_header(
-    *, name: bytes, method: int, modified: int, crc32: int, compressed_size: int, size: int, offset: int
+    *,
+    name: bytes,
+    method: int,
+    modified: int,
+    crc32: int,
+    compressed_size: int,
+    size: int,
+    offset: int,
+    zone: tzinfo = UTC,
 ) -> bytes:
     """An entry's record in the central directory (4.3.12); ``offset`` is that of its local header.
 
@@ -143,7 +156,7 @@ def central_directory_header(
     extra = _extended_timestamp(modified)
     if wide:
         extra = struct.pack(f"<HH{len(wide)}Q", 0x0001, 8 * len(wide), *wide) + extra
-    dos_time, dos_date = dos_datetime(modified)
+    dos_time, dos_date = dos_datetime(modified, zone)
     header = _CENTRAL_HEADER.pack(
         0x02014B50,
         _MADE_BY,
@@ -220,12 +233,14 @@ def end_records(*, count: int, size: int, offset: int) -> bytes:
 
 # Each entry's time is asked for twice, and times repeat.
 @lru_cache(maxsize=256)
-def dos_datetime(modified: int) -> tuple[int, int]:
-    """MS-DOS's time and date fields (4.4.6), in UTC, to two seconds; clamped to the years 1980 to 2107."""
-    at = time.gmtime(min(max(modified, _DOS_FIRST), _DOS_LAST))
+def dos_datetime(modified: int, zone: tzinfo = UTC) -> tuple[int, int]:
+    """MS-DOS's time and date fields (4.4.6), local time in ``zone``, to two seconds; clamped to 1980 to 2107."""
+    first, last = _SECONDS
+    local = datetime.fromtimestamp(min(max(modified, first), last), zone).replace(tzinfo=None)
+    at = min(max(local, _DOS_FIRST), _DOS_LAST)
     return (
-        at.tm_hour << 11 | at.tm_min << 5 | at.tm_sec // 2,
-        (at.tm_year - 1980) << 9 | at.tm_mon << 5 | at.tm_mday,
+        at.hour << 11 | at.minute << 5 | at.second // 2,
+        (at.year - 1980) << 9 | at.month << 5 | at.day,
     )
 
 

@@ -59,6 +59,15 @@ def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch)
         ("VISIBILITY_TIMEOUT_SECONDS", "43201"),  # SQS's longest
         ("NOTIFY_FAILURES", "perhaps"),
         ("MAX_FILES", "0"),
+        ("SQS_SOURCE_QUEUE", "no queue"),
+        ("SQS_DESTINATION_QUEUE", "arn:aws:sqs:eu-west-1:123456789012:output"),
+        ("SQS_DESTINATION_QUEUE", "https://sqs.eu-west-1.amazonaws.com"),
+        ("SQS_DESTINATION_QUEUE", "x" * 81),
+        ("S3_SOURCE_BUCKET", "s3://sources"),
+        ("S3_DESTINATION_BUCKET", "arn:aws:s3:::archives"),
+        ("S3_DESTINATION_BUCKET", "archives/zips"),
+        ("TIMEZONE", "Berlin"),
+        ("TIMEZONE", "../etc/passwd"),
     ],
 )
 def test_bounds(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -68,10 +77,38 @@ def test_bounds(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
         load_settings()
 
 
-def test_lists_are_split_at_commas(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("ALLOWED_SOURCE_BUCKETS", " a, b,,c ")
+def test_a_queue_given_by_its_arn_is_refused_with_its_name(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SQS_SOURCE_QUEUE", "arn:aws:sqs:eu-west-1:123456789012:input.fifo")
 
-    assert load_settings().allowed_source_buckets == ("a", "b", "c")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert str(caught.value) == (
+        "SQS_SOURCE_QUEUE='arn:aws:sqs:eu-west-1:123456789012:input.fifo': "
+        "an ARN; give the queue's URL or its name, input.fifo"
+    )
+
+
+@pytest.mark.parametrize(
+    "queue", ["a_B-1", "input.fifo", "https://sqs.eu-west-1.amazonaws.com/1/input", "http://localhost:4566/0/q.fifo"]
+)
+def test_a_queue_is_a_name_or_a_url(environment: pytest.MonkeyPatch, queue: str) -> None:
+    environment.setenv("SQS_SOURCE_QUEUE", queue)
+
+    assert load_settings().sqs_source_queue == queue
+
+
+def test_each_of_a_list_is_checked(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_SOURCE_BUCKETS", "sources,arn:aws:s3:::more")
+
+    with pytest.raises(SettingsError, match=r"^ALLOWED_SOURCE_BUCKETS='arn:aws:s3:::more': no name of a bucket"):
+        load_settings()
+
+
+def test_lists_are_split_at_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_SOURCE_BUCKETS", " aaa, bbb,,ccc ")
+
+    assert load_settings().allowed_source_buckets == ("aaa", "bbb", "ccc")
 
 
 def test_they_do_not_change(environment: pytest.MonkeyPatch) -> None:

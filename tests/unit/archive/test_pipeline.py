@@ -306,32 +306,6 @@ class TestLimits:
             build_archive(files("a", "s3://others/a"), delivery=delivery(), services=limited)
         assert not s3.calls, "nothing is read for a request that is not allowed"
 
-    def test_of_the_archives_bucket(self, s3: FakeS3) -> None:
-        three_photos(s3)
-        built = build_archive(files("photos/"), delivery=delivery(), services=services(s3))
-        guarded = services(s3, limits=Limits(9, 1 << 40, access=Access(sources=SOURCES, archives=ARCHIVES)))
-        s3.calls.clear()
-
-        for source in (f"s3://{ARCHIVES}/", f"s3://{ARCHIVES}/{built.key}"):
-            with pytest.raises(
-                LimitExceeded, match=r"files\[1\]\.source: bucket 'zip-storage' is that of the archives"
-            ):
-                build_archive(files("photos/1.jpg", source), delivery=delivery(), services=guarded)
-        assert not s3.calls, "nothing is read for a request that is not allowed"
-
-    @pytest.mark.parametrize("access", [Access((SOURCES, ARCHIVES), archives=ARCHIVES), Access((), ARCHIVES, ARCHIVES)])
-    def test_in_which_archives_do_not_come_along(self, s3: FakeS3, access: Access) -> None:
-        three_photos(s3)
-        built = build_archive(files("photos/"), delivery=delivery(), services=services(s3))
-        s3.put_object(ARCHIVES, "reports/june.txt", b"june")
-        shared = services(s3, limits=Limits(9, 1 << 40, access=access))
-
-        whole = build_archive(files(f"s3://{ARCHIVES}/"), delivery=delivery(request_id="2"), services=shared)
-        named = build_archive(files(f"s3://{ARCHIVES}/{built.key}"), delivery=delivery(request_id="3"), services=shared)
-
-        assert list(unzipped(s3.buckets[ARCHIVES][whole.key][-1].content)) == ["reports/june.txt"]
-        assert named.files == 1, "who names an archive has its key from somebody who may"
-
     def test_no_default_bucket(self, s3: FakeS3) -> None:
         with pytest.raises(InvalidPayload, match="S3_SOURCE_BUCKET"):
             build_archive(files("a"), delivery=delivery(), services=services(s3, source_bucket=None))

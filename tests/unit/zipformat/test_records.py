@@ -1,6 +1,7 @@
 """Each record, taken apart by hand along APPNOTE; ZIP64 with sizes and offsets that no test could write."""
 
 import struct
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -131,10 +132,35 @@ def test_the_end_of_an_archive_that_needs_zip64(count: int, size: int, offset: i
     ],
 )
 def test_dos_times_are_utc_and_clamped(modified: int, expected: tuple[int, ...]) -> None:
-    clock, date = records.dos_datetime(modified)
+    assert said(records.dos_datetime(modified)) == expected
 
-    said = ((date >> 9) + 1980, date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2)
-    assert said == expected
+
+def said(fields: tuple[int, int]) -> tuple[int, ...]:
+    clock, date = fields
+    return ((date >> 9) + 1980, date >> 5 & 15, date & 31, clock >> 11, clock >> 5 & 63, (clock & 31) * 2)
+
+
+@pytest.mark.parametrize(
+    ("modified", "zone", "expected"),
+    [
+        (1_709_210_096, "Europe/Berlin", (2024, 2, 29, 13, 34, 56)),
+        (1_720_000_000, "Europe/Berlin", (2024, 7, 3, 11, 46, 40)),
+        (1_709_251_198, "Asia/Tokyo", (2024, 3, 1, 8, 59, 58)),
+        (315_532_800, "America/New_York", (1980, 1, 1, 0, 0, 0)),
+        (315_532_800, "Asia/Tokyo", (1980, 1, 1, 9, 0, 0)),
+        (4_354_819_198, "Pacific/Kiritimati", (2107, 12, 31, 23, 59, 58)),
+        (4_354_819_198 + 3600, "America/New_York", (2107, 12, 31, 19, 59, 58)),
+    ],
+)
+def test_dos_times_are_local_in_a_zone_that_is_named(modified: int, zone: str, expected: tuple[int, ...]) -> None:
+    assert said(records.dos_datetime(modified, ZoneInfo(zone))) == expected
+
+
+def test_the_extended_timestamp_is_utc_in_every_zone() -> None:
+    moment = 1_709_210_096
+
+    for header, start in ((local(modified=moment, zone=ZoneInfo("Asia/Tokyo")), 35), (central(modified=moment), 51)):
+        assert extras(header[start:])[0x5455] == struct.pack("<Bi", 1, moment)
 
 
 @pytest.mark.parametrize(
