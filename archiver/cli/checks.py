@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key
 from archiver.aws.clients import BRIEF
-from archiver.aws.queues import Queue, dead_letter_url, open_queue
+from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, dead_letter_url, open_queue
 from archiver.cli.session import brief_client
 from archiver.errors import ArchiverError, QueueUnavailable
 from archiver.settings import Settings
@@ -133,14 +133,21 @@ def _destination_queue(settings: Settings) -> Iterator[Check]:
     destination = open_queue(queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
     url = destination.url
     try:
-        count = destination.attributes(["ApproximateNumberOfMessages"])
+        known = destination.attributes(["ApproximateNumberOfMessages", "MaximumMessageSize"])
     except QueueUnavailable as error:
         if "AccessDenied" not in str(error):
             raise
         # The worker only sends; it needs no right to read.
         yield Check("destination queue", "ok", f"{url} exists; its attributes are not ours to read")
+        return
+    detail = f"{destination.name}: {known['ApproximateNumberOfMessages']} waiting"
+    largest = int(known.get("MaximumMessageSize", MAX_MESSAGE_BYTES))
+    if largest < MAX_MESSAGE_BYTES:
+        # Queues from before SQS took 1 MiB may have kept a smaller limit.
+        mend = f"raise MaximumMessageSize to {MAX_MESSAGE_BYTES}: a notification may be as large as a message can be"
+        yield Check("destination queue", "warning", f"{detail}; takes {largest} bytes a message", mend)
     else:
-        yield Check("destination queue", "ok", f"{destination.name}: {count['ApproximateNumberOfMessages']} waiting")
+        yield Check("destination queue", "ok", detail)
 
 
 def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:

@@ -95,6 +95,8 @@ def _print(answer: dict[str, Any], timeout: int) -> None:
         click.echo(f"{files(archive['files'])}, {size(archive['size'])}")
         for source in answer["missing"]:
             click.echo(f"missing: {source}", err=True)
+        if total := answer.get("missing_total"):
+            click.echo(f"missing: {total} in all", err=True)
     elif answer["status"] == "failed":
         click.echo(f"error: {answer['error']['message']} ({answer['error']['code']})", err=True)
     else:

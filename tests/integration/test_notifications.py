@@ -12,9 +12,11 @@ from archiver.archive.notification import Error as Reason
 from archiver.archive.request import MAX_METADATA_BYTES
 from archiver.aws.notify import QueueNotifier
 from archiver.aws.queues import Queue
+from devtools.localstack import LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack
 from tests.conftest import Desk, StartWorker
+from tests.support.command import run
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -83,6 +85,17 @@ def test_the_largest_notification_is_one_that_sqs_takes(sqs: "SQSClient", stack:
     (message,) = receive(sqs, stack.output_url, count=1, seconds=30)
     assert message.json["metadata"] == json.loads(metadata)
     assert message.json["missing_total"] == len(names)
+
+
+def test_doctor_warns_of_a_queue_that_takes_less(sqs: "SQSClient", stack: Stack, localstack: LocalStack) -> None:
+    sqs.set_queue_attributes(QueueUrl=stack.output_url, Attributes={"MaximumMessageSize": "262144"})
+
+    outcome = run("doctor", "--json", environment=localstack.environment | stack.environment)
+
+    (check,) = [check for check in outcome.json["checks"] if check["name"] == "destination queue"]
+    assert check["state"] == "warning"
+    assert "262144" in check["detail"]
+    assert "MaximumMessageSize" in check["mend"]
 
 
 def test_a_worker_hands_metadata_on_as_it_came_and_refuses_what_it_could_not_tell(
