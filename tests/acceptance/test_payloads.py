@@ -279,6 +279,7 @@ def test_nothing_is_built_without_its_sources(desk: Desk, s3: "S3Client", on_mis
         "status": "failed",
         "metadata": {"order": 7},
         "error": {"code": "missing_sources", "message": message},
+        "missing": ["fail/first.txt", "fail/second.txt"],
         "request_id": request_id,
     }
     assert notification.attributes == {"Correlation-Id": "order-7"}
