@@ -7,7 +7,8 @@ from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_ready
 
 from archiver import logs
-from archiver.settings import SettingsError, load_settings
+from archiver.errors import SettingsError
+from archiver.settings import load_settings
 
 #: No part of the package: every Celery app without a configuration of its own would load it where we are installed.
 CONFIGURATION = "celeryconfig"

@@ -17,6 +17,10 @@ SHOWN_CHARACTERS = 120
 SHOWN_SOURCES = 5
 
 
+class SettingsError(Exception):
+    """A setting is missing or bad; the message is one line that names it."""
+
+
 class ArchiverError(Exception):
     """The archive could not be built."""
 

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from archiver.errors import SettingsError
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
@@ -53,10 +55,6 @@ def _time_zone(value: str) -> str:
 QueueNameOrUrl = Annotated[str, AfterValidator(_queue)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-
-
-class SettingsError(Exception):
-    """A setting is missing or bad; the message is one line that names it."""
 
 
 class LivenessSettings(BaseSettings):

@@ -8,7 +8,8 @@ from archiver.cli.checks import Check, check_everything
 from archiver.cli.failures import FAILED, MISUSED
 from archiver.cli.output import json_option, print_json
 from archiver.cli.session import quiet_logs
-from archiver.settings import Settings, SettingsError, load
+from archiver.errors import SettingsError
+from archiver.settings import Settings, load
 
 _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 

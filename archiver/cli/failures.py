@@ -5,8 +5,7 @@ from typing import IO, Any
 
 import click
 
-from archiver.errors import ArchiverError, InvalidPayload
-from archiver.settings import SettingsError
+from archiver.errors import ArchiverError, InvalidPayload, SettingsError
 
 FAILED = 1
 MISUSED = 2

@@ -2,7 +2,8 @@
 
 import pytest
 
-from archiver.settings import Settings, SettingsError, load_settings
+from archiver.errors import SettingsError
+from archiver.settings import Settings, load_settings
 
 LEAST = {"SQS_SOURCE_QUEUE": "input-queue", "S3_DESTINATION_BUCKET": "zip-storage"}
 
