@@ -155,13 +155,13 @@ class Settings(LivenessSettings):
 class BucketSettings(Settings):
     """The settings of a command that works without the source queue."""
 
-    sqs_source_queue: QueueNameOrUrl = Field("", description="queue of the payloads, a name or a URL; not used")
+    sqs_source_queue: str = Field("", description="queue of the payloads, a name or a URL; not used")
 
 
 class QueueSettings(Settings):
     """The settings of a command that works without the destination bucket."""
 
-    s3_destination_bucket: BucketName = Field("", description="bucket of the archives; not used")
+    s3_destination_bucket: str = Field("", description="bucket of the archives; not used")
 
 
 Model = TypeVar("Model", bound=BaseSettings)
