@@ -110,6 +110,24 @@ class SourceAccessDenied(PermanentError):
     code = "source_access_denied"
 
 
+class SourceArchived(PermanentError):
+    """A source lies in an archive storage class and must be restored first."""
+
+    code = "source_archived"
+
+
+class SourceUnreadable(PermanentError):
+    """S3 refuses every request that could read a source."""
+
+    code = "source_unreadable"
+
+
+class NoSuchBucket(PermanentError):
+    """A bucket that the payload names does not exist."""
+
+    code = "no_such_bucket"
+
+
 class SourceChanged(TransientError):
     """A source changed while the archive was being built."""
 

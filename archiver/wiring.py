@@ -35,7 +35,7 @@ def open_services(settings: Settings) -> Services:
     throttle = Throttle(width)
     throttle.watch(client)
     throttle.watch(slow)
-    lean = _lean_requests(session, client, width, throttle)
+    lean = _lean_requests(session, client, width)
     bucket = settings.s3_destination_bucket
     return Services(
         sources=lambda traffic: S3Objects(client, traffic=traffic, throttle=throttle, lean=lean),
@@ -94,9 +94,7 @@ def _signing_client(session: boto3.Session, client: "S3Client", bucket: str) -> 
     return regional
 
 
-def _lean_requests(
-    session: boto3.Session, client: "S3Client", connections: int, throttle: Throttle
-) -> LeanRequests | None:
+def _lean_requests(session: boto3.Session, client: "S3Client", connections: int) -> LeanRequests | None:
     credentials = session.get_credentials()
     if credentials is None:
         return None
@@ -107,7 +105,7 @@ def _lean_requests(
         timeout=(PATIENT.connect, PATIENT.read),  # type: ignore[arg-type]  # a pair is fine, the stubs don't know
         max_pool_connections=connections,
     )
-    return LeanRequests(client, credentials=credentials, session=http, throttle=throttle)
+    return LeanRequests(client, credentials=credentials, session=http)
 
 
 def _s3_client(session: boto3.Session, timeouts: Timeouts, *, connections: int) -> "S3Client":

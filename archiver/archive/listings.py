@@ -64,7 +64,10 @@ def _in_pages(sources: SourceLookup, shard: tuple[str, list[str]]) -> list[Sourc
         found += hits
         if len(hits) < WORTH_A_PAGE:
             break
-        at = bisect_right(keys, page[-1].key.encode(), key=str.encode)
+        before, at = at, bisect_right(keys, page[-1].key.encode(), key=str.encode)
+        if at <= before:
+            # It did not begin where it should have: the rest is looked at.
+            break
     return found
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from archiver.errors import shown
 
@@ -11,7 +12,19 @@ MAX_KEY_BYTES = 1024
 #: General purpose buckets have 3 to 63 characters; buckets from before 2018 up to 255, with capitals and underscores:
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+#: Longest id of a version, in bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
+MAX_VERSION_BYTES = 1024
 _VERSION = re.compile(r"\?versionId=(?P<version>[^?&]+)$")
+_VERSION_ID = re.compile(rf"[!-~]{{1,{MAX_VERSION_BYTES}}}")
+
+#: The ways to write an object's place that are not ours; https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+_S3_HOST = r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?(?:\.[a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?"
+_URLS = (
+    re.compile(rf"https?://{_S3_HOST}/(?P<bucket>[^/?#]+)/?(?P<key>[^?#]*)", re.IGNORECASE),
+    re.compile(rf"https?://(?P<bucket>[^/?#]+?)\.{_S3_HOST}/?(?P<key>[^?#]*)", re.IGNORECASE),
+)
+_ARN = re.compile(r"arn:[a-z-]+:s3:[^:]*:[^:]*:(?P<bucket>[^/:]+)/?(?P<key>.*)", re.DOTALL)
+_WILDCARD = re.compile(r"[*?]|\[[^]/]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,8 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
         if not source:
             raise ValueError("is empty")
         if default_bucket is None:
-            raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set")
+            hint = other_writing(source)
+            raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set" + (f"; {hint}" if hint else ""))
         return _checked(Location(default_bucket, source))
     bucket, slash, key = source[len("s3://") :].partition("/")
     if not _BUCKET.fullmatch(bucket):
@@ -58,7 +72,32 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
     location = Location(bucket, key[: version.start()], version["version"])
     if location.is_prefix:
         raise ValueError("pins the version of a prefix")
+    if not _VERSION_ID.fullmatch(version["version"]):
+        raise ValueError(f"names no valid version: an id has up to {MAX_VERSION_BYTES} characters that a URL takes")
     return _checked(location)
+
+
+def other_writing(source: str) -> str | None:
+    """What a source that names nothing looks like, and how to write it; None where it looks like a key.
+
+    Nothing of a URL behind its path is quoted, where presigned ones have their signature.
+    """
+    if source.lower().startswith(("http://", "https://")):
+        for pattern in _URLS:
+            if url := pattern.match(source):
+                return f"it looks like a URL: write s3://{url['bucket']}/{unquote(url['key'])}"
+        return "it looks like a URL: write s3://bucket/key"
+    if source.startswith("arn:"):
+        arn = _ARN.match(source)
+        return (
+            f"it looks like an ARN: write s3://{arn['bucket']}/{arn['key']}"
+            if arn
+            else "it looks like an ARN: write s3://bucket/key"
+        )
+    if wildcard := _WILDCARD.search(source):
+        folder = source[: source.rfind("/", 0, wildcard.start()) + 1]
+        return f"wildcards are not expanded: {folder or 's3://bucket/'} takes every object below it"
+    return None
 
 
 def _checked(location: Location) -> Location:

@@ -21,6 +21,7 @@ from archiver.archive.storage import (
     ArchiveExists,
     ArchiveObject,
     ArchiveStore,
+    ArchiveUnseen,
     SourceStore,
     StoredArchive,
     UploadGone,
@@ -196,7 +197,7 @@ class Job:
         """Find the archive or build it, again where a source changes or the upload is taken away meanwhile."""
         archives = self.services.archives(self.traffic)
         # A first delivery has no archive to find; should it have one, the completion says so.
-        if self.delivery.attempt > 1 and (found := self._finished(archives)):
+        if self.delivery.attempt > 1 and (found := self._finished_before(archives)):
             return found
         rebuilds = self.services.rebuilds
         for rebuild in range(rebuilds + 1):
@@ -251,7 +252,16 @@ class Job:
             executor=threads.reads,
             window=self.services.options.read_concurrency * 2,
             limits=self.services.limits,
+            source_bucket=self.services.source_bucket,
         )
+
+    def _finished_before(self, archives: ArchiveStore) -> ArchiveResult | None:
+        """What an earlier attempt completed; where that can't be seen, the completion of this one will tell."""
+        try:
+            return self._finished(archives)
+        except ArchiveUnseen as error:
+            log.warning("an earlier attempt's archive is not ours to see: building", reason=str(error))
+            return None
 
     def _finished(self, archives: ArchiveStore) -> ArchiveResult | None:
         """The archive that an earlier attempt completed; ``DestinationUnavailable`` where the object is not ours."""

@@ -1,28 +1,39 @@
 """From the payload's files to what S3 has of them: each is looked at once, or found in a listing, concurrently."""
 
-import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import structlog
+
 from archiver.archive.access import Access
 from archiver.archive.listings import find_in_listings
-from archiver.archive.location import Location
+from archiver.archive.location import Location, other_writing
+from archiver.archive.looks import Look, Wanted
 from archiver.archive.parallel import ordered_map
-from archiver.archive.plan import MIN_PART
+from archiver.archive.prefixes import list_prefixes
 from archiver.archive.request import ArchiveRequest
-from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
-from archiver.errors import LimitExceeded, MissingSources, UnsafeName
-from archiver.zipformat.crc import crc32_of_parts
+from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
+from archiver.errors import (
+    ArchiverError,
+    LimitExceeded,
+    MissingSources,
+    NoSuchBucket,
+    StorageUnavailable,
+    UnsafeName,
+)
 from archiver.zipformat.names import UnsafeNameError, archive_path, safe_path, unique_names
 
-#: Objects up to this size, in bytes, come along with the look itself: one request in place of two.
-SMALL = 64 * 1024
-#: What all bodies that came along may take together, in bytes.
-SMALL_BUDGET = 24 * 1024 * 1024
-#: Listed objects that need no look of their own are taken so many at a time.
+#: Objects that need no look of their own are taken so many at a time.
 BATCH = 500
+#: Seconds between two log lines of a job that looks at many sources.
+TOLD_EVERY = 15.0
+#: Hints on how to write a missing source that an error gives, and missing sources that a folder is sought for.
+MOST_HINTS = 3
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +54,6 @@ class Resolution:
     missing: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    index: int
-    location: Location
-    relative: str | None = None
-    listed: SourceObject | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether a listing said all that there is to know: it is small, so its bytes will give its CRC32."""
-        return self.listed is not None and self.listed.size <= MIN_PART
-
-
 def resolve(
     request: ArchiveRequest,
     *,
@@ -63,148 +61,138 @@ def resolve(
     executor: Executor,
     window: int,
     limits: Limits,
+    source_bucket: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Resolution:
     """Look at every source of a request, ``window`` of them at a time.
 
     Raises ``MissingSources`` (all of them named) where ``on_missing`` is ``fail`` or nothing is left,
-    ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, and what ``sources`` raises.
+    ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, ``NoSuchBucket`` (``StorageUnavailable`` where it is the
+    settings' ``source_bucket``), and what ``sources`` raises.
     """
-    look = _Look(sources, limits)
-    paths: list[str] = []
-    found: list[SourceObject] = []
-    missing: list[int] = []
-    total = 0
-    wanted_files = list(_wanted(request, limits))
-    known = find_in_listings(
-        (wanted.location for wanted in wanted_files), sources=sources, executor=executor, window=window
-    )
-    prefixes = (wanted for wanted in wanted_files if wanted.location.is_prefix)
-    listings = ordered_map(executor, look.below, prefixes, window=window)
-    objects = (
-        item
-        for wanted in wanted_files
-        for item in (
-            next(listings) if wanted.location.is_prefix else (replace(wanted, listed=known.get(wanted.location)),)
+    _check_access(request, limits)
+    found = _Found(request, limits)
+    look = Look(sources)
+    told_at = clock()
+    try:
+        below = list_prefixes(
+            (file.location for file in request.files if file.location.is_prefix),
+            sources=sources,
+            executor=executor,
+            window=window,
+            most=limits.max_files,
+            access=limits.access,
         )
+        known = find_in_listings(
+            (file.location for file in request.files), sources=sources, executor=executor, window=window
+        )
+        wanted_objects = _once(_wanted(request, below, known))
+        for batch in ordered_map(executor, look.at_all, _batches(wanted_objects), window=window):
+            for wanted, source in batch:
+                found.add(wanted, source)
+            if clock() - told_at >= TOLD_EVERY:
+                told_at = clock()
+                log.info("looking at sources", found=len(found.sources), missing=len(found.missing))
+    except BucketMissing as error:
+        raise _no_such_bucket(error.bucket, request, source_bucket) from error
+    if found.missing and (request.on_missing == "fail" or not found.sources):
+        raise _missing(request, found.missing, sources)
+    keep = _worth_an_entry(found.paths)
+    return Resolution(
+        unique_names([found.paths[i] for i in keep]), [found.sources[i] for i in keep], tuple(found.missing)
     )
-    looks = ordered_map(executor, look.at_all, _batches(objects), window=window)
-    for wanted, source in (seen for batch in looks for seen in batch):
+
+
+def _check_access(request: ArchiveRequest, limits: Limits) -> None:
+    for index, file in enumerate(request.files):
+        if complaint := limits.access.complaint(file.location):
+            raise LimitExceeded(f"files[{index}].source: {complaint}")
+
+
+class _Found:
+    """What a job has found so far, within its limits."""
+
+    def __init__(self, request: ArchiveRequest, limits: Limits) -> None:
+        self._request = request
+        self._limits = limits
+        self.paths: list[str] = []
+        self.sources: list[SourceObject] = []
+        self.missing: list[int] = []
+        self._total = 0
+        self._seen: dict[Location, SourceObject | None] = {}
+
+    def add(self, wanted: Wanted, source: SourceObject | None) -> None:
+        """An object that was looked at, or, where it was wanted before, what that look found."""
+        if wanted.again:
+            source = self._seen[wanted.location]
+        elif not wanted.is_known:
+            self._seen[wanted.location] = source
         if source is None:
-            missing.append(wanted.index)
-            continue
-        paths.append(_path(request, wanted, source))
-        found.append(source)
-        total += source.size
-        if len(found) > limits.max_files:
+            self.missing.append(wanted.index)
+            return
+        self.paths.append(_path(self._request, wanted, source))
+        self.sources.append(source)
+        self._total += source.size
+        limits = self._limits
+        if len(self.sources) > limits.max_files:
             raise LimitExceeded(f"the sources are more than MAX_FILES={limits.max_files} objects")
-        if total > limits.max_archive_bytes:
+        if self._total > limits.max_archive_bytes:
             raise LimitExceeded(f"the sources are larger than MAX_ARCHIVE_BYTES={limits.max_archive_bytes} bytes")
-    if missing and (request.on_missing == "fail" or not found):
-        raise MissingSources([request.files[index].source for index in missing])
-    keep = _worth_an_entry(paths)
-    return Resolution(unique_names([paths[i] for i in keep]), [found[i] for i in keep], tuple(missing))
 
 
-class _Look:
-    """Looks at sources, and learns from their sizes whether to ask for the content at once."""
-
-    def __init__(self, sources: SourceLookup, limits: Limits) -> None:
-        self._sources = sources
-        self._most = limits.max_files
-        self._access = limits.access
-        self._lock = threading.Lock()
-        self._budget = SMALL_BUDGET
-        self._small = 0
-        self._large = 0
-
-    def below(self, wanted: _Wanted) -> list[_Wanted]:
-        """What lies below a prefix, to one object more than a job may have; the prefix itself where nothing does."""
-        prefix = wanted.location
-        listing = (
-            item
-            for item in self._sources.below(prefix)
-            if item.key != prefix.key and self._access.comes_along(item.bucket, item.key)
-        )
-        try:
-            below = [
-                replace(
-                    wanted, location=Location(item.bucket, item.key), relative=item.key[len(prefix.key) :], listed=item
-                )
-                for item in islice(listing, self._most + 1)
-            ]
-        except SourceMissing:
-            # There is no such bucket.
-            return [wanted]
-        return below or [wanted]
-
-    def at_all(self, batch: list[_Wanted]) -> list[tuple[_Wanted, SourceObject | None]]:
-        return [self.at(wanted) for wanted in batch]
-
-    def at(self, wanted: _Wanted) -> tuple[_Wanted, SourceObject | None]:
-        """The object, None if it is missing; with its CRC32 where S3 can tell and the engine won't read it anyway."""
-        if wanted.location.is_prefix and wanted.listed is None:
-            return wanted, None
-        try:
-            source = self._source(wanted)
-        except SourceMissing:
-            return wanted, None
-        if source.composite and source.size > MIN_PART:
-            parts = self._sources.part_checksums(source)
-            if parts is not None:
-                source = replace(source, crc32=crc32_of_parts(parts))
-        return wanted, source
-
-    def _source(self, wanted: _Wanted) -> SourceObject:
-        if wanted.listed is not None and wanted.is_known:
-            return wanted.listed
-        with self._lock:
-            fetch = wanted.listed is None and self._budget >= SMALL and self._small >= self._large
-            if fetch:
-                self._budget -= SMALL
-        if not fetch:
-            source = self._sources.head(wanted.location)
-        else:
-            source = self._sources.fetch_small(wanted.location, limit=SMALL)
-        with self._lock:
-            if fetch:
-                self._budget += SMALL - len(source.body or b"")
-            if source.size <= SMALL:
-                self._small += 1
-            else:
-                self._large += 1
-        return source
+def _wanted(
+    request: ArchiveRequest, below: Mapping[Location, Sequence[SourceObject]], known: Mapping[Location, SourceObject]
+) -> Iterator[Wanted]:
+    """Every object that the request names or that lies below a prefix of it, in the request's order."""
+    for index, file in enumerate(request.files):
+        prefix = file.location
+        if not prefix.is_prefix or not below[prefix]:
+            yield Wanted(index, prefix, listed=known.get(prefix))
+            continue
+        for item in below[prefix]:
+            yield Wanted(index, item.location, relative=item.key[len(prefix.key) :], listed=item)
 
 
-def _batches(items: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
-    """Each asks S3 for one object at most; those before it, which a listing said all about, come along."""
-    batch: list[_Wanted] = []
+def _once(objects: Iterable[Wanted]) -> Iterator[Wanted]:
+    """The same, those of them marked that were there before and took a look."""
+    asked: set[Location] = set()
+    for wanted in objects:
+        if wanted.takes_a_request and wanted.location in asked:
+            yield replace(wanted, again=True)
+            continue
+        if wanted.takes_a_request:
+            asked.add(wanted.location)
+        yield wanted
+
+
+def _batches(items: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    """Each asks S3 for one object at most; those before it, of which all is known, come along."""
+    batch: list[Wanted] = []
     for item in items:
         batch.append(item)
-        if not item.is_known or len(batch) >= BATCH:
+        if item.takes_a_request or len(batch) >= BATCH:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _wanted(request: ArchiveRequest, limits: Limits) -> Iterator[_Wanted]:
-    for index, file in enumerate(request.files):
-        if complaint := limits.access.complaint(file.location):
-            raise LimitExceeded(f"files[{index}].source: {complaint}")
-        yield _Wanted(index, file.location)
-
-
-def _path(request: ArchiveRequest, wanted: _Wanted, source: SourceObject) -> str:
+def _path(request: ArchiveRequest, wanted: Wanted, source: SourceObject) -> str:
     file = request.files[wanted.index]
     try:
-        path = safe_path(
-            archive_path(source_key=wanted.location.key, destination=file.destination, relative=wanted.relative)
-        )
+        path = safe_path(_asked_path(wanted, file.destination))
     except UnsafeNameError as error:
         field = "source" if file.destination is None else "destination"
-        raise UnsafeName(f"files[{wanted.index}].{field}: {error}") from None
+        raise UnsafeName(f"files[{wanted.index}].{field}: {source}: {error}") from None
     # A key that ends in a slash names a directory, unless it has content.
     return path.rstrip("/") if source.size else path
+
+
+def _asked_path(wanted: Wanted, destination: str | None) -> str:
+    if wanted.relative == "":
+        # The marker of a folder that is empty otherwise.
+        return f"{destination or archive_path(source_key=wanted.location.key, destination=None, relative=None)}/"
+    return archive_path(source_key=wanted.location.key, destination=destination, relative=wanted.relative)
 
 
 def _worth_an_entry(paths: list[str]) -> list[int]:
@@ -220,3 +208,39 @@ def _worth_an_entry(paths: list[str]) -> list[int]:
             implied.add(path)
         keep.append(index)
     return keep
+
+
+def _no_such_bucket(bucket: str, request: ArchiveRequest, source_bucket: str | None) -> ArchiverError:
+    """The service's fault where the settings name the bucket, else the payload's."""
+    if bucket == source_bucket:
+        log.error("S3_SOURCE_BUCKET names no bucket", bucket=bucket)
+        return StorageUnavailable(f"no such bucket: {bucket!r}, which S3_SOURCE_BUCKET names")
+    index = next((index for index, file in enumerate(request.files) if file.location.bucket == bucket), 0)
+    return NoSuchBucket(f"no such bucket: {bucket!r}, which files[{index}].source names")
+
+
+def _missing(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup) -> MissingSources:
+    names = [request.files[index].source for index in missing]
+    hints = list(islice(_hints(request, missing, sources), MOST_HINTS))
+    return MissingSources(names, "; ".join([MissingSources(names).message, *hints]) if hints else None)
+
+
+def _hints(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup) -> Iterator[str]:
+    """How to write the first few of the missing sources that look like something else than a key."""
+    folders_sought = 0
+    for index in missing:
+        file = request.files[index]
+        hint = other_writing(file.source)
+        if hint is None and not file.location.is_prefix and folders_sought < MOST_HINTS:
+            folders_sought += 1
+            if _is_folder(file.location, sources):
+                hint = "there are objects below it: end it in a slash to take them"
+        if hint is not None:
+            yield f"files[{index}].source: {hint}"
+
+
+def _is_folder(location: Location, sources: SourceLookup) -> bool:
+    try:
+        return bool(sources.page(location, prefix=f"{location.key}/"))
+    except (ArchiverError, SourceMissing, BucketMissing):
+        return False

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archiver.archive.location import Location
+from archiver.errors import DestinationUnavailable
 
 
 class SourceMissing(Exception):
-    """The object, version or bucket does not exist; the caller decides whether that ends the job."""
+    """The object or version does not exist; the caller decides whether that ends the job."""
+
+
+class BucketMissing(Exception):
+    """There is no such bucket; the caller knows who named it."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(bucket)
+        self.bucket = bucket
 
 
 class CopyRefused(Exception):
@@ -21,6 +30,14 @@ class CopyRefused(Exception):
 
 class UploadGone(Exception):
     """The upload was completed or aborted by somebody else."""
+
+
+class ArchiveUnseen(DestinationUnavailable):
+    """Whether the archive exists is not ours to see."""
+
+
+class UploadsUnlisted(DestinationUnavailable):
+    """The unfinished uploads, or their parts, are not ours to see."""
 
 
 class ArchiveExists(Exception):
@@ -33,7 +50,7 @@ class SourceObject:
 
     ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is S3's own FULL_OBJECT checksum where it
     has one; ``composite`` says that S3 has CRC32s of its parts instead; ``body`` is the whole content where the look
-    brought it along.
+    brought it along; ``archived`` says that a listing shows it in a class that is read only once it is restored.
     """
 
     bucket: str
@@ -45,6 +62,7 @@ class SourceObject:
     crc32: int | None = None
     composite: bool = False
     body: bytes | None = None
+    archived: bool = False
 
     @property
     def location(self) -> Location:

@@ -13,7 +13,15 @@ from collections.abc import Callable
 import structlog
 
 from archiver.archive.plan import MAX_PARTS
-from archiver.archive.storage import ArchiveObject, ArchiveStore, SourceObject, StoredArchive, UploadedPart, UploadGone
+from archiver.archive.storage import (
+    ArchiveObject,
+    ArchiveStore,
+    SourceObject,
+    StoredArchive,
+    UploadedPart,
+    UploadGone,
+    UploadsUnlisted,
+)
 from archiver.errors import ArchiveRefused, ArchiverError
 
 MARKER_NUMBER = MAX_PARTS
@@ -82,7 +90,10 @@ class Upload:
         except ArchiveRefused:
             # Another attempt at the same upload has put the same bytes again, and S3 may have given them another
             # ETag: it does where a KMS key encrypts.
-            listed = self._store.parts_of(self._archive.key, upload_id)
+            try:
+                listed = self._store.parts_of(self._archive.key, upload_id)
+            except UploadsUnlisted:
+                listed = {}
             again = [listed.get(part.number, part) for part in parts]
             if again == parts or [_content(part) for part in again] != [_content(part) for part in parts]:
                 raise
@@ -102,10 +113,18 @@ class Upload:
         refuses to copy. Whoever completes the archive aborts them.
         """
         resumed: str | None = None
-        for upload_id in self._store.uploads_of(self._archive.key):
+        try:
+            left = self._store.uploads_of(self._archive.key)
+        except UploadsUnlisted as error:
+            log.warning("nothing resumed: unfinished uploads are not ours to list", reason=str(error))
+            return None
+        for upload_id in left:
             try:
                 parts = self._store.parts_of(self._archive.key, upload_id)
             except UploadGone:
+                continue
+            except UploadsUnlisted as error:
+                log.warning("upload not resumed: its parts are not ours to list", reason=str(error))
                 continue
             mark = parts.pop(MARKER_NUMBER, None)
             if mark is None or not _is_marker(mark, marker):

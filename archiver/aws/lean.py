@@ -2,8 +2,8 @@
 
 An archive of many small objects is bound by the cost of a request, and most of that is boto3's: validating, resolving
 the endpoint, running its hooks, parsing. This sends the same request with botocore's own signer and HTTP session, to
-the URL that boto3 itself was seen to use for the bucket. It knows one answer, success; anything else is for boto3 to
-ask again, with its retries, its redirects and its errors.
+the URL that boto3 itself was seen to use for the bucket. It tells what S3 refuses, and leaves to boto3 what is to be
+asked again, with its retries and its redirects.
 """
 
 import threading
@@ -19,11 +19,14 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
+from urllib3.exceptions import HTTPError
 
 from archiver.archive.location import Location
-from archiver.aws.throttle import Throttle
+from archiver.aws.failures import refusal
 
 _SUCCESS = (200, 206)
+#: Bytes of a refusal that are read for S3's reason.
+_REASON = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,9 @@ class _Endpoint:
 class LeanRequests:
     """Sends plain requests to the buckets whose endpoints it has learned from ``client``."""
 
-    def __init__(self, client: Any, *, credentials: Credentials, session: URLLib3Session, throttle: Throttle) -> None:
+    def __init__(self, client: Any, *, credentials: Credentials, session: URLLib3Session) -> None:
         self._credentials = credentials
         self._session = session
-        self._throttle = throttle
         self._endpoints: dict[str, _Endpoint] = {}
         self._asked = threading.local()
         client.meta.events.register("before-sign.s3", self._observe)
@@ -63,7 +65,7 @@ class LeanRequests:
             self._asked.location = None
 
     def send(self, method: str, location: Location, headers: Mapping[str, str]) -> Answer | None:
-        """The answer, or None where boto3 has to ask."""
+        """The answer; None where the endpoint is not known, or no answer came. Raises ``Refused``."""
         endpoint = self._endpoints.get(location.bucket)
         if endpoint is None:
             return None
@@ -76,8 +78,14 @@ class LeanRequests:
         except (BotoCoreError, HTTPClientError):
             return None
         answered = {name.lower(): value for name, value in response.headers.items()}
-        if response.status_code not in _SUCCESS or "content-length" not in answered:
-            self._throttle.answered(response.status_code)
+        if response.status_code not in _SUCCESS:
+            try:
+                reason = b"" if method == "HEAD" else response.raw.read(_REASON)
+            except (HTTPError, OSError):
+                reason = b""
+            response.raw.close()
+            raise refusal(response.status_code, reason)
+        if "content-length" not in answered:
             response.raw.close()
             return None
         return Answer(answered, StreamingBody(response.raw, int(answered["content-length"])))

@@ -4,35 +4,35 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from archiver.archive.storage import (
-    ArchiveExists,
     ArchiveObject,
-    CopyRefused,
     SourceObject,
     StoredArchive,
     UploadedPart,
     UploadGone,
+    UploadsUnlisted,
 )
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import COPY_REFUSED, destination_errors, error_code, status
+from archiver.aws.failures import (
+    Side,
+    copy_errors,
+    destination_errors,
+    refused_by,
+    unlisted_uploads,
+    unseen_archive,
+)
+from archiver.aws.listings import going_forward
 from archiver.aws.objects import decode_crc32, encode_crc32
 from archiver.aws.throttle import Throttle
-from archiver.errors import ArchiveRefused, SourceChanged
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
-
-#: S3's answers to a completion whose parts, size or checksum are not what it has.
-_REFUSED = frozenset(
-    {"BadDigest", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidRequest", "XAmzContentChecksumMismatch"}
-)
-_TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
 class S3Uploads:
@@ -48,12 +48,12 @@ class S3Uploads:
         self.bucket = bucket
 
     def find_archive(self, key: str) -> StoredArchive | None:
-        """The finished archive under this key, if there is one."""
-        with self._calling(key):
+        """The finished archive under this key, if there is one. Raises ``ArchiveUnseen``."""
+        with self._calling(key), unseen_archive(self.bucket, key):
             try:
                 answer = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if status(error) == 404:
+                if refused_by(error).status == 404:
                     return None
                 raise
         checksum = answer.get("ChecksumCRC32")
@@ -67,18 +67,15 @@ class S3Uploads:
 
     def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
         """Write a small archive in one request. Raises ``ArchiveExists``."""
-        with self._calling(archive.key):
-            try:
-                answer = self._client.put_object(
-                    Bucket=self.bucket,
-                    Key=archive.key,
-                    Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
-                    ChecksumCRC32=encode_crc32(crc32),
-                    IfNoneMatch="*",
-                    **_headers(archive),
-                )
-            except ClientError as error:
-                raise _completion_failure(error, archive.key) from error
+        with self._calling(archive.key, Side.COMPLETE):
+            answer = self._client.put_object(
+                Bucket=self.bucket,
+                Key=archive.key,
+                Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
+                ChecksumCRC32=encode_crc32(crc32),
+                IfNoneMatch="*",
+                **_headers(archive),
+            )
         self._traffic.uploaded(len(body))
         return StoredArchive(answer["ETag"].strip('"'), len(body), _version(answer), crc32, archive.metadata)
 
@@ -95,25 +92,23 @@ class S3Uploads:
         upload_id = answer["UploadId"]
         if answer["ResponseMetadata"].get("RetryAttempts"):
             # A lost answer: S3 may have begun an upload that nobody knows the id of.
-            for other in self.uploads_of(archive.key):
-                if other != upload_id:
-                    self.abort(archive.key, other)
+            with suppress(UploadsUnlisted):  # then the lifecycle rule finds it
+                for other in self.uploads_of(archive.key):
+                    if other != upload_id:
+                        self.abort(archive.key, other)
         return upload_id
 
     def put_part(self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
         """Upload a part; S3 refuses it where its CRC32 is not the given one. Raises ``UploadGone``."""
         with self._calling(key):
-            try:
-                answer = self._client.upload_part(
-                    Bucket=self.bucket,
-                    Key=key,
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
-                    ChecksumCRC32=encode_crc32(crc32),
-                )
-            except ClientError as error:
-                raise _gone(error) or error from error
+            answer = self._client.upload_part(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
+                ChecksumCRC32=encode_crc32(crc32),
+            )
         self._traffic.uploaded(len(body))
         return UploadedPart(number, answer["ETag"], len(body), crc32)
 
@@ -122,65 +117,55 @@ class S3Uploads:
     ) -> UploadedPart:
         """Copy the source's bytes [start, stop) into a part, inside S3, if it still has the ETag first seen.
 
-        Raises ``CopyRefused``, ``SourceChanged`` or ``UploadGone``.
+        Raises ``CopyRefused``, ``SourceChanged``, ``SourceArchived`` or ``UploadGone``.
         """
         # As fields: boto3 percent-encodes the key, also where a text has it encoded already.
         origin: CopySourceTypeDef = {"Bucket": source.bucket, "Key": source.key}
         if source.version_id:
             origin["VersionId"] = source.version_id
-        with self._calling(key):
-            try:
-                answer = self._slow.upload_part_copy(
-                    Bucket=self.bucket,
-                    Key=key,
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    CopySource=origin,
-                    CopySourceRange=f"bytes={start}-{stop - 1}",
-                    CopySourceIfMatch=source.etag,
-                )
-            except ClientError as error:
-                code = error_code(error)
-                if gone := _gone(error):
-                    raise gone from error
-                if code in ("PreconditionFailed", "412", "InvalidRange", "416"):
-                    raise SourceChanged(f"{source} changed while the archive was being built ({code})") from error
-                if code in COPY_REFUSED:
-                    raise CopyRefused(f"{code}: {error.response['Error'].get('Message', '')}") from error
-                raise
+        with copy_errors(source, self.bucket, key), self._throttle.slot():
+            answer = self._slow.upload_part_copy(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource=origin,
+                CopySourceRange=f"bytes={start}-{stop - 1}",
+                CopySourceIfMatch=source.etag,
+            )
         self._traffic.copied(stop - start)
         result = answer["CopyPartResult"]
         checksum = result.get("ChecksumCRC32")
         return UploadedPart(number, result["ETag"], stop - start, decode_crc32(checksum) if checksum else None)
 
     def uploads_of(self, key: str) -> list[str]:
-        """Ids of the unfinished uploads under this key, the oldest first."""
+        """Ids of the unfinished uploads under this key, the oldest first. Raises ``UploadsUnlisted``."""
         found = []
-        with self._calling(key):
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=key)
-            for page in pages:
+        with self._calling(key), unlisted_uploads(self.bucket):
+            for page in upload_pages(self._client, self.bucket, prefix=key):
                 found += [
                     (item["Initiated"], item["UploadId"]) for item in page.get("Uploads", ()) if item["Key"] == key
                 ]
         return [upload_id for _, upload_id in sorted(found)]
 
     def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]:
-        """The parts that an unfinished upload has, by number. Raises ``UploadGone``."""
+        """The parts that an unfinished upload has, by number. Raises ``UploadGone`` or ``UploadsUnlisted``."""
         parts: dict[int, UploadedPart] = {}
-        with self._calling(key):
-            try:
-                pages = self._client.get_paginator("list_parts").paginate(
-                    Bucket=self.bucket, Key=key, UploadId=upload_id
-                )
-                for page in pages:
-                    for item in page.get("Parts", ()):
-                        checksum = item.get("ChecksumCRC32")
-                        number = item["PartNumber"]
-                        parts[number] = UploadedPart(
-                            number, item["ETag"], item["Size"], decode_crc32(checksum) if checksum else None
-                        )
-            except ClientError as error:
-                raise _gone(error) or error from error
+        with self._calling(key), unlisted_uploads(self.bucket):
+            pages = going_forward(
+                self._client.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=key, UploadId=upload_id),
+                what=f"the parts of s3://{self.bucket}/{key}",
+                items="Parts",
+                identity=lambda item: item["PartNumber"],
+                markers=("NextPartNumberMarker",),
+            )
+            for page in pages:
+                for item in page.get("Parts", ()):
+                    checksum = item.get("ChecksumCRC32")
+                    number = item["PartNumber"]
+                    parts[number] = UploadedPart(
+                        number, item["ETag"], item["Size"], decode_crc32(checksum) if checksum else None
+                    )
         return parts
 
     def complete(
@@ -195,53 +180,44 @@ class S3Uploads:
             | ({"ChecksumCRC32": encode_crc32(part.crc32)} if part.crc32 is not None else {})
             for part in parts
         ]
-        with self._calling(archive.key):
-            try:
-                answer = self._slow.complete_multipart_upload(
-                    Bucket=self.bucket,
-                    Key=archive.key,
-                    UploadId=upload_id,
-                    MultipartUpload={"Parts": listed},
-                    ChecksumCRC32=encode_crc32(crc32),
-                    ChecksumType="FULL_OBJECT",
-                    MpuObjectSize=size,
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                raise _completion_failure(error, archive.key) from error
+        with self._calling(archive.key, Side.COMPLETE):
+            answer = self._slow.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=archive.key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": listed},
+                ChecksumCRC32=encode_crc32(crc32),
+                ChecksumType="FULL_OBJECT",
+                MpuObjectSize=size,
+                IfNoneMatch="*",
+            )
         return StoredArchive(answer["ETag"].strip('"'), size, _version(answer), crc32, archive.metadata)
 
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload and its parts; one that is gone already is fine."""
-        with self._calling(key):
-            try:
-                self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
-            except ClientError as error:
-                if not _gone(error):
-                    raise
+        with suppress(UploadGone), self._calling(key):
+            self._client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
 
     @contextmanager
-    def _calling(self, key: str) -> Iterator[None]:
-        with destination_errors(self.bucket, key), self._throttle.slot():
+    def _calling(self, key: str, side: Side = Side.WRITE) -> Iterator[None]:
+        with destination_errors(self.bucket, key, side), self._throttle.slot():
             yield
+
+
+def upload_pages(client: "S3Client", bucket: str, *, prefix: str = "") -> Iterator[Any]:
+    """The pages of the unfinished uploads of a bucket. Raises what boto3 raises, and ``StorageUnavailable``."""
+    return going_forward(
+        client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix),
+        what=f"the uploads in s3://{bucket}/{prefix}",
+        items="Uploads",
+        identity=lambda item: (item["Key"], item["UploadId"]),
+        markers=("NextKeyMarker", "NextUploadIdMarker"),
+    )
 
 
 def _headers(archive: ArchiveObject) -> dict[str, Any]:
     headers: dict[str, Any] = {"ContentType": "application/zip", "Metadata": archive.metadata}
     return headers | ({"ContentDisposition": archive.content_disposition} if archive.content_disposition else {})
-
-
-def _gone(error: ClientError) -> UploadGone | None:
-    return UploadGone() if error_code(error) == "NoSuchUpload" else None
-
-
-def _completion_failure(error: ClientError, key: str) -> Exception:
-    code = error_code(error)
-    if code in _TAKEN:
-        return ArchiveExists(key)
-    if code in _REFUSED:
-        return ArchiveRefused(f"S3 refused to complete {key}: {error}")
-    return _gone(error) or error
 
 
 def _version(answer: Any) -> str | None:

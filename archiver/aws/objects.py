@@ -2,21 +2,24 @@
 
 import base64
 import random
+import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.location import Location
-from archiver.archive.storage import SourceMissing, SourceObject
+from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import source_errors, status
+from archiver.aws.failures import NO_ANSWER, Refused, Side, archived, source_errors
 from archiver.aws.lean import Answer, LeanRequests
+from archiver.aws.listings import going_forward
+from archiver.aws.requests import ObjectRequests, where
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
 READ_ATTEMPTS = 6
 #: Bytes taken from a connection at once, by each of the concurrent reads: with a mebibyte a job took 50 MiB more.
 _CHUNK = 256 * 1024
-#: boto3's parameters for the headers in use.
-_PARAMETERS = {"range": "Range", "if-match": "IfMatch", "x-amz-checksum-mode": "ChecksumMode"}
+#: Classes whose objects must be restored before they can be read:
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/archived-objects.html
+_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+#: Words of a denial that is not about reading the object, or says itself that reading is what is denied.
+_NAMES_ANOTHER_RIGHT = re.compile(r"kms:|s3:GetObject|ciphertext", re.IGNORECASE)
 
 
 class S3Objects:
@@ -51,48 +57,56 @@ class S3Objects:
         self._client = client
         self._traffic = traffic
         self._throttle = throttle
-        self._lean = lean
         self._sleep = sleep
+        self._requests = ObjectRequests(client, throttle=throttle, lean=lean, sleep=sleep)
 
     def head(self, location: Location) -> SourceObject:
-        """Look at one object. Raises ``SourceMissing``, ``SourceAccessDenied`` or ``StorageUnavailable``."""
-        try:
-            with source_errors(location), self._throttle.slot():
-                try:
-                    answer = self._ask("HEAD", location, {"x-amz-checksum-mode": "ENABLED"})
-                except ClientError as error:
-                    if status(error) not in (400, 403):
-                        raise
-                    # A HEAD's refusal has no body: the same GET says whether it is the object or our credentials.
-                    self._client.get_object(Range="bytes=0-0", **_where(location))["Body"].close()
-                    raise StorageUnavailable(f"{location} can be read, but not looked at: {error}") from error
-        except SourceAccessDenied as error:
-            raise _explained(error) from error
+        """Look at one object.
+
+        Raises ``SourceMissing``, ``BucketMissing``, ``SourceAccessDenied``, ``SourceArchived``, ``SourceUnreadable``
+        or ``StorageUnavailable``.
+        """
+        with self._explaining(location), source_errors(location), self._throttle.slot():
+            answer = self._requests.head(location)
+        if _is_archived(answer):
+            raise archived(location)
         return _seen(location, answer, size=int(answer.headers["content-length"]))
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
-        """Look at one object and bring its content along where it has at most ``limit`` bytes: one request for both."""
-        try:
-            with self._throttle.slot():
-                answer = self._ask("GET", location, {"range": f"bytes=0-{limit - 1}"})
-                # "bytes 0-65535/1048576"; without one it is the whole object.
-                of_all = answer.headers.get("content-range", "").rpartition("/")[2]
-                size = int(of_all or answer.headers["content-length"])
-                with closing(answer.body):
-                    body = answer.body.read() if size <= limit else None
-        except (ClientError, BotoCoreError, HTTPClientError, OSError):
-            # HEAD says what it is; an empty object, for one, has no first byte and answers 416.
-            return self.head(location)
-        if body is None:
+        """Look at one object and bring its content along where it has at most ``limit`` bytes: one request for both.
+
+        Raises as ``head`` does.
+        """
+        with self._explaining(location), source_errors(location), self._throttle.slot():
+            try:
+                answer = self._requests.get(location, {"range": f"bytes=0-{limit - 1}"})
+            except Refused as refused:
+                if refused.status != 416:
+                    raise
+                answer = None  # an empty object has no first byte
+            size, body = (0, None) if answer is None else _small(answer, limit)
+        if answer is None or body is None:
             return self.head(location)
         self._traffic.read(len(body))
         return replace(_seen(location, answer, size=size), crc32=zlib.crc32(body), body=body)
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         """Every object below a prefix, in S3's order. Raises as ``head`` does; nothing there yields nothing."""
-        with source_errors(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key)
-            for page in pages:
+        with source_errors(prefix, Side.LIST):
+            paginator = self._client.get_paginator("list_objects_v2")
+            pages = going_forward(
+                paginator.paginate(Bucket=prefix.bucket, Prefix=prefix.key),
+                what=str(prefix),
+                items="Contents",
+                identity=lambda item: item["Key"],
+                markers=("NextContinuationToken",),
+            )
+            while True:
+                with self._throttle.slot():
+                    page = next(pages, None)
+                if page is None:
+                    return
+                self._requests.listed(prefix.bucket)
                 yield from _listed(prefix.bucket, page)
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
@@ -100,8 +114,9 @@ class S3Objects:
 
         Raises as ``head`` does; without s3:ListBucket that is ``SourceAccessDenied``.
         """
-        with source_errors(after), self._throttle.slot():
+        with source_errors(after, Side.LIST), self._throttle.slot():
             answer = self._client.list_objects_v2(Bucket=after.bucket, StartAfter=after.key, Prefix=prefix)
+            self._requests.listed(after.bucket)
             return list(_listed(after.bucket, answer))
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
@@ -111,12 +126,14 @@ class S3Objects:
         """
         parts: list[tuple[int, int]] = []
         marker = 0
-        where: dict[str, Any] = _where(source.location)
         try:
             while True:
-                answer = self._client.get_object_attributes(
-                    ObjectAttributes=["ETag", "ObjectParts", "ObjectSize"], PartNumberMarker=marker, **where
-                )
+                with self._throttle.slot():
+                    answer = self._client.get_object_attributes(
+                        ObjectAttributes=["ETag", "ObjectParts", "ObjectSize"],
+                        PartNumberMarker=marker,
+                        **where(source.location),
+                    )
                 if answer.get("ETag", "").strip('"') != source.etag.strip('"'):
                     return None
                 listed = answer.get("ObjectParts", {})
@@ -126,7 +143,9 @@ class S3Objects:
                     parts.append((decode_crc32(part["ChecksumCRC32"]), part["Size"]))
                 if not listed.get("IsTruncated"):
                     break
-                marker = int(listed["NextPartNumberMarker"])
+                before, marker = marker, int(listed["NextPartNumberMarker"])
+                if marker <= before:
+                    return None
         except (ClientError, BotoCoreError):
             # An optimisation that its permission may be missing for: the bytes tell the same.
             return None
@@ -157,7 +176,7 @@ class S3Objects:
             with _vanishing(source), source_errors(source), self._throttle.slot():
                 try:
                     pinned = {"range": f"bytes={position}-{stop - 1}", "if-match": source.etag}
-                    body = self._ask("GET", location, pinned).body
+                    body = self._requests.get(location, pinned).body
                     try:
                         while position < stop:
                             chunk = body.read(min(_CHUNK, stop - position))
@@ -168,7 +187,7 @@ class S3Objects:
                             yield chunk
                     finally:
                         body.close()
-                except (BotoCoreError, HTTPClientError, OSError):
+                except NO_ANSWER:
                     if attempt + 1 >= READ_ATTEMPTS and position == before:
                         raise
             if position < stop:
@@ -177,19 +196,23 @@ class S3Objects:
                     raise StorageUnavailable(f"reading {source} stopped at byte {position:,} of {stop:,}")
                 self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))  # noqa: S311 jitter, not a secret
 
-    def _ask(self, method: Literal["GET", "HEAD"], location: Location, headers: Mapping[str, str]) -> Answer:
-        if self._lean is None:
-            return self._ask_boto(method, location, headers)
-        answer = self._lean.send(method, location, headers)
-        if answer is None:
-            with self._lean.learning(location):
-                answer = self._ask_boto(method, location, headers)
-        return answer
-
-    def _ask_boto(self, method: str, location: Location, headers: Mapping[str, str]) -> Answer:
-        call: Any = self._client.get_object if method == "GET" else self._client.head_object
-        answer = call(**_where(location), **{_PARAMETERS[name]: value for name, value in headers.items()})
-        return Answer(answer["ResponseMetadata"]["HTTPHeaders"], answer.get("Body"))
+    @contextmanager
+    def _explaining(self, location: Location) -> Iterator[None]:
+        """Say where a denial may mean that the object is missing: S3 tells that only who may list the bucket."""
+        try:
+            yield
+        except SourceAccessDenied as error:
+            refused = error.__cause__
+            if (
+                isinstance(refused, Refused)
+                and refused.code == "AccessDenied"
+                and not _NAMES_ANOTHER_RIGHT.search(refused.message)
+                and self._requests.denies_what_is_missing(location.bucket)
+            ):
+                raise SourceAccessDenied(
+                    f"{error}; without s3:ListBucket, S3 answers so for a missing object, too"
+                ) from refused
+            raise
 
 
 @contextmanager
@@ -197,7 +220,7 @@ def _vanishing(source: SourceObject) -> Iterator[None]:
     """An object that was there when the job looked and is gone now has changed: the next look says what that means."""
     try:
         yield
-    except SourceMissing as error:
+    except (SourceMissing, BucketMissing) as error:
         raise SourceChanged(f"{source} vanished while the archive was being built") from error
 
 
@@ -211,11 +234,6 @@ def encode_crc32(value: int) -> str:
     return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
 
 
-def _where(location: Location) -> dict[str, Any]:
-    where = {"Bucket": location.bucket, "Key": location.key}
-    return where | {"VersionId": location.version_id} if location.version_id else where
-
-
 def _listed(bucket: str, page: "ListObjectsV2OutputTypeDef") -> Iterator[SourceObject]:
     for item in page.get("Contents", ()):
         yield SourceObject(
@@ -224,7 +242,32 @@ def _listed(bucket: str, page: "ListObjectsV2OutputTypeDef") -> Iterator[SourceO
             size=item["Size"],
             etag=item["ETag"],
             modified=int(item["LastModified"].timestamp()),
+            archived=item.get("StorageClass") in _ARCHIVED,
         )
+
+
+def _small(answer: Answer, limit: int) -> tuple[int, bytes | None]:
+    """The object's size, and its content where that came whole."""
+    # "bytes 0-65535/1048576"; without one it is the whole object.
+    of_all = answer.headers.get("content-range", "").rpartition("/")[2]
+    size = int(of_all or answer.headers["content-length"])
+    with closing(answer.body):
+        try:
+            return size, answer.body.read() if size <= limit else None
+        except NO_ANSWER:
+            # The connection broke: reading it later goes on where it did.
+            return size, None
+
+
+def _is_archived(answer: Answer) -> bool:
+    """Whether nobody can read the object now: it is archived, and no restored copy is there.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+    if "x-amz-archive-status" in answer.headers:  # of Intelligent-Tiering
+        return True
+    restored = 'ongoing-request="false"' in answer.headers.get("x-amz-restore", "")
+    return answer.headers.get("x-amz-storage-class") in _ARCHIVED and not restored
 
 
 def _seen(location: Location, answer: Answer, *, size: int) -> SourceObject:
@@ -241,7 +284,3 @@ def _seen(location: Location, answer: Answer, *, size: int) -> SourceObject:
         crc32=None if checksum is None or composite else decode_crc32(checksum),
         composite=composite,
     )
-
-
-def _explained(error: SourceAccessDenied) -> SourceAccessDenied:
-    return SourceAccessDenied(f"{error}; without s3:ListBucket, S3 answers so for a missing object, too")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key_pattern
-from archiver.aws.failures import error_code
+from archiver.aws.failures import Side, Verdict, refused_by
+from archiver.aws.multipart import upload_pages
 from archiver.errors import DestinationUnavailable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def sweep(
 
 
 def _unfinished(client: "S3Client", bucket: str) -> Iterator[Leftover]:
-    for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+    for page in upload_pages(client, bucket):
         for item in page.get("Uploads", ()):
             yield Leftover(item["Key"], item["UploadId"], item["Initiated"])
 
@@ -71,5 +72,5 @@ def _abort(client: "S3Client", bucket: str, leftover: Leftover) -> None:
     try:
         client.abort_multipart_upload(Bucket=bucket, Key=leftover.key, UploadId=leftover.upload_id)
     except ClientError as error:
-        if error_code(error) != "NoSuchUpload":  # finished or aborted since it was listed
+        if refused_by(error).verdict(Side.WRITE) is not Verdict.GONE:  # finished or aborted since it was listed
             raise

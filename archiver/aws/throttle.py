@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from archiver.aws.failures import Refused
+
 #: Seconds between two decreases: answers to requests sent before the first one say nothing about it.
 COOL_DOWN = 1.0
-_SLOW_DOWN = (429, 503)
 
 
 class Throttle:
@@ -32,18 +33,21 @@ class Throttle:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a place, and hold it."""
+        """Wait for a place, and hold it; a request that ends with an exception widens nothing."""
         with self._changed:
             while self._under_way >= self.width:
                 self._changed.wait()
             self._under_way += 1
+        went_well = False
         try:
             yield
+            went_well = True
         finally:
             with self._changed:
                 self._under_way -= 1
-                # One more for each full round of requests that went well.
-                self._width = min(float(self._widest), self._width + 1 / self._width)
+                if went_well:
+                    # One more for each full round of them.
+                    self._width = min(float(self._widest), self._width + 1 / self._width)
                 self._changed.notify_all()
 
     def slow_down(self) -> None:
@@ -58,11 +62,9 @@ class Throttle:
         """Learn from every answer that a boto3 client gets, those that botocore retries included."""
         client.meta.events.register("needs-retry.s3", self._answered)
 
-    def answered(self, status: int) -> None:
-        """Take note of the HTTP status of an answer."""
-        if status in _SLOW_DOWN:
-            self.slow_down()
-
     def _answered(self, response: Any = None, **_: Any) -> None:
-        if response is not None:
-            self.answered(response[0].status_code)
+        if response is None:
+            return
+        answer, parsed = response
+        if Refused(answer.status_code, parsed.get("Error", {}).get("Code", "")).slows_down:
+            self.slow_down()

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key
 from archiver.aws.clients import BRIEF
+from archiver.aws.failures import refused_by
 from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, dead_letter_url, open_queue
 from archiver.cli.session import brief_client
 from archiver.errors import ArchiverError, QueueUnavailable
@@ -42,7 +43,7 @@ def check_everything(settings: Settings) -> Iterator[Check]:
     s3 = brief_client("s3", settings)
     yield from _guarded("source bucket", lambda: _source_bucket(s3, settings.s3_source_bucket), settings)
     yield from _guarded("destination bucket", lambda: _destination_bucket(s3, settings), settings)
-    yield from _guarded("unfinished uploads", lambda: _unfinished(s3, settings.s3_destination_bucket), settings)
+    yield from _guarded("unfinished uploads", lambda: _unfinished(s3, settings), settings)
     yield lifecycle(s3, settings.s3_destination_bucket)
     yield _links(settings)
 
@@ -52,8 +53,11 @@ def _guarded(name: str, check: Callable[[], Iterator[Check]], settings: Settings
     try:
         yield from check()
     except ClientError as error:
-        denied = error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-        mend = f"allow {error.operation_name} in the role's policy" if denied else "create it, or mend the setting"
+        mend = (
+            f"allow {error.operation_name} in the role's policy"
+            if _is_denied(error)
+            else "create it, or mend the setting"
+        )
         yield Check(name, "wrong", f"{_target(name, settings)}: {error}", mend)
     except ArchiverError as error:
         yield Check(name, "wrong", error.message, "create it, mend the setting, or allow the role to see it")
@@ -157,7 +161,7 @@ def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:
     try:
         client.list_objects_v2(Bucket=bucket, MaxKeys=1)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+        if not _is_denied(error):
             raise
         mend = f"allow s3:ListBucket on {bucket}: prefixes need it, and without it a missing object looks denied"
         yield Check("source bucket", "warning", f"{bucket}: can't be listed", mend)
@@ -167,26 +171,54 @@ def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:
 
 def _destination_bucket(client: Any, settings: Settings) -> Iterator[Check]:
     bucket = settings.s3_destination_bucket
-    # Of the form of an archive's key, so that a policy for those covers it, and `archiver sweep` should the abort fail.
-    key = archive_key(None, request_id="doctor", sent_at=time.time(), prefix=settings.s3_file_prefix)
+    key = _key(settings)
     created = client.create_multipart_upload(
         Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
     )
     client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=created["UploadId"])
-    yield Check("destination bucket", "ok", f"{bucket}: an upload was begun and aborted")
+    detail = f"{bucket}: an upload was begun and aborted"
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if _is_denied(error):
+            mend = f"allow s3:ListBucket and s3:GetObject on {bucket}: a redelivered job then finds its archive"
+            yield Check("destination bucket", "warning", f"{detail}; archives can't be looked at", mend)
+            return
+    yield Check("destination bucket", "ok", detail)
 
 
-def _unfinished(client: Any, bucket: str) -> Iterator[Check]:
+def _unfinished(client: Any, settings: Settings) -> Iterator[Check]:
+    bucket = settings.s3_destination_bucket
     try:
         answer = client.list_multipart_uploads(Bucket=bucket, MaxUploads=1000)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+        if not _is_denied(error):
             raise
-        mend = f"allow s3:ListBucketMultipartUploads on {bucket}: a killed job then goes on where it was"
-        yield Check("unfinished uploads", "warning", "can't be listed: nothing is resumed", mend)
-    else:
-        more = " or more" if answer.get("IsTruncated") else ""
-        yield Check("unfinished uploads", "ok", f"{len(answer.get('Uploads', ()))}{more} in {bucket}")
+        yield _not_resumed(bucket, "uploads", "s3:ListBucketMultipartUploads")
+        return
+    try:
+        client.list_parts(Bucket=bucket, Key=_key(settings), UploadId="doctor")
+    except ClientError as error:
+        # The right answer is that there is no such upload.
+        if _is_denied(error):
+            yield _not_resumed(bucket, "parts", "s3:ListMultipartUploadParts")
+            return
+    more = " or more" if answer.get("IsTruncated") else ""
+    yield Check("unfinished uploads", "ok", f"{len(answer.get('Uploads', ()))}{more} in {bucket}")
+
+
+def _not_resumed(bucket: str, what: str, right: str) -> Check:
+    mend = f"allow {right} on {bucket}: a killed job then goes on where it was"
+    return Check("unfinished uploads", "warning", f"{what} can't be listed: a killed job starts over", mend)
+
+
+def _is_denied(error: ClientError) -> bool:
+    return refused_by(error).status == 403
+
+
+def _key(settings: Settings) -> str:
+    """Of the form of an archive's key, so that a policy for those covers it, and `archiver sweep` a failed abort."""
+    return archive_key(None, request_id="doctor", sent_at=time.time(), prefix=settings.s3_file_prefix)
 
 
 def lifecycle(client: Any, bucket: str) -> Check:

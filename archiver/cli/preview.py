@@ -76,6 +76,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
             executor=threads.reads,
             window=services.options.read_concurrency * 2,
             limits=services.limits,
+            source_bucket=services.source_bucket,
         )
     try:
         blueprint = make_blueprint(resolution.names, resolution.sources, part_size=services.options.part_size)

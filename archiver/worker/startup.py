@@ -1,10 +1,11 @@
-"""What a worker says when it is ready."""
+"""What a worker looks at when it starts, and says when it is ready."""
 
 import structlog
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.aws.clients import PROMPT
+from archiver.aws.clients import PROMPT, new_client
 from archiver.aws.dead_letters import NO_POLICY
+from archiver.aws.failures import refused_by
 from archiver.aws.queues import open_queue
 from archiver.errors import QueueUnavailable
 from archiver.settings import Settings
@@ -14,12 +15,33 @@ log = structlog.get_logger(__name__)
 
 
 def announce_worker(settings: Settings) -> None:
-    """Look at the queue's redrive policy, then one line with the version and the settings that are no defaults.
+    """Look at the buckets and the queue's redrive policy, then one line with the version and the settings.
 
-    None of the settings is a secret.
+    Of the settings those that are no defaults, none of which is a secret. What is wrong is an error in the log: the
+    worker goes on, and jobs come back until it is mended.
     """
+    _check_buckets(settings)
     _check_redrive_policy(settings)
     log.info("archiver ready", version=__version__, **settings.model_dump(mode="json", exclude_defaults=True))
+
+
+def _check_buckets(settings: Settings) -> None:
+    buckets = {
+        "S3_SOURCE_BUCKET": settings.s3_source_bucket,
+        "S3_DESTINATION_BUCKET": settings.s3_destination_bucket,
+    }
+    client = new_client("s3", timeouts=PROMPT, region=settings.aws_region)
+    for setting, bucket in buckets.items():
+        if bucket is None:
+            continue
+        try:
+            client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            # Who may not list the bucket is told 403, and may be right to use it.
+            if refused_by(error).status == 404:
+                log.error(f"{setting} names no bucket", bucket=bucket)
+        except (BotoCoreError, ValueError) as error:
+            log.warning("a bucket could not be looked at", setting=setting, bucket=bucket, error=str(error))
 
 
 def _check_redrive_policy(settings: Settings) -> None:

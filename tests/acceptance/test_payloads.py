@@ -253,7 +253,8 @@ def test_a_missing_source_is_skipped_where_the_payload_says_so(desk: Desk, deliv
     # given one object of three sources
     desk.put("skip/there.txt", b"there")
     # when the payload would rather have an archive than none
-    sources = ("skip/not-there.txt", "skip/there.txt", "s3://no-such-bucket-anywhere/x.txt", "skip/no-such-prefix/")
+    elsewhere = f"s3://{desk.stack.source_bucket}/skip/gone.txt"
+    sources = ("skip/not-there.txt", "skip/there.txt", elsewhere, "skip/no-such-prefix/")
     request_id = desk.send({"files": [{"source": source} for source in sources], "on_missing": "skip"})
     # then it holds what there is, and the notification lists what there is not, as the payload spelled it
     notification = delivered(request_id, {"there.txt": b"there"})

@@ -36,7 +36,13 @@ class Server(Protocol):
     @property
     def uploads(self) -> ArchiveStore: ...
     def put(
-        self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None
+        self,
+        key: str,
+        content: bytes,
+        *,
+        checksum: Checksum = "full",
+        bucket: str | None = None,
+        archived: bool = False,
     ) -> str | None: ...
     def delete(self, key: str) -> None: ...
     def content(self, key: str) -> bytes: ...
@@ -55,8 +61,18 @@ class FakeServer:
         self.objects = self.s3.objects(self.traffic)
         self.uploads = self.s3.archives(self.bucket)(self.traffic)
 
-    def put(self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None) -> str | None:
-        stored = self.s3.put_object(bucket or self.bucket, key, content, checksum=checksum, part_size=5 * MIB)
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        checksum: Checksum = "full",
+        bucket: str | None = None,
+        archived: bool = False,
+    ) -> str | None:
+        stored = self.s3.put_object(
+            bucket or self.bucket, key, content, checksum=checksum, part_size=5 * MIB, archived=archived
+        )
         return stored.version_id
 
     def delete(self, key: str) -> None:
@@ -76,17 +92,27 @@ class RealServer:
         client.put_bucket_versioning(Bucket=self.versioned, VersioningConfiguration={"Status": "Enabled"})
         self.traffic = Traffic()
         throttle = Throttle(16)
-        requests = lean_requests(client, throttle, seen=(self.bucket, self.versioned)) if lean else None
+        requests = lean_requests(client, seen=(self.bucket, self.versioned)) if lean else None
         self.objects = S3Objects(client, traffic=self.traffic, throttle=throttle, lean=requests)
         self.uploads = S3Uploads(client, client, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
 
-    def put(self, key: str, content: bytes, *, checksum: Checksum = "full", bucket: str | None = None) -> str | None:
+    def put(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        checksum: Checksum = "full",
+        bucket: str | None = None,
+        archived: bool = False,
+    ) -> str | None:
         where: dict[str, Any] = {"Bucket": bucket or self.bucket, "Key": key}
         if checksum == "composite":
             self._put_in_parts(where, content)
             return None
         algorithm: Literal["CRC32", "SHA256"] = "CRC32" if checksum == "full" else "SHA256"
-        return self.client.put_object(**where, Body=content, ChecksumAlgorithm=algorithm).get("VersionId")
+        storage: Literal["GLACIER", "STANDARD"] = "GLACIER" if archived else "STANDARD"
+        call = partial(self.client.put_object, ChecksumAlgorithm=algorithm, StorageClass=storage)
+        return call(**where, Body=content).get("VersionId")
 
     def _put_in_parts(self, where: dict[str, Any], content: bytes) -> None:
         call: Callable[..., Any] = self.client.create_multipart_upload
@@ -107,11 +133,9 @@ class RealServer:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
 
-def lean_requests(client: "S3Client", throttle: Throttle, *, seen: tuple[str, ...]) -> LeanRequests:
+def lean_requests(client: "S3Client", *, seen: tuple[str, ...]) -> LeanRequests:
     """Lean requests that have learned where the buckets are, so that none of the suite's reads needs boto3."""
-    requests = LeanRequests(
-        client, credentials=Credentials("test", "test"), session=URLLib3Session(), throttle=throttle
-    )
+    requests = LeanRequests(client, credentials=Credentials("test", "test"), session=URLLib3Session())
     for bucket in seen:
         location = Location(bucket, "not there")
         with requests.learning(location), pytest.raises(client.exceptions.ClientError):

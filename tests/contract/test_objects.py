@@ -1,12 +1,13 @@
 """Reading sources: what the engine counts on, on the in-memory S3 as on a real server."""
 
 import zlib
+from collections.abc import Callable
 
 import pytest
 
 from archiver.archive.location import Location
-from archiver.archive.storage import SourceMissing, SourceObject
-from archiver.errors import SourceChanged
+from archiver.archive.storage import ArchiveObject, BucketMissing, SourceMissing, SourceObject, SourceStore
+from archiver.errors import SourceArchived, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
 from tests.support.fake_s3 import MIB
@@ -41,11 +42,40 @@ def test_a_missing_object_is_missing(server: Server, key: str) -> None:
         server.objects.fetch_small(Location(server.bucket, key), limit=LIMIT)
 
 
-def test_a_missing_bucket_is_missing(server: Server) -> None:
-    with pytest.raises(SourceMissing):
-        server.objects.head(Location("no-such-bucket-here", "a"))
-    with pytest.raises(SourceMissing):
-        list(server.objects.below(Location("no-such-bucket-here", "a/")))
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda objects, location: objects.head(location),
+        lambda objects, location: objects.fetch_small(location, limit=LIMIT),
+        lambda objects, location: list(objects.below(location)),
+        lambda objects, location: objects.page(location, prefix=""),
+    ],
+    ids=["head", "fetch_small", "below", "page"],
+)
+def test_a_missing_bucket_is_no_missing_object(server: Server, ask: Callable[[SourceStore, Location], object]) -> None:
+    with pytest.raises(BucketMissing) as error:
+        ask(server.objects, Location("no-such-bucket-here", "a"))
+    assert error.value.bucket == "no-such-bucket-here"
+
+
+@pytest.mark.parametrize("size", [10, 6 * MIB])
+def test_an_archived_object_can_be_listed_and_nothing_else(server: Server, size: int) -> None:
+    server.put("old/a", noise(size), archived=True)
+    location = Location(server.bucket, "old/a")
+
+    (listed,) = server.objects.below(Location(server.bucket, "old/"))
+    assert listed.archived
+    with pytest.raises(SourceArchived, match=r"s3://.*/old/a .*restored"):
+        server.objects.head(location)
+    with pytest.raises(SourceArchived, match=r"s3://.*/old/a .*restored"):
+        server.objects.fetch_small(location, limit=LIMIT)
+    with pytest.raises(SourceArchived, match=r"s3://.*/old/a .*restored"):
+        read(server, listed, 0, size)
+    if size > 5 * MIB:
+        archive = ArchiveObject("archive.zip", {}, None)
+        upload_id = server.uploads.create(archive)
+        with pytest.raises(SourceArchived, match=r"s3://.*/old/a .*restored"):
+            server.uploads.copy_part(archive.key, upload_id, 1, listed, 0, size)
 
 
 def test_a_small_object_comes_with_the_look(server: Server) -> None:
@@ -104,11 +134,6 @@ def test_a_page_begins_behind_a_key(server: Server) -> None:
     seen = server.objects.head(Location(server.bucket, "page/b"))
     assert (page[0].etag, page[0].modified) == (seen.etag, seen.modified)
     assert server.objects.page(Location(server.bucket, "page/a"), prefix="page/a") == []
-
-
-def test_a_page_of_a_missing_bucket_is_missing(server: Server) -> None:
-    with pytest.raises(SourceMissing):
-        server.objects.page(Location("no-such-bucket-here", "a"), prefix="")
 
 
 def test_parts_of_a_composite_object_tell_their_crc32s(server: Server) -> None:

@@ -16,7 +16,13 @@ import pytest
 from botocore.config import Config
 
 from archiver.archive.pipeline import Services, build_archive
-from archiver.errors import DestinationUnavailable, SourceAccessDenied, StorageUnavailable, TransientError
+from archiver.errors import (
+    DestinationUnavailable,
+    SourceAccessDenied,
+    SourceArchived,
+    StorageUnavailable,
+    TransientError,
+)
 from archiver.settings import Settings
 from archiver.wiring import open_services
 from devtools.faults import ACCESS_DENIED, SLOW_DOWN, Answer, Fault, at_random, first_of, no_faults, on
@@ -151,7 +157,7 @@ class TestRefusals:
             (Answer(403, ""), Answer(403, "InvalidAccessKeyId"), StorageUnavailable),
             (Answer(403, ""), Answer(403, "RequestTimeTooSkewed"), StorageUnavailable),
             (Answer(403, ""), ACCESS_DENIED, SourceAccessDenied),
-            (Answer(403, ""), Answer(403, "InvalidObjectState"), SourceAccessDenied),
+            (Answer(403, ""), Answer(403, "InvalidObjectState"), SourceArchived),
             (Answer(403, ""), None, StorageUnavailable),
         ],
     )

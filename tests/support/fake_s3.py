@@ -22,6 +22,7 @@ from archiver.archive.location import Location
 from archiver.archive.storage import (
     ArchiveExists,
     ArchiveObject,
+    BucketMissing,
     CopyRefused,
     SourceMissing,
     SourceObject,
@@ -30,7 +31,7 @@ from archiver.archive.storage import (
     UploadGone,
 )
 from archiver.archive.traffic import Traffic
-from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
+from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceArchived, SourceChanged
 
 MIB = 1024 * 1024
 MIN_PART = 5 * MIB
@@ -79,6 +80,7 @@ class StoredObject:
     crc32: int | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     content_disposition: str | None = None
+    archived: bool = False
 
 
 @dataclass(slots=True)
@@ -121,8 +123,12 @@ class FakeS3:
         checksum: Checksum = "full",
         part_size: int = 8 * MIB,
         modified: int = 1_700_000_000,
+        archived: bool = False,
     ) -> StoredObject:
-        """Store an object with a FULL_OBJECT CRC32, a COMPOSITE one of parts of ``part_size``, or none."""
+        """Store an object with a FULL_OBJECT CRC32, a COMPOSITE one of parts of ``part_size``, or none.
+
+        An ``archived`` one can be listed and nothing else.
+        """
         with self.lock:
             self.create_bucket(bucket)
             sizes = tuple(min(part_size, len(content) - at) for at in range(0, len(content), part_size))
@@ -134,6 +140,7 @@ class FakeS3:
                 checksum=checksum,
                 part_sizes=sizes if checksum == "composite" else (),
                 crc32=zlib.crc32(content) if checksum == "full" else None,
+                archived=archived,
             )
             self._store(bucket, key, stored)
             return stored
@@ -186,11 +193,20 @@ class FakeS3:
 
     def find(self, location: Location) -> StoredObject:
         with self.lock:
-            versions = self.buckets.get(location.bucket, {}).get(location.key, ())
+            if location.bucket not in self.buckets:
+                raise BucketMissing(location.bucket)
+            versions = self.buckets[location.bucket].get(location.key, ())
             for stored in reversed(versions):
                 if location.version_id in (None, stored.version_id):
                     return stored
         raise SourceMissing(str(location))
+
+    def read(self, location: Location) -> StoredObject:
+        """The object, if its content can be had."""
+        stored = self.find(location)
+        if stored.archived:
+            raise SourceArchived(f"{location} must be restored first")
+        return stored
 
     def hold(self, body: bytearray) -> None:
         """A part is being filled in the worker's memory."""
@@ -240,11 +256,11 @@ class FakeObjects:
 
     def head(self, location: Location) -> SourceObject:
         self._s3.called("head", location.bucket, location.key)
-        return _seen(location, self._s3.find(location))
+        return _seen(location, self._s3.read(location))
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
         self._s3.called("fetch_small", location.bucket, location.key)
-        stored = self._s3.find(location)
+        stored = self._s3.read(location)
         if len(stored.content) > limit or not stored.content:
             return self.head(location)
         self._traffic.read(len(stored.content))
@@ -262,17 +278,20 @@ class FakeObjects:
     def _listed(self, name: str, prefix: str) -> list[SourceObject]:
         with self._s3.lock:
             if name not in self._s3.buckets:
-                raise SourceMissing(name)
+                raise BucketMissing(name)
             bucket = self._s3.buckets[name]
             keys = sorted((key for key in bucket if key.startswith(prefix)), key=str.encode)
             found = [(key, bucket[key][-1]) for key in keys]
-        return [SourceObject(name, key, len(stored.content), stored.etag, stored.modified) for key, stored in found]
+        return [
+            SourceObject(name, key, len(stored.content), stored.etag, stored.modified, archived=stored.archived)
+            for key, stored in found
+        ]
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         self._s3.called("part_checksums", source.bucket, source.key)
         try:
             stored = self._s3.find(Location(source.bucket, source.key, source.version_id))
-        except SourceMissing:
+        except (SourceMissing, BucketMissing):
             return None
         if stored.etag != source.etag or stored.checksum != "composite":
             return None
@@ -293,8 +312,8 @@ class FakeObjects:
     def _pinned(self, operation: str, source: SourceObject, start: int, stop: int) -> memoryview:
         self._s3.called(operation, source.bucket, source.key)
         try:
-            stored = self._s3.find(Location(source.bucket, source.key, source.version_id))
-        except SourceMissing:
+            stored = self._s3.read(Location(source.bucket, source.key, source.version_id))
+        except (SourceMissing, BucketMissing):
             raise SourceChanged(f"{source} vanished") from None
         if stored.etag != source.etag or stop > len(stored.content):
             raise SourceChanged(f"{source} changed")
@@ -353,8 +372,8 @@ class FakeUploads:
         with self._s3.lock:
             upload = self._upload(key, upload_id)
             try:
-                stored = self._s3.find(Location(source.bucket, source.key, source.version_id))
-            except SourceMissing:
+                stored = self._s3.read(Location(source.bucket, source.key, source.version_id))
+            except (SourceMissing, BucketMissing):
                 raise CopyRefused("NoSuchKey") from None
             if stored.etag != source.etag:
                 raise SourceChanged(f"{source} changed")

@@ -1,6 +1,7 @@
 """Objects that are named one by one and found by the page: never wrong, and never dearer than looking at each."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -102,6 +103,27 @@ def test_without_the_permission_nothing_is_told(s3: FakeS3) -> None:
     s3.before("page", deny)
 
     assert told(s3, *keys) == {}
+
+
+def test_a_listing_that_stands_still_is_left(s3: FakeS3) -> None:
+    """A server that knows no StartAfter: its page is true, and the next one would be the same."""
+    keys = [f"{number:03d}" for number in range(100)]
+    store(s3, *keys)
+    first = s3.objects(Traffic()).page(Location(SOURCES, ""), prefix="")[:50]
+
+    class Still:
+        pages = 0
+
+        def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
+            self.pages += 1
+            return first
+
+    still: Any = Still()
+    with ThreadPoolExecutor(2) as executor:
+        found = find_in_listings([Location(SOURCES, key) for key in keys], sources=still, executor=executor, window=4)
+
+    assert len(found) == 50
+    assert still.pages == 2
 
 
 @given(

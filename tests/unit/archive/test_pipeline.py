@@ -226,12 +226,12 @@ class TestMissingSources:
 
         with pytest.raises(MissingSources) as caught:
             build_archive(
-                files("a", "b", "nothing/", "s3://no-such-bucket/x/"),
+                files("a", "b", "nothing/", "s3://zip-storage/x/"),
                 delivery=delivery(),
                 services=services(s3, notifier=notifier),
             )
 
-        assert caught.value.sources == ("b", "nothing/", "s3://no-such-bucket/x/")
+        assert caught.value.sources == ("b", "nothing/", "s3://zip-storage/x/")
         assert notifier.sent == []
         assert s3.buckets[ARCHIVES] == {}
 

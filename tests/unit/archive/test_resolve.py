@@ -1,19 +1,29 @@
 """From a request to what S3 has of it: how many requests that takes, and how much memory."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from archiver.archive.location import Location
+from archiver.archive.looks import SMALL, SMALL_BUDGET
 from archiver.archive.request import parse_request
-from archiver.archive.resolve import SMALL, SMALL_BUDGET, Limits, Resolution, resolve
+from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.storage import SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.errors import SourceAccessDenied
+from archiver.errors import (
+    LimitExceeded,
+    MissingSources,
+    NoSuchBucket,
+    SourceAccessDenied,
+    SourceArchived,
+    StorageUnavailable,
+    UnsafeName,
+)
 from tests.support.fake_s3 import MIB, FakeS3
-from tests.support.jobs import SOURCES, noise
+from tests.support.jobs import SOURCES, logged, noise
 
 
 @pytest.fixture
@@ -23,7 +33,14 @@ def s3() -> FakeS3:
     return s3
 
 
-def resolved(s3: FakeS3, *sources: str, threads: int = 4, **options: Any) -> Resolution:
+def resolved(
+    s3: FakeS3,
+    *sources: str,
+    threads: int = 4,
+    source_bucket: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    **options: Any,
+) -> Resolution:
     request = parse_request(
         {"files": [{"source": source} for source in sources], **options},
         max_files=100_000,
@@ -36,6 +53,8 @@ def resolved(s3: FakeS3, *sources: str, threads: int = 4, **options: Any) -> Res
             executor=executor,
             window=threads * 2,
             limits=Limits(max_files=100_000, max_archive_bytes=1 << 40),
+            source_bucket=source_bucket,
+            clock=clock,
         )
 
 
@@ -91,13 +110,26 @@ def test_large_objects_soon_take_one_request_each_as_well(s3: FakeS3) -> None:
 
 
 def test_bodies_that_come_along_are_bounded_together(s3: FakeS3) -> None:
-    s3.put_object(SOURCES, "a", noise(SMALL))
+    for n in range(500):
+        s3.put_object(f"b{n % 20:02}", f"{n}", noise(SMALL))  # few in each bucket, so that no listing is worth it
 
-    found = resolved(s3, *["a"] * 1000)
+    found = resolved(s3, *(f"s3://b{n % 20:02}/{n}" for n in range(500)))
 
     held = sum(len(source.body or b"") for source in found.sources)
     assert SMALL_BUDGET // 2 < held <= SMALL_BUDGET
-    assert len(found.sources) == 1000
+    assert len(found.sources) == 500
+
+
+def test_missing_ones_leave_the_budget_of_bodies_as_it_was(s3: FakeS3) -> None:
+    lost = [f"s3://b{n % 20:02}/{n}" for n in range(SMALL_BUDGET // SMALL + 20)]
+    for n in range(20):
+        s3.create_bucket(f"b{n:02}")
+    s3.put_object(SOURCES, "last", b"last")
+
+    found = resolved(s3, *lost, "last", threads=1, on_missing="skip")
+
+    assert len(found.missing) == len(lost)
+    assert found.sources[0].body == b"last"
 
 
 def test_small_objects_below_a_prefix_take_no_request_of_their_own(s3: FakeS3) -> None:
@@ -160,3 +192,173 @@ def test_a_denied_source_ends_it(s3: FakeS3) -> None:
 
     with pytest.raises(SourceAccessDenied):
         resolved(s3, "a", "b", on_missing="skip")
+
+
+class TestRepeatedSources:
+    """What is named often is asked for once, and counts as often as it is named."""
+
+    def test_an_object_is_looked_at_once(self, s3: FakeS3) -> None:
+        s3.put_object(SOURCES, "a", b"a")
+        s3.put_object(SOURCES, "film", noise(6 * MIB))
+
+        found = resolved(s3, *["a", "film", "gone"] * 20, on_missing="skip")
+
+        assert s3.calls["fetch_small"] + s3.calls["head"] <= 4, "film comes without its content, so by two"
+        assert [source.key for source in found.sources] == ["a", "film"] * 20
+        assert {source.body for source in found.sources[::2]} == {b"a"}
+        assert found.names[:4] == ["a", "film", "a (1)", "film (1)"]
+        assert found.missing == tuple(range(2, 60, 3))
+
+    def test_a_prefix_is_listed_once(self, s3: FakeS3) -> None:
+        s3.put_object(SOURCES, "p/a", b"a")
+        s3.put_object(SOURCES, "p/film", noise(6 * MIB))
+
+        found = resolved(s3, *["p/"] * 20)
+
+        assert s3.calls == {"below": 1, "head": 1}
+        assert len(found.sources) == 40
+        assert len({id(source) for source in found.sources}) == 2, "memory does not grow with the names"
+
+    @pytest.mark.parametrize("sources", [["p/"] * 64, [f"p/{n}/" for n in range(64)]])
+    def test_the_limit_counts_all_listings_together(self, s3: FakeS3, sources: list[str]) -> None:
+        taken = 0
+
+        class Large:
+            """Ninety objects below each prefix."""
+
+            def below(self, prefix: Location) -> Iterator[SourceObject]:
+                nonlocal taken
+                for n in range(90):
+                    taken += 1
+                    yield SourceObject(prefix.bucket, f"{prefix.key}{n}", 1, '"e"', 0)
+
+        large: Any = Large()
+        request = parse_request(
+            {"files": [{"source": source} for source in sources]}, max_files=100, default_bucket=SOURCES
+        )
+        with ThreadPoolExecutor(1) as executor, pytest.raises(LimitExceeded, match="MAX_FILES=100"):
+            resolve(
+                request,
+                sources=large,
+                executor=executor,
+                window=8,
+                limits=Limits(max_files=100, max_archive_bytes=1 << 40),
+            )
+
+        assert taken <= 110, "a listing ends once the job has too many"
+
+
+class TestAnEmptyFolder:
+    """A marker and nothing below it."""
+
+    @pytest.mark.parametrize(("destination", "name"), [(None, "void/"), ("out", "out/"), ("out/", "out/")])
+    def test_is_a_directory(self, s3: FakeS3, destination: str | None, name: str) -> None:
+        s3.put_object(SOURCES, "p/void/", b"")
+        request = parse_request(
+            {"files": [{"source": "p/void/", "destination": destination}]}, max_files=9, default_bucket=SOURCES
+        )
+
+        with ThreadPoolExecutor(1) as executor:
+            found = resolve(
+                request,
+                sources=s3.objects(Traffic()),
+                executor=executor,
+                window=2,
+                limits=Limits(max_files=9, max_archive_bytes=99),
+            )
+
+        assert (found.names, found.missing) == ([name], ())
+
+    def test_without_its_marker_is_missing(self, s3: FakeS3) -> None:
+        with pytest.raises(MissingSources, match="p/void/"):
+            resolved(s3, "p/void/")
+
+
+class TestArchivedObjects:
+    """Nobody can read them before they are restored, whatever found them."""
+
+    @pytest.mark.parametrize("size", [10, 11 * MIB])
+    @pytest.mark.parametrize("source", ["p/old", "p/"])
+    def test_end_the_job(self, s3: FakeS3, size: int, source: str) -> None:
+        s3.put_object(SOURCES, "p/old", noise(size), archived=True)
+
+        with pytest.raises(SourceArchived, match="s3://source-images/p/old"):
+            resolved(s3, source, on_missing="skip")
+
+
+class TestAMissingBucket:
+    """It is the fault of whoever named it, and never a missing object."""
+
+    @pytest.mark.parametrize("source", ["s3://no-such-bucket/a", "s3://no-such-bucket/", "s3://no-such-bucket/p/"])
+    def test_is_the_payloads_fault_where_that_names_it(self, s3: FakeS3, source: str) -> None:
+        s3.put_object(SOURCES, "a", b"a")
+
+        with pytest.raises(NoSuchBucket, match=r"no such bucket: 'no-such-bucket', which files\[1\].source names"):
+            resolved(s3, "a", source, on_missing="skip")
+
+    @pytest.mark.parametrize("sources", [["a"], ["p/"], [str(n) for n in range(50)], ["s3://source-images/a"]])
+    def test_is_the_services_fault_where_the_settings_name_it(self, s3: FakeS3, sources: list[str]) -> None:
+        del s3.buckets[SOURCES]
+
+        with (
+            logged() as lines,
+            pytest.raises(StorageUnavailable, match="no such bucket: 'source-images', which S3_SOURCE_BUCKET names"),
+        ):
+            resolved(s3, *sources, on_missing="skip", source_bucket=SOURCES)
+
+        assert [line["log_level"] for line in lines] == ["error"]
+
+
+class TestMissingSources:
+    """What is named in another writing is told how to be written."""
+
+    @pytest.mark.parametrize(
+        ("source", "hint"),
+        [
+            (
+                "https://photos.s3.eu-west-1.amazonaws.com/a%20b/c.jpg?X-Amz-Signature=secret",
+                "looks like a URL: write s3://photos/a b/c.jpg",
+            ),
+            ("https://s3.amazonaws.com/photos/c.jpg", "write s3://photos/c.jpg"),
+            ("https://photos.s3.amazonaws.com/c.jpg", "write s3://photos/c.jpg"),
+            ("https://example.com/c.jpg", "looks like a URL: write s3://bucket/key"),
+            ("arn:aws:s3:::photos/2026/c.jpg", "looks like an ARN: write s3://photos/2026/c.jpg"),
+            ("photos/2026/*.jpg", "wildcards are not expanded: photos/2026/ takes every object below it"),
+            ("s3://source-images/2026/a?.jpg", "s3://source-images/2026/ takes every object"),
+            ("folder", "there are objects below it: end it in a slash"),
+        ],
+    )
+    def test_come_with_a_hint(self, s3: FakeS3, source: str, hint: str) -> None:
+        s3.put_object(SOURCES, "folder/a", b"a")
+
+        with pytest.raises(MissingSources) as error:
+            resolved(s3, "gone", source)
+
+        told = error.value.message.partition("; ")[2]
+        assert told.startswith("files[1].source: ")
+        assert hint in told
+        assert "secret" not in told
+
+    def test_that_look_like_keys_come_with_none(self, s3: FakeS3) -> None:
+        with pytest.raises(MissingSources) as error:
+            resolved(s3, *(f"gone/{n}" for n in range(30)))
+
+        assert ";" not in error.value.message
+        assert s3.calls["page"] <= 3, "few folders are sought"
+
+    def test_are_told_of_while_it_takes_long(self, s3: FakeS3) -> None:
+        minutes = iter(range(0, 100_000, 60))
+
+        with logged() as lines, pytest.raises(MissingSources):
+            resolved(s3, *(f"gone/{n}" for n in range(20)), clock=lambda: next(minutes))
+
+        assert [line["event"] for line in lines][:2] == ["looking at sources"] * 2
+        assert lines[-1]["missing"] == 20
+
+
+def test_an_odd_key_below_a_prefix_is_named(s3: FakeS3) -> None:
+    s3.put_object(SOURCES, "p/a", b"a")
+    s3.put_object(SOURCES, "p/..", b"odd")
+
+    with pytest.raises(UnsafeName, match=r"files\[0\].source: s3://source-images/p/\.\.: nothing is left of the name"):
+        resolved(s3, "p/")

@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+import pytest
+
 from archiver.aws.throttle import COOL_DOWN, Throttle
 
 
@@ -50,6 +52,17 @@ def test_each_round_that_goes_well_lets_one_more_in() -> None:
     assert throttle.width == 5
     pass_through(throttle, 100)
     assert throttle.width == 8, "and no wider than it was"
+
+
+def test_requests_that_fail_widen_nothing() -> None:
+    throttle = Throttle(8, clock=Clock())
+    throttle.slow_down()
+
+    for _ in range(100):
+        with pytest.raises(ConnectionResetError), throttle.slot():
+            raise ConnectionResetError
+
+    assert throttle.width == 4
 
 
 def test_no_more_pass_at_once_than_it_is_wide() -> None:
@@ -122,4 +135,8 @@ def test_it_learns_from_every_answer_of_a_client() -> None:
     answered(response=(Response(500), {}))
     assert throttle.width == 8
     answered(response=(Response(503), {}))
+    assert throttle.width == 4
+    throttle = Throttle(8, clock=Clock())
+    throttle.watch(Client())
+    registered["needs-retry.s3"](response=(Response(400), {"Error": {"Code": "KMS.ThrottlingException"}}))
     assert throttle.width == 4

@@ -1,0 +1,92 @@
+"""Looking at sources: with as few requests as can be, and with the content of small ones at once."""
+
+import threading
+from dataclasses import dataclass, replace
+
+from archiver.archive.location import Location
+from archiver.archive.plan import MIN_PART
+from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
+from archiver.zipformat.crc import crc32_of_parts
+
+#: Objects up to this size, in bytes, come along with the look itself: one request in place of two.
+SMALL = 64 * 1024
+#: What all bodies that came along may take together, in bytes.
+SMALL_BUDGET = 24 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An object that a job wants: for the file ``index`` of the request, with its path below a prefix.
+
+    ``listed`` is what a listing showed of it; ``again`` says that it is looked at already.
+    """
+
+    index: int
+    location: Location
+    relative: str | None = None
+    listed: SourceObject | None = None
+    again: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a listing said all that there is to know: it is small, so its bytes will give its CRC32."""
+        return self.listed is not None and self.listed.size <= MIN_PART and not self.listed.archived
+
+    @property
+    def takes_a_request(self) -> bool:
+        """Whether the storage has to be asked."""
+        return not (self.again or self.is_known)
+
+
+class Look:
+    """Looks at sources, and learns from their sizes whether to ask for the content at once."""
+
+    def __init__(self, sources: SourceLookup) -> None:
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._budget = SMALL_BUDGET
+        self._small = 0
+        self._large = 0
+
+    def at_all(self, batch: list[Wanted]) -> list[tuple[Wanted, SourceObject | None]]:
+        """Each with what ``at`` says of it; nothing is said of those that are looked at already."""
+        return [(wanted, None if wanted.again else self.at(wanted)) for wanted in batch]
+
+    def at(self, wanted: Wanted) -> SourceObject | None:
+        """The object, None if it is missing; with its CRC32 where S3 can tell and the engine won't read it anyway."""
+        if wanted.location.is_prefix and wanted.listed is None:
+            return None
+        try:
+            source = self._source(wanted)
+        except SourceMissing:
+            return None
+        if source.composite and source.size > MIN_PART:
+            parts = self._sources.part_checksums(source)
+            if parts is not None:
+                source = replace(source, crc32=crc32_of_parts(parts))
+        return source
+
+    def _source(self, wanted: Wanted) -> SourceObject:
+        if wanted.listed is not None and wanted.is_known:
+            return wanted.listed
+        with self._lock:
+            fetch = wanted.listed is None and self._budget >= SMALL and self._small >= self._large
+            if fetch:
+                self._budget -= SMALL
+        held = 0
+        try:
+            if fetch:
+                source = self._sources.fetch_small(wanted.location, limit=SMALL)
+            else:
+                source = self._sources.head(wanted.location)
+            held = len(source.body or b"")
+        finally:
+            if fetch:
+                with self._lock:
+                    self._budget += SMALL - held
+        with self._lock:
+            if source.size <= SMALL:
+                self._small += 1
+            else:
+                self._large += 1
+        return source

@@ -1,0 +1,70 @@
+"""What lies below prefixes: each is listed once however often it is named, and all of them within the job's limit."""
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from functools import partial
+
+from archiver.archive.access import Access
+from archiver.archive.location import Location
+from archiver.archive.parallel import ordered_map
+from archiver.archive.storage import SourceLookup, SourceObject
+from archiver.errors import LimitExceeded
+
+
+class Allowance:
+    """The objects that a job may still bring, over all its listings."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> None:
+        """Raise ``LimitExceeded`` where there are not so many left, in whichever listing."""
+        with self._lock:
+            self._left -= count
+            if self._left < 0:
+                raise LimitExceeded(f"the sources are more than MAX_FILES={self._most} objects")
+
+
+def list_prefixes(
+    prefixes: Iterable[Location],
+    *,
+    sources: SourceLookup,
+    executor: Executor,
+    window: int,
+    most: int,
+    access: Access,
+) -> dict[Location, list[SourceObject]]:
+    """What lies below each prefix; ``window`` listings at a time.
+
+    A prefix that is named n times brings each of its objects n times. An empty folder is its own marker, the object
+    whose key is the prefix. What ``access`` leaves out does not count. Raises ``LimitExceeded`` as soon as all together bring more than ``most`` objects, and
+    what ``sources`` raises.
+    """
+    times: dict[Location, int] = {}
+    for prefix in prefixes:
+        times[prefix] = times.get(prefix, 0) + 1
+    listings = ordered_map(
+        executor,
+        partial(_below, sources=sources, allowance=Allowance(most), access=access),
+        times.items(),
+        window=window,
+    )
+    return dict(zip(times, listings, strict=True))
+
+
+def _below(named: tuple[Location, int], *, sources: SourceLookup, allowance: Allowance, access: Access) -> list[SourceObject]:
+    prefix, times = named
+    found: list[SourceObject] = []
+    marker: list[SourceObject] = []
+    for item in sources.below(prefix):
+        if not access.comes_along(item.bucket, item.key):
+            continue
+        if item.key == prefix.key:
+            marker = [item]
+            continue
+        allowance.take(times)
+        found.append(item)
+    return found or marker
