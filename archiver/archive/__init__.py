@@ -4,7 +4,7 @@ document      JSON as it comes in and goes out: one set of rules, and the text t
 request       the payload, validated into frozen values
 location, key where a source lies; the archive's key
 access        the buckets and keys that a payload may name
-resolve       what the storage has of the sources; listings: many at once, by the page
+resolve       what the storage has of the sources; looks: one by one; prefixes, listings: many by the page
 plan          layout -> parts, within S3's limits (pure)
 blueprint     what the archive will be, before a byte moves (pure)
 deflate       the entries that shrink, written first

@@ -24,7 +24,7 @@ _URLS = (
     re.compile(rf"https?://(?P<bucket>[^/?#]+?)\.{_S3_HOST}/?(?P<key>[^?#]*)", re.IGNORECASE),
 )
 _ARN = re.compile(r"arn:[a-z-]+:s3:[^:]*:[^:]*:(?P<bucket>[^/:]+)/?(?P<key>.*)", re.DOTALL)
-_WILDCARD = re.compile(r"[*?]|\[[^]/]+\]")
+_WILDCARD = re.compile(r"[*?]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,10 @@ def other_writing(source: str) -> str | None:
             if arn
             else "it looks like an ARN: write s3://bucket/key"
         )
+    if version := _VERSION.search(source):
+        if not source.lower().startswith("s3://"):
+            return "a version is pinned on an s3:// source alone: write s3://bucket/key?versionId=…"
+        source = source[: version.start()]
     if wildcard := _WILDCARD.search(source):
         folder = source[: source.rfind("/", 0, wildcard.start()) + 1]
         return f"wildcards are not expanded: {folder or 's3://bucket/'} takes every object below it"

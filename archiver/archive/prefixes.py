@@ -40,8 +40,8 @@ def list_prefixes(
     """What lies below each prefix; ``window`` listings at a time.
 
     A prefix that is named n times brings each of its objects n times. An empty folder is its own marker, the object
-    whose key is the prefix. What ``access`` leaves out does not count. Raises ``LimitExceeded`` as soon as all together bring more than ``most`` objects, and
-    what ``sources`` raises.
+    whose key is the prefix. What ``access`` leaves out does not count. Raises ``LimitExceeded`` as soon as all
+    together bring more than ``most`` objects, and what ``sources`` raises.
     """
     times: dict[Location, int] = {}
     for prefix in prefixes:
@@ -55,7 +55,9 @@ def list_prefixes(
     return dict(zip(times, listings, strict=True))
 
 
-def _below(named: tuple[Location, int], *, sources: SourceLookup, allowance: Allowance, access: Access) -> list[SourceObject]:
+def _below(
+    named: tuple[Location, int], *, sources: SourceLookup, allowance: Allowance, access: Access
+) -> list[SourceObject]:
     prefix, times = named
     found: list[SourceObject] = []
     marker: list[SourceObject] = []

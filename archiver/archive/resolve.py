@@ -96,7 +96,7 @@ def resolve(
     except BucketMissing as error:
         raise _no_such_bucket(error.bucket, request, source_bucket) from error
     if found.missing and (request.on_missing == "fail" or not found.sources):
-        raise _missing(request, found.missing, sources)
+        raise _missing(request, found.missing, sources, limits.access)
     keep = _worth_an_entry(found.paths)
     return Resolution(
         unique_names([found.paths[i] for i in keep]), [found.sources[i] for i in keep], tuple(found.missing)
@@ -213,34 +213,39 @@ def _worth_an_entry(paths: list[str]) -> list[int]:
 def _no_such_bucket(bucket: str, request: ArchiveRequest, source_bucket: str | None) -> ArchiverError:
     """The service's fault where the settings name the bucket, else the payload's."""
     if bucket == source_bucket:
-        log.error("S3_SOURCE_BUCKET names no bucket", bucket=bucket)
+        log.error("no such bucket", setting="S3_SOURCE_BUCKET", bucket=bucket)
         return StorageUnavailable(f"no such bucket: {bucket!r}, which S3_SOURCE_BUCKET names")
     index = next((index for index, file in enumerate(request.files) if file.location.bucket == bucket), 0)
     return NoSuchBucket(f"no such bucket: {bucket!r}, which files[{index}].source names")
 
 
-def _missing(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup) -> MissingSources:
+def _missing(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup, access: Access) -> MissingSources:
     names = [request.files[index].source for index in missing]
-    hints = list(islice(_hints(request, missing, sources), MOST_HINTS))
+    hints = list(islice(_hints(request, missing, sources, access), MOST_HINTS))
     return MissingSources(names, "; ".join([MissingSources(names).message, *hints]) if hints else None)
 
 
-def _hints(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup) -> Iterator[str]:
+def _hints(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup, access: Access) -> Iterator[str]:
     """How to write the first few of the missing sources that look like something else than a key."""
     folders_sought = 0
     for index in missing:
         file = request.files[index]
         hint = other_writing(file.source)
-        if hint is None and not file.location.is_prefix and folders_sought < MOST_HINTS:
+        if hint is None and _may_be_folder(file.location) and folders_sought < MOST_HINTS:
             folders_sought += 1
-            if _is_folder(file.location, sources):
+            if _is_folder(file.location, sources, access):
                 hint = "there are objects below it: end it in a slash to take them"
         if hint is not None:
             yield f"files[{index}].source: {hint}"
 
 
-def _is_folder(location: Location, sources: SourceLookup) -> bool:
+def _may_be_folder(location: Location) -> bool:
+    return not location.is_prefix and location.version_id is None
+
+
+def _is_folder(location: Location, sources: SourceLookup, access: Access) -> bool:
     try:
-        return bool(sources.page(location, prefix=f"{location.key}/"))
+        page = sources.page(location, prefix=f"{location.key}/")
+        return any(access.comes_along(item.bucket, item.key) for item in page)
     except (ArchiverError, SourceMissing, BucketMissing):
         return False

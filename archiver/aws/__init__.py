@@ -1,10 +1,11 @@
 """S3 and SQS through boto3. No Celery.
 
 clients       the one way to a client: region, timeouts, retries
-objects       the sources' side of S3; lean: its plain GET and HEAD for less CPU
+objects       the sources' side of S3; requests: one GET or HEAD; lean: the same for less CPU
+listings      pages that go forward
 multipart     the archive's side of S3
 throttle      fewer requests at once after S3 says to slow down
-failures      what a failed S3 call means for the job
+failures      what S3's refusals mean for the job: one table
 links         the link to the archive
 queues        the one way to a queue; letters: a message as it was received
 dead_letters  a message and its reason, to the dead-letter queue

@@ -39,7 +39,7 @@ def _check_buckets(settings: Settings) -> None:
         except ClientError as error:
             # Who may not list the bucket is told 403, and may be right to use it.
             if refused_by(error).status == 404:
-                log.error(f"{setting} names no bucket", bucket=bucket)
+                log.error("no such bucket", setting=setting, bucket=bucket)
         except (BotoCoreError, ValueError) as error:
             log.warning("a bucket could not be looked at", setting=setting, bucket=bucket, error=str(error))
 

@@ -30,7 +30,7 @@ def test_a_worker_without_its_buckets_says_so_and_waits_for_them(
 
     # then it has said so when it is ready, a line each
     for setting, bucket in lost.items():
-        (line,) = (line for line in worker.output().splitlines() if f'"{setting} names no bucket"' in line)
+        (line,) = (line for line in worker.output().splitlines() if '"no such bucket"' in line and setting in line)
         assert '"level":"error"' in line.replace('": "', '":"')
         assert bucket in line
 

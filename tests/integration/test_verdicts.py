@@ -112,6 +112,13 @@ class TestUnreadableSources:
         with pytest.raises(SourceUnreadable, match=r"s3://.*/secret\.bin can't be read.*InvalidRequest"):
             job.build("secret.bin")
 
+    def test_of_a_version_that_is_none_are_permanent(self, job: Job) -> None:
+        job.put("a", b"a")
+        bucket = job.stack.source_bucket
+
+        with pytest.raises(SourceUnreadable, match=r"versionId=no-version can't be read.*InvalidArgument"):
+            job.build(f"s3://{bucket}/a?versionId=no-version", on_missing="skip")
+
     @pytest.mark.parametrize(
         ("code", "verdict"),
         [

@@ -71,6 +71,11 @@ def test_the_whole_payload() -> None:
         ({"files": [{"source": "\ud800"}]}, "the payload holds a lone surrogate, which is no Unicode text"),
         ({"files": [{"source": "ü" * 513}]}, "files[0].source: the key is longer than S3's 1024 bytes"),
         ({"files": [{"source": "s3://b"}]}, "files[0].source: names no valid bucket ('b')"),
+        (
+            {"files": [{"source": f"s3://bucket/a?versionId={'v' * 20_000}"}]},
+            "files[0].source: names no valid version: an id has up to 1024 characters that a URL takes, got 's3://",
+        ),
+        ({"files": [{"source": "s3://bucket/a?versionId=a b"}]}, "files[0].source: names no valid version"),
         ({"files": [{"source": "s3://bucket"}]}, "files[0].source: names no key"),
         ({"files": [{"source": "s3://../etc"}]}, "files[0].source: names no valid bucket ('..')"),
         ({"files": [{"source": "s3://bucket/p/?versionId=1"}]}, "files[0].source: pins the version of a prefix"),

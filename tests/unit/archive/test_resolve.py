@@ -325,6 +325,7 @@ class TestMissingSources:
             ("arn:aws:s3:::photos/2026/c.jpg", "looks like an ARN: write s3://photos/2026/c.jpg"),
             ("photos/2026/*.jpg", "wildcards are not expanded: photos/2026/ takes every object below it"),
             ("s3://source-images/2026/a?.jpg", "s3://source-images/2026/ takes every object"),
+            ("a.txt?versionId=v1", "a version is pinned on an s3:// source alone"),
             ("folder", "there are objects below it: end it in a slash"),
         ],
     )
@@ -341,7 +342,7 @@ class TestMissingSources:
 
     def test_that_look_like_keys_come_with_none(self, s3: FakeS3) -> None:
         with pytest.raises(MissingSources) as error:
-            resolved(s3, *(f"gone/{n}" for n in range(30)))
+            resolved(s3, "s3://source-images/gone?versionId=v1", *(f"gone/{n}" for n in range(30)))
 
         assert ";" not in error.value.message
         assert s3.calls["page"] <= 3, "few folders are sought"
