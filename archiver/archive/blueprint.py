@@ -1,5 +1,6 @@
 """What an archive will be before a byte of it moves: its layout, its parts, and whose bytes each entry holds. Pure."""
 
+import zlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -43,14 +44,14 @@ def make_blueprint(
     deflated = deflated or Deflated()
     done = set(deflated.indexes)
     rest = [index for index in range(len(sources)) if index not in done]
-    stored = [deflated.learned.get(index, sources[index]) for index in rest]
+    stored = [sources[index] for index in rest]
     order = deflated.indexes + rest
     entries = deflated.entries + [
         Entry(
             name=names[index],
             size=0 if names[index].endswith("/") else source.size,
             modified=source.modified,
-            crc32=None if names[index].endswith("/") else source.crc32,
+            crc32=None if names[index].endswith("/") else _crc32(source),
         )
         for index, source in zip(rest, stored, strict=True)
     ]
@@ -65,3 +66,7 @@ def make_blueprint(
         last_number=LAST_NUMBER,
     )
     return Blueprint(layout, order, [*([None] * first), *stored], parts)
+
+
+def _crc32(source: SourceObject) -> int | None:
+    return source.crc32 if source.body is None else zlib.crc32(source.body)

@@ -1,12 +1,14 @@
 """What is known of each entry's CRC32: from S3 before the build, or from pieces as parts read and copy them.
 
-A part that holds an entry's local header waits here for the pieces that other parts bring.
+A part that holds an entry's local header waits here for the pieces that other parts bring. Where S3 has a CRC32 of
+the whole entry, the pieces must come to it: an entry whose pieces don't is refuted, and its parts are built again.
 """
 
 import threading
 from array import array
 from collections.abc import Sequence
 
+from archiver.archive.reading import mismatch
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_of_parts
 from archiver.zipformat.entry import Entry
@@ -27,6 +29,7 @@ class Checksums:
         self._values = array("q", (_UNKNOWN if crc32 is None else crc32 for crc32 in known))
         self._pieces: dict[int, dict[int, tuple[int, int]]] = {}
         self._missing: dict[int, int] = {}
+        self._refuted: dict[int, int] = {}
         self._changed = threading.Condition()
         self._cancelled = False
 
@@ -34,28 +37,46 @@ class Checksums:
         """Whether the entry's CRC32 needs no more pieces."""
         return self._values[entry] != _UNKNOWN
 
-    def learn(self, entry: int, start: int, crc32: int, length: int) -> None:
-        """Take in the CRC32 of ``length`` bytes from ``start`` on of the entry's content.
+    def stored(self, entry: int) -> int | None:
+        """The entry's CRC32 as it was known before the build: what all that is read and copied is compared with."""
+        return self._entries[entry].known_crc32
 
-        Raises ``StorageUnavailable`` where all of the entry was seen now and is not what S3's checksum says: also of
-        what was copied, since S3 tells the CRC32 of each part.
+    def learn(self, entry: int, start: int, crc32: int, length: int) -> None:
+        """Take in the CRC32 of ``length`` bytes from ``start`` on of the entry's content, in place of an earlier one.
+
+        Also of what was copied, since S3 tells the CRC32 of each part. Raises ``StorageUnavailable`` where the
+        pieces of an entry that S3 has no CRC32 of come to another one than before.
         """
         size = self._entries[entry].size
         with self._changed:
             if length == size:
                 value = crc32
             else:
+                # All are kept: one that is read again counts together with the others as they were.
                 pieces = self._pieces.setdefault(entry, {})
                 self._missing[entry] = self._missing.get(entry, size) - (0 if start in pieces else length)
                 pieces[start] = (crc32, length)
                 if self._missing[entry]:
                     return
-                value = crc32_of_parts(piece for _, piece in sorted(self._pieces.pop(entry).items()))
-            if self.known(entry) and self._values[entry] != value:
-                name, expected = self._entries[entry].name, self._values[entry]
-                raise StorageUnavailable(f"{name}: the bytes read have CRC32 {value:08x}, S3 says {expected:08x}")
-            self._values[entry] = value
-            self._changed.notify_all()
+                value = crc32_of_parts(piece for _, piece in sorted(pieces.items()))
+            if not self.known(entry):
+                self._values[entry] = value
+                self._changed.notify_all()
+            elif self._values[entry] == value:
+                self._refuted.pop(entry, None)
+            elif self.stored(entry) is not None:
+                self._refuted[entry] = value
+            else:
+                first = f"{self._entries[entry].name}: the bytes had CRC32 {self._values[entry]:08x} when read first"
+                raise StorageUnavailable(f"{first}, then {value:08x}")
+
+    def refuted(self) -> dict[int, str]:
+        """The entries whose bytes are not what S3 says, by number, with what differs."""
+        with self._changed:
+            return {
+                entry: mismatch(self._entries[entry].name, read=found, stored=self._values[entry])
+                for entry, found in sorted(self._refuted.items())
+            }
 
     def wait(self, entry: int) -> int:
         """The entry's CRC32, as soon as all its pieces are there. Raises ``Cancelled``."""

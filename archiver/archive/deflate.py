@@ -19,15 +19,17 @@ from zlib_ng import zlib_ng
 
 from archiver.archive.parallel import Threads, ordered_map
 from archiver.archive.parts import Carry
+from archiver.archive.plan import MIN_PART
+from archiver.archive.reading import BytesDiffer, mismatch, read_verified
 from archiver.archive.storage import SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
-from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_combine
 from archiver.zipformat.entry import DEFLATED, Entry
 from archiver.zipformat.layout import Layout
 
-#: Bytes of an object that are read and deflated as one.
-BLOCK = 4 * 1024 * 1024
+#: Bytes of an object that are read and deflated as one: all of an object that only a listing has told of, since S3
+#: tells the CRC32 of a whole one.
+BLOCK = MIN_PART
 #: Bytes that tell whether an object shrinks.
 TRIAL = 64 * 1024
 #: An object is deflated where its trial shrinks to this share or less.
@@ -52,16 +54,12 @@ _COMPRESSED = frozenset(_COMPRESSED_EXTENSIONS.split())
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """What was deflated: the entries, which sources they are, the parts that S3 has, and the rest in memory.
-
-    ``learned`` are the sources that stay as they are, with the CRC32 that the trial gave.
-    """
+    """What was deflated: the entries, which sources they are, the parts that S3 has, and the rest in memory."""
 
     entries: list[Entry] = field(default_factory=list)
     indexes: list[int] = field(default_factory=list)
     parts: list[UploadedPart] = field(default_factory=list)
     carry: Carry = field(default_factory=lambda: Carry(0))
-    learned: dict[int, SourceObject] = field(default_factory=dict)
 
     @property
     def next_number(self) -> int:
@@ -106,10 +104,9 @@ def deflate(
     """Deflate what shrinks of the sources into the archive's first parts, each of ``part_size`` bytes or a little more.
 
     ``blocks_in_flight`` bounds the bytes in memory: as many whole blocks, or more of smaller objects. Raises what
-    reading and uploading raise, and ``StorageUnavailable`` where an object is not what S3's checksum says.
+    reading and uploading raise, and ``BytesDiffer`` where an object is not what S3's checksum says.
     """
     writer = _Writer(upload=upload, threads=threads, part_size=part_size, zone=zone)
-    learned: dict[int, SourceObject] = {}
     candidates = [index for index, name in enumerate(names) if may_shrink(name, sources[index].size)]
 
     def deflated(block: _Block) -> _Done:
@@ -117,7 +114,7 @@ def deflate(
 
     def shrinks(index: int) -> bool:
         head = bytearray(TRIAL)
-        store.read_into(sources[index], 0, memoryview(head))
+        read_verified(store, sources[index], 0, memoryview(head))
         return _shrinks(head)
 
     large = (index for index in candidates if sources[index].size > BLOCK)
@@ -128,8 +125,6 @@ def deflate(
             index = done.block.index
             on_bytes(done.block.stop - done.block.start)
             if done.data is None:
-                _check_crc32(names[index], sources[index].crc32, done.crc32)
-                learned[index] = replace(sources[index], crc32=done.crc32)
                 continue
             if done.block.first:
                 writer.begin(index, names[index], sources[index])
@@ -141,7 +136,6 @@ def deflate(
         indexes=writer.indexes,
         parts=writer.parts(),
         carry=Carry(writer.start, bytes(writer.buffer)),
-        learned=learned,
     )
 
 
@@ -164,7 +158,7 @@ class _Writer:
         self._crc32 = 0
         self._compressed = 0
         self._header_at = 0
-        self._expected_crc32: int | None = None
+        self._stored_crc32: int | None = None
         self._held: tuple[int, bytearray] | None = None
 
     def begin(self, index: int, name: str, source: SourceObject) -> None:
@@ -174,7 +168,7 @@ class _Writer:
         )
         self.indexes.append(index)
         self._crc32 = self._compressed = 0
-        self._expected_crc32 = source.crc32
+        self._stored_crc32 = source.crc32
         self._header_at = len(self.buffer)
         self.buffer += bytes(Layout([self._entry]).data_offset(0))
 
@@ -209,7 +203,8 @@ class _Writer:
         predicted = self._entry
         if predicted is None:
             raise AssertionError("no entry has begun")
-        _check_crc32(predicted.name, self._expected_crc32, self._crc32)
+        if self._stored_crc32 not in (None, self._crc32):
+            raise BytesDiffer(mismatch(predicted.name, read=self._crc32, stored=self._stored_crc32))
         entry = replace(predicted, crc32=self._crc32, compressed_size=self._compressed)
         header = Layout([entry], zone=self._zone).local_header(0, crc32=self._crc32)
         if len(header) != Layout([predicted]).data_offset(0):
@@ -248,17 +243,12 @@ def _weight(block: _Block) -> int:
     return max(block.stop - block.start, BLOCK // 8)
 
 
-def _check_crc32(name: str, expected: int | None, found: int) -> None:
-    if expected is not None and expected != found:
-        raise StorageUnavailable(f"{name}: the bytes read have CRC32 {found:08x}, S3 says {expected:08x}")
-
-
 def _deflate_block(block: _Block, source: SourceObject, store: SourceStore) -> _Done:
     if source.body is not None:
         raw: bytes | bytearray = source.body
     else:
         raw = bytearray(block.stop - block.start)
-        store.read_into(source, block.start, memoryview(raw))
+        read_verified(store, source, block.start, memoryview(raw))
     crc32 = zlib.crc32(raw)
     whole = block.first and block.last
     if whole and not _shrinks(raw):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from archiver.archive.location import Location
 from archiver.archive.plan import MIN_PART
+from archiver.archive.reading import fetch_verified
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
 from archiver.zipformat.crc import crc32_of_parts
 
@@ -29,7 +30,7 @@ class Wanted:
 
     @property
     def is_known(self) -> bool:
-        """Whether a listing said all that there is to know: it is small, so its bytes will give its CRC32."""
+        """Whether a listing said all that is needed: it is read as a whole, and then S3 tells its CRC32."""
         return self.listed is not None and self.listed.size <= MIN_PART and not self.listed.archived
 
     @property
@@ -53,14 +54,14 @@ class Look:
         return [(wanted, None if wanted.again else self.at(wanted)) for wanted in batch]
 
     def at(self, wanted: Wanted) -> SourceObject | None:
-        """The object, None if it is missing; with its CRC32 where S3 can tell and the engine won't read it anyway."""
+        """The object, None if it is missing; with its CRC32 where S3 can tell."""
         if wanted.location.is_prefix and wanted.listed is None:
             return None
         try:
             source = self._source(wanted)
         except SourceMissing:
             return None
-        if source.composite and source.size > MIN_PART:
+        if source.composite and source.crc32 is None:
             parts = self._sources.part_checksums(source)
             if parts is not None:
                 source = replace(source, crc32=crc32_of_parts(parts))
@@ -75,10 +76,8 @@ class Look:
                 self._budget -= SMALL
         held = 0
         try:
-            if fetch:
-                source = self._sources.fetch_small(wanted.location, limit=SMALL)
-            else:
-                source = self._sources.head(wanted.location)
+            location = wanted.location
+            source = fetch_verified(self._sources, location, limit=SMALL) if fetch else self._sources.head(location)
             held = len(source.body or b"")
         finally:
             if fetch:

@@ -9,7 +9,7 @@ wait for nothing.
 import threading
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 
@@ -18,9 +18,11 @@ import structlog
 from archiver.archive.checksums import Cancelled, Checksums
 from archiver.archive.parallel import JobThreads, Threads, ordered_map
 from archiver.archive.plan import Part
+from archiver.archive.reading import READS, read_verified
 from archiver.archive.storage import CopyRefused, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
-from archiver.zipformat.crc import crc32_combine
+from archiver.errors import StorageUnavailable
+from archiver.zipformat.crc import crc32_combine, crc32_of_middle
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
 
 #: Reads begun and not yet taken, of one part.
@@ -77,8 +79,27 @@ class PartBuilder:
     def run(self, plan: Sequence[Part]) -> list[UploadedPart]:
         """Build all parts of the plan and return them in its order.
 
-        Raises ``CopiesRefused``, or the first error of any part, once no part is under way any more.
+        Parts that hold bytes of which S3 says otherwise are built again, a few times. Raises ``CopiesRefused``,
+        ``StorageUnavailable`` where they never come right, or the first error of any part, once no part is under way
+        any more.
         """
+        parts = self._run(plan, reuse=True)
+        for _ in range(READS - 1):
+            refuted = self.checksums.refuted()
+            if not refuted:
+                break
+            log.warning("parts built again: bytes are not what S3 says", entries=len(refuted), reason=_first(refuted))
+            parts |= self._run([part for part in plan if self._holds(part, refuted)], reuse=False)
+        self.confirm()
+        return [parts[part.number] for part in plan]
+
+    def confirm(self) -> None:
+        """Raise ``StorageUnavailable`` where the bytes of an entry are not what S3 says."""
+        if refuted := self.checksums.refuted():
+            raise StorageUnavailable(_first(refuted))
+
+    def _run(self, plan: Sequence[Part], *, reuse: bool) -> dict[int, UploadedPart]:
+        """Build parts; with ``reuse``, those of an earlier attempt count where their CRC32s are right."""
         refused: dict[int, str] = {}
         copied: set[int] = set()
         stopped = threading.Event()
@@ -88,15 +109,16 @@ class PartBuilder:
             if stopped.is_set():
                 raise Cancelled
             if part.entry is None:
-                uploaded = self._literal(part)
+                uploaded = self._literal(part, reuse=reuse)
             else:
                 try:
-                    uploaded = self._copy(part, part.entry)
+                    uploaded = self._copy(part, part.entry, reuse=reuse)
                     copied.add(part.entry)
                 except CopyRefused as error:
                     refused[part.entry] = str(error)
                     raise
-            self.on_part(part)
+            if reuse:
+                self.on_part(part)
             return uploaded
 
         failure: BaseException | None = None
@@ -121,7 +143,7 @@ class PartBuilder:
             raise CopiesRefused(refused, copied)
         if failure is not None:
             raise failure
-        return [future.result() for future in futures]
+        return {part.number: future.result() for future, part in futures.items()}
 
     def _slots(self, plan: Sequence[Part]) -> int:
         largest = max((part.size for part in plan if part.entry is None), default=1)
@@ -132,12 +154,12 @@ class PartBuilder:
         body = bytearray(part.size)
         view = memoryview(body)
 
-        def read(piece: tuple[int, DataBytes]) -> int:
+        def read_piece(piece: tuple[int, DataBytes]) -> int:
             offset, segment = piece
             return self._read(segment, view[offset : offset + segment.stop - segment.start])
 
         # A part may hold a hundred thousand tiny entries: nothing is kept of each but its CRC32.
-        reads = ordered_map(self.threads.reads, read, self._to_read(part), window=READS_AHEAD)
+        reads = ordered_map(self.threads.reads, read_piece, self._to_read(part), window=READS_AHEAD)
         read_crcs = iter(array("Q", reads))
         whole = 0
         for offset, segment in self._located(part):
@@ -172,17 +194,19 @@ class PartBuilder:
     def _is_carried(self, position: int) -> bool:
         return position < self.carry.start + len(self.carry.data)
 
-    def _literal(self, part: Part) -> UploadedPart:
-        uploaded = self.upload.uploaded(part.number, part.stop - part.start)
-        if uploaded is not None and self._teaches_nothing(part):
+    def _literal(self, part: Part, *, reuse: bool) -> UploadedPart:
+        uploaded = self.upload.uploaded(part.number, part.size) if reuse else None
+        if uploaded is not None and self._agrees(part, uploaded):
             return uploaded
         body, crc32 = self.literal_body(part)
         return self.upload.put(part.number, body, crc32=crc32)
 
-    def _copy(self, part: Part, entry: int) -> UploadedPart:
+    def _copy(self, part: Part, entry: int, *, reuse: bool) -> UploadedPart:
         source = self._source(entry)
         start, stop = part.source_start, part.source_stop
-        uploaded = self.upload.copy(part.number, source, start, stop)
+        uploaded = self.upload.uploaded(part.number, part.size) if reuse else None
+        if uploaded is None:
+            uploaded = self.upload.copy(part.number, source, start, stop)
         crc32 = uploaded.crc32
         if crc32 is None:
             # A server that tells no checksum of a copied part: only the bytes can.
@@ -191,21 +215,54 @@ class PartBuilder:
         self.checksums.learn(entry, start, crc32, stop - start)
         return uploaded
 
-    def _teaches_nothing(self, part: Part) -> bool:
-        """Whether every CRC32 that the part's bytes could tell is known already."""
-        return all(
-            self.checksums.known(segment.entry)
-            for segment in self.layout.segments(part.start, part.stop)
-            if isinstance(segment, DataBytes)
-        )
+    def _agrees(self, part: Part, uploaded: UploadedPart) -> bool:
+        """Whether a part that S3 has is the one to be built, as its CRC32 shows; False where that can't be told.
+
+        A piece of an entry that lies in several parts has a CRC32 that nobody knows. That of one such piece follows
+        from the part's, and counts like one that was read: together the pieces must come to the entry's CRC32.
+        """
+        piece: DataBytes | None = None
+        before = after = after_length = 0
+        for offset, segment in self._located(part):
+            crc32 = self._expected(part, offset, segment)
+            if crc32 is not None:
+                length = segment.stop - segment.start
+                after, after_length = crc32_combine(after, crc32, length), after_length + length
+            elif piece is None and isinstance(segment, DataBytes) and self.checksums.stored(segment.entry) is not None:
+                piece, before, after, after_length = segment, after, 0, 0
+            else:
+                return False
+        if piece is None or uploaded.crc32 is None:
+            return after == uploaded.crc32
+        length = piece.stop - piece.start
+        crc32 = crc32_of_middle(uploaded.crc32, before=before, length=length, after=after, after_length=after_length)
+        self.checksums.learn(piece.entry, piece.start, crc32, length)
+        return True
+
+    def _expected(self, part: Part, offset: int, segment: Segment) -> int | None:
+        """The CRC32 of a segment of the part, where it is known without reading."""
+        length = segment.stop - segment.start
+        if self._is_carried(part.start + offset):
+            return zlib.crc32(self.carry.at(part.start + offset, length))
+        if isinstance(segment, DataBytes):
+            return self.checksums.stored(segment.entry) if length == self.layout.entries[segment.entry].size else None
+        if isinstance(segment, HeaderBytes) and not self.checksums.known(segment.entry):
+            return None
+        return zlib.crc32(self._rendered(segment))
+
+    def _holds(self, part: Part, entries: Container[int]) -> bool:
+        """Whether bytes of one of these entries lie in the part."""
+        if part.entry is not None:
+            return part.entry in entries
+        return any(isinstance(segment, DataBytes) and segment.entry in entries for _, segment in self._located(part))
 
     def _read(self, segment: DataBytes, target: memoryview) -> int:
         source = self._source(segment.entry)
         if source.body is not None:
             target[:] = source.body[segment.start : segment.stop]
+            crc32 = zlib.crc32(target)
         else:
-            self.store.read_into(source, segment.start, target)
-        crc32 = zlib.crc32(target)
+            crc32 = read_verified(self.store, source, segment.start, target)
         self.checksums.learn(segment.entry, segment.start, crc32, len(target))
         return crc32
 
@@ -220,3 +277,8 @@ class PartBuilder:
         if source is None:
             raise AssertionError(f"entry {entry} has no stored bytes in S3")
         return source
+
+
+def _first(refuted: Mapping[int, str]) -> str:
+    first = next(iter(refuted.values()))
+    return first if len(refuted) == 1 else f"{first}, and {len(refuted) - 1} more"

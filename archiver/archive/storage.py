@@ -48,9 +48,10 @@ class ArchiveExists(Exception):
 class SourceObject:
     """One object as it was when the job looked: every later read and copy is pinned to its ETag.
 
-    ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is S3's own FULL_OBJECT checksum where it
-    has one; ``composite`` says that S3 has CRC32s of its parts instead; ``body`` is the whole content where the look
-    brought it along; ``archived`` says that a listing shows it in a class that is read only once it is restored.
+    ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is what S3 says of the whole content,
+    never what somebody else computed; ``composite`` says that S3 has CRC32s of its parts; ``body`` is the whole
+    content where the look brought it along; ``archived`` says that a listing shows it in a class that is read only
+    once it is restored.
     """
 
     bucket: str
@@ -116,7 +117,7 @@ class SourceLookup(Protocol):
 class SourceStore(SourceLookup, Protocol):
     """Where sources are looked at and read."""
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None: ...
+    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None: ...
     def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
 
 

@@ -60,23 +60,26 @@ class Upload:
             return self._id
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:
-        """The part from an earlier attempt, where S3 has it in this size and with a CRC32."""
+        """The part that S3 has, mostly from an earlier attempt, where it has this size and a CRC32.
+
+        Nothing says that its bytes are the right ones: the worker that sent them may have died before it knew.
+        """
         self.open()
         part = self._done.get(number)
         return part if part is not None and part.size == size and part.crc32 is not None else None
 
     def put(self, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
-        """Upload a part, unless an earlier attempt uploaded the same bytes."""
+        """Upload a part, unless S3 has the same bytes already."""
         done = self.uploaded(number, len(body))
         if done is not None and done.crc32 == crc32:
             return done
-        return self._store.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
+        done = self._done[number] = self._store.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
+        return done
 
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart:
-        """Copy a range of a source into a part, unless an earlier attempt did."""
-        return self.uploaded(number, stop - start) or self._store.copy_part(
-            self._archive.key, self.open(), number, source, start, stop
-        )
+        """Copy a range of a source into a part."""
+        done = self._done[number] = self._store.copy_part(self._archive.key, self.open(), number, source, start, stop)
+        return done
 
     def put_whole(self, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
         """Write an archive that is one part in one request."""

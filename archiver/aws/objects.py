@@ -5,7 +5,7 @@ import random
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -22,6 +22,7 @@ from archiver.aws.listings import going_forward
 from archiver.aws.requests import ObjectRequests, where
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
+from archiver.zipformat.crc import four_bytes_of_crc32
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,25 +71,23 @@ class S3Objects:
             answer = self._requests.head(location)
         if _is_archived(answer):
             raise archived(location)
-        return _seen(location, answer, size=int(answer.headers["content-length"]))
+        return _seen(location, answer)
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
         """Look at one object and bring its content along where it has at most ``limit`` bytes: one request for both.
 
-        Raises as ``head`` does.
+        Raises as ``head`` does. The content is as it came: whether it is what S3's CRC32 says is for the caller to see.
         """
         with self._explaining(location), source_errors(location), self._throttle.slot():
-            try:
-                answer = self._requests.get(location, {"range": f"bytes=0-{limit - 1}"})
-            except Refused as refused:
-                if refused.status != 416:
-                    raise
-                answer = None  # an empty object has no first byte
-            size, body = (0, None) if answer is None else _small(answer, limit)
-        if answer is None or body is None:
-            return self.head(location)
+            # Not a range of it, of which S3 tells no checksum: a larger object is hung up on after its headers.
+            answer = self._requests.get(location, {"x-amz-checksum-mode": "ENABLED"})
+            with closing(answer.body):
+                seen = _seen(location, answer)
+                body = _small(answer) if 0 < seen.size <= limit else None
+        if body is None:
+            return seen
         self._traffic.read(len(body))
-        return replace(_seen(location, answer, size=size), crc32=zlib.crc32(body), body=body)
+        return replace(seen, body=body)
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         """Every object below a prefix, in S3's order. Raises as ``head`` does; nothing there yields nothing."""
@@ -151,34 +150,43 @@ class S3Objects:
             return None
         return parts if parts and sum(size for _, size in parts) == source.size else None
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None:
+    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None:
         """Fill ``target`` with the object's bytes from ``start`` on, going on where a connection broke.
 
-        Raises ``SourceChanged`` where the object is no longer the one first seen, or gone, else as ``head`` does.
+        Returns the CRC32 that S3 says these bytes have; None where it tells none, as of a range. Raises
+        ``SourceChanged`` where the object is no longer the one first seen, or gone, else as ``head`` does.
         """
         done = 0
-        for chunk in self._stream(source, start, start + len(target)):
+        told: dict[str, str] = {}
+        for chunk in self._stream(source, start, start + len(target), told=told):
             target[done : done + len(chunk)] = chunk
             done += len(chunk)
+        return _checksum(told)[0]
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         """The CRC32 of a range, read without being kept."""
         crc = 0
-        for chunk in self._stream(source, start, stop):
+        for chunk in self._stream(source, start, stop, told={}):
             crc = zlib.crc32(chunk, crc)
         return crc
 
-    def _stream(self, source: SourceObject, start: int, stop: int) -> Iterator[bytes]:
+    def _stream(self, source: SourceObject, start: int, stop: int, *, told: dict[str, str]) -> Iterator[bytes]:
+        """The bytes [start, stop); ``told`` takes the headers of the whole object, where all of it is read."""
         position, attempt = start, 0
         location = source.location
         while position < stop:
             before = position
             with _vanishing(source), source_errors(source), self._throttle.slot():
                 try:
-                    pinned = {"range": f"bytes={position}-{stop - 1}", "if-match": source.etag}
-                    body = self._requests.get(location, pinned).body
+                    whole = position == 0 and stop == source.size
+                    part = {"x-amz-checksum-mode": "ENABLED"} if whole else {"range": f"bytes={position}-{stop - 1}"}
+                    answer = self._requests.get(location, {"if-match": source.etag} | part)
+                    body = answer.body
+                    ours = _is_asked_for(answer, source, position, stop)
+                    if ours and whole:
+                        told.update(answer.headers)
                     try:
-                        while position < stop:
+                        while ours and position < stop:
                             chunk = body.read(min(_CHUNK, stop - position))
                             if not chunk:
                                 break
@@ -246,17 +254,12 @@ def _listed(bucket: str, page: "ListObjectsV2OutputTypeDef") -> Iterator[SourceO
         )
 
 
-def _small(answer: Answer, limit: int) -> tuple[int, bytes | None]:
-    """The object's size, and its content where that came whole."""
-    # "bytes 0-65535/1048576"; without one it is the whole object.
-    of_all = answer.headers.get("content-range", "").rpartition("/")[2]
-    size = int(of_all or answer.headers["content-length"])
-    with closing(answer.body):
-        try:
-            return size, answer.body.read() if size <= limit else None
-        except NO_ANSWER:
-            # The connection broke: reading it later goes on where it did.
-            return size, None
+def _small(answer: Answer) -> bytes | None:
+    """The object's content; None where the connection broke: reading it later goes on where it did."""
+    try:
+        return answer.body.read()
+    except NO_ANSWER:
+        return None
 
 
 def _is_archived(answer: Answer) -> bool:
@@ -270,17 +273,44 @@ def _is_archived(answer: Answer) -> bool:
     return answer.headers.get("x-amz-storage-class") in _ARCHIVED and not restored
 
 
-def _seen(location: Location, answer: Answer, *, size: int) -> SourceObject:
-    checksum, kind = answer.headers.get("x-amz-checksum-crc32"), answer.headers.get("x-amz-checksum-type")
-    # A COMPOSITE checksum is that of the parts' checksums, with their number behind a dash.
-    composite = checksum is not None and (kind == "COMPOSITE" or "-" in checksum)
+def _is_asked_for(answer: Answer, source: SourceObject, position: int, stop: int) -> bool:
+    """Whether these are the bytes [position, stop) of the source, and not a page that something on the way made."""
+    headers = answer.headers
+    there = headers.get("content-range", f"bytes 0-{source.size - 1}/{source.size}")
+    return (
+        headers.get("etag", "").strip('"') == source.etag.strip('"')
+        and there.startswith(f"bytes {position}-{stop - 1}/")
+        and int(headers.get("content-length", stop - position)) == stop - position
+    )
+
+
+def _checksum(headers: Mapping[str, str]) -> tuple[int | None, bool]:
+    """The CRC32 that S3 says the object has, where that can be told, and whether it has CRC32s of parts instead.
+
+    A COMPOSITE checksum is that of the parts' CRC32s, four bytes each, with their number behind a dash; that of one
+    part tells the part's. https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+    """
+    text, kind = headers.get("x-amz-checksum-crc32"), headers.get("x-amz-checksum-type")
+    if text is None:
+        return None, False
+    value, _, parts = text.partition("-")
+    if kind != "COMPOSITE" and not parts:
+        return decode_crc32(value), False
+    return int.from_bytes(four_bytes_of_crc32(decode_crc32(value)), "big") if parts == "1" else None, True
+
+
+def _seen(location: Location, answer: Answer) -> SourceObject:
+    headers = answer.headers
+    if not {"content-length", "etag", "last-modified"} <= headers.keys():
+        raise StorageUnavailable(f"looking at {location} failed: the answer is not S3's")
+    crc32, composite = _checksum(headers)
     return SourceObject(
         bucket=location.bucket,
         key=location.key,
         version_id=location.version_id,
-        size=size,
-        etag=answer.headers["etag"],
-        modified=int(parsedate_to_datetime(answer.headers["last-modified"]).timestamp()),
-        crc32=None if checksum is None or composite else decode_crc32(checksum),
+        size=int(headers["content-length"]),
+        etag=headers["etag"],
+        modified=int(parsedate_to_datetime(headers["last-modified"]).timestamp()),
+        crc32=crc32,
         composite=composite,
     )

@@ -157,10 +157,7 @@ class _Counted:
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
         self._requests["GetObject"] += 1
-        source = self._store.fetch_small(location, limit=limit)
-        # Larger than it was taken for: a HEAD followed.
-        self._requests["HeadObject"] += source.body is None
-        return source
+        return self._store.fetch_small(location, limit=limit)
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         count = 0

@@ -40,6 +40,22 @@ def crc32_of_parts(parts: Iterable[tuple[int, int]]) -> int:
     return whole
 
 
+def crc32_of_middle(whole: int, *, before: int, length: int, after: int, after_length: int) -> int:
+    """The CRC32 of B, ``length`` bytes, from those of A+B+C, of A (``before``) and of C. Lengths in bytes."""
+    left = crc32_combine(before, 0, length + after_length)
+    return _pull_zeros(whole ^ after ^ left, after_length)
+
+
+def four_bytes_of_crc32(crc32: int) -> bytes:
+    """The only four bytes that have this CRC32."""
+    return (_pull_zeros(crc32 ^ _ALL_ONES, 4) ^ _ALL_ONES).to_bytes(4, "little")
+
+
+def _pull_zeros(register: int, length: int) -> int:
+    """Undo ``_push_zeros``: the polynomial is primitive, so that 2^32-1 zero bytes change nothing."""
+    return _push_zeros(register, -length % _ALL_ONES)
+
+
 def _push_zeros(register: int, length: int) -> int:
     power = 0
     while length:

@@ -10,7 +10,7 @@ from archiver.archive.storage import ArchiveObject, BucketMissing, SourceMissing
 from archiver.errors import SourceArchived, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
-from tests.support.fake_s3 import MIB
+from tests.support.fake_s3 import MIB, Checksum
 from tests.support.jobs import noise
 
 LIMIT = 64 * 1024
@@ -78,13 +78,17 @@ def test_an_archived_object_can_be_listed_and_nothing_else(server: Server, size:
             server.uploads.copy_part(archive.key, upload_id, 1, listed, 0, size)
 
 
-def test_a_small_object_comes_with_the_look(server: Server) -> None:
+@pytest.mark.parametrize(("checksum", "told"), [("full", True), ("composite", True), ("none", False)])
+def test_a_small_object_comes_with_the_look_and_what_s3_says_of_it(
+    server: Server, checksum: Checksum, told: bool
+) -> None:
     content = noise(LIMIT)
-    server.put("a", content, checksum="none")
+    server.put("a", content, checksum=checksum)
 
     seen = server.objects.fetch_small(Location(server.bucket, "a"), limit=LIMIT)
 
-    assert (seen.size, seen.body, seen.crc32) == (LIMIT, content, zlib.crc32(content))
+    assert (seen.size, seen.body) == (LIMIT, content)
+    assert seen.crc32 == (zlib.crc32(content) if told else None)
     assert server.traffic.bytes_read == LIMIT
 
 
@@ -168,6 +172,28 @@ def test_ranges_are_read_where_they_are(server: Server) -> None:
     assert read(server, seen, 1_000, 2_500_000) == content[1_000:2_500_000]
     assert server.objects.crc32(seen, 7, 2 * MIB) == zlib.crc32(content[7 : 2 * MIB])
     assert server.traffic.bytes_read == 2_499_000 + 2 * MIB - 7
+
+
+@pytest.mark.parametrize(
+    ("checksum", "size", "told"),
+    [("full", MIB, True), ("full", 6 * MIB, True), ("composite", MIB, True), ("composite", 6 * MIB, False),
+     ("none", MIB, False)],
+)  # fmt: skip
+def test_of_all_of_an_object_s3_tells_the_crc32_and_of_a_range_it_does_not(
+    server: Server, checksum: Checksum, size: int, told: bool
+) -> None:
+    """A COMPOSITE checksum tells that of a single part."""
+    content = noise(size)
+    server.put("a", content, checksum=checksum)
+    seen = server.objects.head(Location(server.bucket, "a"))
+    target = bytearray(size)
+
+    whole = server.objects.read_into(seen, 0, memoryview(target))
+    part = server.objects.read_into(seen, 1, memoryview(target)[1:])
+
+    assert target == content
+    assert (whole, part) == (zlib.crc32(content) if told else None, None)
+    assert (seen.crc32, seen.composite) == (whole, checksum == "composite")
 
 
 def test_a_changed_object_is_not_read(server: Server) -> None:

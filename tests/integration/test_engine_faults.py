@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.localstack
 MIB = 1024 * 1024
-#: What a look at a large object may bring in vain, in bytes.
-LOOK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +164,20 @@ class TestRefusals:
         self, engine: Engine, head: Fault, get: Fault | None, verdict: type[Exception], size: int
     ) -> None:
         """S3 answers a HEAD without a body: only a GET tells an expired credential from an object we may not read."""
-        for key in ("a", "b"):
+        for key in ("p/a", "p/b"):
             engine.put(key, noise(size))
+        # Of the larger ones a listing tells the size, so that a HEAD follows.
+        payload = files("p/a", "p/b") if size == 10 else files("p/")
         # Looks bring small objects along by GET; the first one must fail for a HEAD to follow.
         first_get = on("GetObject", get or SLOW_DOWN, times=1)
         engine.proxy.set_faults(first_of(on("HeadObject", head), on("GetObject", get) if get else first_get))
 
         if get is None and size == 10:
             # boto3 asks again after a 503 and gets the object itself: there is no need for a HEAD.
-            assert build_archive(files("a", "b"), delivery=delivery(), services=engine.services).files == 2
+            assert build_archive(payload, delivery=delivery(), services=engine.services).files == 2
             return
         with pytest.raises(verdict):
-            build_archive(files("a", "b"), delivery=delivery(), services=engine.services)
+            build_archive(payload, delivery=delivery(), services=engine.services)
 
     def test_by_the_destination_are_transient(self, engine: Engine) -> None:
         contents = three_photos(engine)
@@ -222,16 +222,16 @@ class TestTraffic:
         contents = {f"{n}.bin": noise(mib * MIB, seed=0 if kind == "CRC64NVME" else n) for n in range(4)}
         store = storing(localstack, engine.stack.source_bucket, kind)
         for key, content in contents.items():
-            store(key, content)
+            store(f"large/{key}", content)
         engine.proxy.reset()
 
-        # when they are archived,
-        result = build_archive(files(*contents), delivery=delivery(), services=engine.services)
+        # when they are archived, their sizes told by a listing (a look at one alone is hung up on when it has begun),
+        result = build_archive(files("large/"), delivery=delivery(), services=engine.services)
 
         # then a head of 5 MiB of each is read and sent: at 128 MiB an object, 0.08 of the archive.
         counts = engine.proxy.counts()
-        assert counts.bytes_both <= 4 * 2 * (5 * MIB + LOOK)
-        assert counts.bytes_both == pytest.approx(result.bytes_read + result.bytes_uploaded, abs=4 * LOOK + 50_000)
+        assert counts.bytes_both <= 4 * 2 * 5 * MIB + 50_000
+        assert counts.bytes_both == pytest.approx(result.bytes_read + result.bytes_uploaded, abs=50_000)
         assert result.bytes_copied >= 4 * (mib - 5) * MIB - MIB
         body = engine.s3.get_object(Bucket=result.bucket, Key=result.key)["Body"].read()
         assert result.crc32 == f"{zlib.crc32(body):08x}"

@@ -58,6 +58,15 @@ class Call:
 Action = Callable[[Call], object]
 
 
+def flip(_: Call) -> None:
+    """As an action: flip a bit of what the call reads or copies."""
+
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
 @dataclass(slots=True)
 class _Fault:
     operation: str
@@ -175,7 +184,8 @@ class FakeS3:
 
     # ---- what the two sides share
 
-    def called(self, operation: str, bucket: str, key: str, number: int = 0, source: str = "") -> None:
+    def called(self, operation: str, bucket: str, key: str, number: int = 0, source: str = "") -> bool:
+        """Count a call and let the faults strike; whether one of them flips a bit of what is read."""
         due: list[Action] = []
         with self.lock:
             self.calls[operation] += 1
@@ -190,6 +200,7 @@ class FakeS3:
         call = Call(operation, bucket, key, number, source)
         for action in due:
             action(call)
+        return flip in due
 
     def find(self, location: Location) -> StoredObject:
         with self.lock:
@@ -259,12 +270,12 @@ class FakeObjects:
         return _seen(location, self._s3.read(location))
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
-        self._s3.called("fetch_small", location.bucket, location.key)
+        flips = self._s3.called("fetch_small", location.bucket, location.key)
         stored = self._s3.read(location)
         if len(stored.content) > limit or not stored.content:
-            return self.head(location)
+            return _seen(location, stored)
         self._traffic.read(len(stored.content))
-        return replace(_seen(location, stored), crc32=zlib.crc32(stored.content), body=stored.content, composite=False)
+        return replace(_seen(location, stored), body=_flipped(stored.content) if flips else stored.content)
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         self._s3.called("below", prefix.bucket, prefix.key)
@@ -301,16 +312,19 @@ class FakeObjects:
             for stop, size in zip(stops, stored.part_sizes, strict=True)
         ]
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> None:
+    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None:
         if isinstance(target.obj, bytearray):
             self._s3.hold(target.obj)
         target[:] = self._pinned("read_into", source, start, start + len(target))
+        if len(target) < source.size:
+            return None
+        return _crc32(self._s3.find(source.location))
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         return zlib.crc32(self._pinned("crc32", source, start, stop))
 
     def _pinned(self, operation: str, source: SourceObject, start: int, stop: int) -> memoryview:
-        self._s3.called(operation, source.bucket, source.key)
+        flips = self._s3.called(operation, source.bucket, source.key)
         try:
             stored = self._s3.read(Location(source.bucket, source.key, source.version_id))
         except (SourceMissing, BucketMissing):
@@ -318,7 +332,8 @@ class FakeObjects:
         if stored.etag != source.etag or stop > len(stored.content):
             raise SourceChanged(f"{source} changed")
         self._traffic.read(stop - start)
-        return memoryview(stored.content)[start:stop]
+        found = memoryview(stored.content)[start:stop]
+        return memoryview(_flipped(bytes(found))) if flips else found
 
 
 class FakeUploads:
@@ -368,7 +383,7 @@ class FakeUploads:
     def copy_part(
         self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
     ) -> UploadedPart:
-        self._s3.called("copy_part", self.bucket, key, number, source.key)
+        flips = self._s3.called("copy_part", self.bucket, key, number, source.key)
         with self._s3.lock:
             upload = self._upload(key, upload_id)
             try:
@@ -383,7 +398,7 @@ class FakeUploads:
                 raise self._violated(f"part {number}, bytes {start} to {stop} of {source}", CopyRefused)
             if stop > len(stored.content):
                 raise SourceChanged(f"{source} changed (InvalidRange)")
-            body = stored.content[start:stop]
+            body = _flipped(stored.content[start:stop]) if flips else stored.content[start:stop]
             crc32 = zlib.crc32(body) if self._s3.tells_part_checksums else None
             part = UploadedPart(number, _etag(body), len(body), crc32)
             upload.parts[number] = (part, body)
@@ -467,9 +482,14 @@ def _seen(location: Location, stored: StoredObject) -> SourceObject:
         etag=stored.etag,
         modified=stored.modified,
         version_id=location.version_id,
-        crc32=stored.crc32,
+        crc32=_crc32(stored),
         composite=stored.checksum == "composite",
     )
+
+
+def _crc32(stored: StoredObject) -> int | None:
+    """What S3 tells of the whole: also where the object is a single part, since that part's checksum tells it."""
+    return zlib.crc32(stored.content) if len(stored.part_sizes) == 1 else stored.crc32
 
 
 def _etag(content: bytes | bytearray) -> str:

@@ -59,11 +59,32 @@ def test_nobody_waits_for_a_build_that_failed() -> None:
     assert outcome == ["cancelled"]
 
 
-def test_bytes_that_are_not_what_s3_said_are_refused() -> None:
-    checksums = Checksums([Entry("a", len(CONTENT), 0, crc32=1)])
+def test_an_entry_is_refuted_until_its_pieces_come_to_what_s3_says() -> None:
+    # given an entry of which S3 has the CRC32, one of whose three pieces is read wrongly
+    checksums = Checksums([Entry("a", len(CONTENT), 0, crc32=zlib.crc32(CONTENT))])
+    checksums.learn(0, 0, zlib.crc32(CONTENT[:100]), 100)
+    checksums.learn(0, 100, 1, 900)
+    assert checksums.refuted() == {}, "it is not all there"
+    checksums.learn(0, 1_000, zlib.crc32(CONTENT[1_000:]), len(CONTENT) - 1_000)
+    (reason,) = checksums.refuted().values()
+    assert reason.startswith("a: the bytes read have CRC32 ")
+    assert reason.endswith(f", S3 says {zlib.crc32(CONTENT):08x}")
 
-    with pytest.raises(StorageUnavailable, match="a: the bytes read have CRC32"):
-        checksums.learn(0, 0, zlib.crc32(CONTENT), len(CONTENT))
+    # when that piece is read again
+    checksums.learn(0, 100, zlib.crc32(CONTENT[100:1_000]), 900)
+
+    # then all is well, until another reading differs
+    assert checksums.refuted() == {}
+    checksums.learn(0, 0, 1, 100)
+    assert list(checksums.refuted()) == [0]
+
+
+def test_two_readings_that_differ_are_refused_where_s3_does_not_tell_which_is_right() -> None:
+    checksums = Checksums([Entry("a", len(CONTENT), 0)])
+    checksums.learn(0, 0, zlib.crc32(CONTENT), len(CONTENT))
+
+    with pytest.raises(StorageUnavailable, match="when read first, then 00000001"):
+        checksums.learn(0, 0, 1, len(CONTENT))
 
 
 def test_an_empty_entry_is_known() -> None:

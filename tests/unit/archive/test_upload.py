@@ -56,6 +56,9 @@ def test_the_same_parts_are_not_sent_again(s3: FakeS3, uploads: FakeUploads) -> 
     put(again, 2, b"two")
     assert s3.calls["put_part"] == 2
     assert s3.calls["create"] == 0
+    # S3 has other bytes by now than it had before.
+    put(again, 1, b"one")
+    assert s3.calls["put_part"] == 3
 
 
 @pytest.mark.parametrize("left", ["other plan", "no marker", "marker of another size"])

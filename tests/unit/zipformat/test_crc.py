@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from archiver.zipformat import crc
-from archiver.zipformat.crc import crc32_combine, crc32_of_parts
+from archiver.zipformat.crc import crc32_combine, crc32_of_middle, crc32_of_parts
 
 
 def test_two_pieces_have_the_crc_of_the_whole() -> None:
@@ -88,3 +88,11 @@ def test_threads_that_need_the_same_operator_first_agree() -> None:
             assert made == {crc.crc32_combine(123, 456, 2**50 - 1)}
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("length", [2**31, 2**32 - 2, 2**32 - 1, 2**32, 3 * 2**40 + 1])
+def test_the_middle_follows_whatever_comes_after(length: int) -> None:
+    before, middle, after = 0x1234_5678, 0x9ABC_DEF0, 0x0FED_CBA9
+    whole = crc32_of_parts([(before, 7), (middle, 5), (after, length)])
+
+    assert crc32_of_middle(whole, before=before, length=5, after=after, after_length=length) == middle

@@ -1,0 +1,67 @@
+"""Reads of sources that are compared with S3's own CRC32, and read again where the bytes are not what it says.
+
+A whole object is compared here, at once. A range has no CRC32 of its own: ``checksums`` compares an entry once all
+its ranges are there.
+"""
+
+import zlib
+
+import structlog
+
+from archiver.archive.location import Location
+from archiver.archive.storage import SourceLookup, SourceObject, SourceStore
+from archiver.errors import StorageUnavailable
+
+#: How often the same bytes are read before their difference from S3's CRC32 counts as lasting.
+READS = 4
+
+log = structlog.get_logger(__name__)
+
+
+class BytesDiffer(StorageUnavailable):
+    """The bytes read are not what S3 says."""
+
+
+def mismatch(what: object, *, read: int, stored: int) -> str:
+    """How a message says that ``what`` was read with another CRC32 than S3 has stored."""
+    return f"{what}: the bytes read have CRC32 {read:08x}, S3 says {stored:08x}"
+
+
+def read_verified(store: SourceStore, source: SourceObject, start: int, target: memoryview) -> int:
+    """Fill ``target`` with the source's bytes from ``start`` on and return their CRC32.
+
+    Raises what ``store.read_into`` raises, and ``BytesDiffer`` where S3 tells the CRC32 of these bytes and the
+    bytes never have it.
+    """
+    whole = start == 0 and len(target) == source.size
+    for again in range(READS):
+        stored = store.read_into(source, start, target)
+        if stored is None and whole:
+            stored = source.crc32
+        found = zlib.crc32(target)
+        if stored is None or found == stored:
+            return found
+        _differs(source, read=found, stored=stored, lasting=again + 1 == READS)
+    raise AssertionError("unreachable")
+
+
+def fetch_verified(lookup: SourceLookup, location: Location, *, limit: int) -> SourceObject:
+    """Look at an object and bring its content along where it has at most ``limit`` bytes.
+
+    Raises what ``lookup.fetch_small`` raises, and ``BytesDiffer`` where the content never has S3's CRC32.
+    """
+    for again in range(READS):
+        source = lookup.fetch_small(location, limit=limit)
+        found = None if source.body is None else zlib.crc32(source.body)
+        if found is None or source.crc32 in (None, found):
+            return source
+        assert source.crc32 is not None
+        _differs(source, read=found, stored=source.crc32, lasting=again + 1 == READS)
+    raise AssertionError("unreachable")
+
+
+def _differs(source: SourceObject, *, read: int, stored: int, lasting: bool) -> None:
+    text = mismatch(source, read=read, stored=stored)
+    if lasting:
+        raise BytesDiffer(f"{text}, {READS} times")
+    log.warning("read again: the bytes are not what S3 says", reason=text)
