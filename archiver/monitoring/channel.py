@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 
+from archiver.errors import QueueUnavailable
 from archiver.monitoring.monitor import Monitor, process_monitor
 from archiver.monitoring.naming import CONTROL, EVENTS, REPLIES
 from archiver.worker import channel
@@ -122,7 +123,7 @@ def _failing_clearly() -> Iterator[None]:
     """kombu tries again without end where it gets AWS's error itself; a person wants to know."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, QueueUnavailable) as error:
         raise OperationalError(f"monitoring needs SNS and SQS: {error}") from error
 
 

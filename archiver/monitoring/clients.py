@@ -1,6 +1,6 @@
 """SNS and SQS clients for monitoring: short timeouts and no retries, for nothing here is worth waiting for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from archiver.aws.clients import Timeouts, new_client
 from archiver.aws.queues import no_such_queue
+from archiver.errors import QueueUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -52,6 +53,12 @@ class Clients:
         if topic not in self._topic_arns:
             self._topic_arns[topic] = self.sns.create_topic(Name=topic)["TopicArn"]
         return self._topic_arns[topic]
+
+
+def must_be_sent(answer: Mapping[str, Any]) -> None:
+    """Look at the answer to a message that was sent. Raises ``QueueUnavailable`` where something else has answered."""
+    if not answer.get("MessageId"):
+        raise QueueUnavailable("the answer has no MessageId: it is not AWS's")
 
 
 def unless_gone(call: Callable[..., Answer], **arguments: Any) -> Answer | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from archiver.monitoring.clients import Clients, unless_gone
+from archiver.monitoring.clients import Clients, must_be_sent, unless_gone
 from archiver.monitoring.inbox import Inbox
 from archiver.monitoring.naming import Names
 from archiver.monitoring.outbox import Outbox
@@ -104,14 +104,16 @@ class Monitor:
             self._outbox.put(partial(sweep_quietly, self.clients, self.names))
 
     def publish(self, exchange: str, text: str) -> None:
-        """Send to all who listen to an exchange. Raises ``ClientError`` and ``BotoCoreError``."""
+        """Send to all who listen to an exchange. Raises ``ClientError``, ``BotoCoreError`` and ``QueueUnavailable``."""
         if topic := self.names.topic(exchange):
-            self.clients.sns.publish(TopicArn=self.clients.topic_arn(topic), Message=text)
+            must_be_sent(self.clients.sns.publish(TopicArn=self.clients.topic_arn(topic), Message=text))
 
     def reply(self, inbox: str, text: str) -> None:
-        """Send to one process, if it is still there. Raises ``ClientError`` and ``BotoCoreError``."""
+        """Send to one process, if it is still there. Raises as ``publish`` does."""
         if self.names.is_inbox(inbox) and (found := unless_gone(self.clients.sqs.get_queue_url, QueueName=inbox)):
-            unless_gone(self.clients.sqs.send_message, QueueUrl=found["QueueUrl"], MessageBody=text)
+            answer = unless_gone(self.clients.sqs.send_message, QueueUrl=found["QueueUrl"], MessageBody=text)
+            if answer is not None:
+                must_be_sent(answer)
 
     def soon(self, send: Callable[[str, str], object], to: str, text: str) -> None:
         """Have ``publish`` or ``reply`` done by the outbox: soon or never."""

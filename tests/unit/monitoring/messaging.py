@@ -47,6 +47,8 @@ class Messaging:
         self.published: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.trouble: Callable[[str], object] = lambda operation: None
+        #: Whether what boto3 makes of a gateway's page comes in place of the answers to messages.
+        self.answers_are_others = False
         self._changed = threading.Condition()
         self._handles = iter(range(1_000_000))
 
@@ -76,6 +78,9 @@ class Messaging:
     def pages(self, operation: str, arguments: dict[str, Any]) -> Iterator[Any]:
         yield from self.call(operation, arguments)
 
+    def _sent(self) -> Any:
+        return {} if self.answers_are_others else {"MessageId": str(next(self._handles))}
+
     # SNS.
 
     def _create_topic(self, Name: str) -> Any:
@@ -86,7 +91,7 @@ class Messaging:
         for topic, name in self.subscriptions.values():
             if topic == TopicArn and name in self.queues and topic in self.queues[name].allowed:
                 self.queues[name].visible.append(Message)
-        return {}
+        return self._sent()
 
     def _subscribe(self, TopicArn: str, Protocol: str, Endpoint: str, **options: Any) -> Any:
         assert (Protocol, options["Attributes"]["RawMessageDelivery"]) == ("sqs", "true")
@@ -140,7 +145,7 @@ class Messaging:
 
     def _send_message(self, QueueUrl: str, MessageBody: str) -> Any:
         self._queue(QueueUrl).visible.append(MessageBody)
-        return {}
+        return self._sent()
 
     def _receive_message(self, QueueUrl: str, MaxNumberOfMessages: int, WaitTimeSeconds: float) -> Any:
         self._changed.wait_for(lambda: self._queue(QueueUrl).visible, timeout=WaitTimeSeconds)

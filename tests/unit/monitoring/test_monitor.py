@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from structlog.testing import capture_logs
 
+from archiver.errors import QueueUnavailable
 from archiver.monitoring import monitor as module
 from archiver.monitoring.monitor import MAX_BYTES, Monitor, process_monitor
 from archiver.monitoring.naming import CONTROL, EVENTS, REPLIES, inbox_policy
@@ -149,6 +150,16 @@ def test_what_is_sent_now_fails_now(messaging: Messaging, monitor: Monitor) -> N
     for call in (monitor.open, lambda: monitor.publish(CONTROL, text(CONTROL))):
         with pytest.raises(ClientError):
             call()
+
+
+def test_an_answer_that_names_no_message_is_a_failure(messaging: Messaging, monitor: Monitor) -> None:
+    monitor.open()
+    messaging.answers_are_others = True
+
+    with pytest.raises(QueueUnavailable, match="no MessageId"):
+        monitor.publish(CONTROL, text(CONTROL))
+    with pytest.raises(QueueUnavailable, match="no MessageId"):
+        monitor.reply(monitor.inbox.name, text(REPLIES))
 
 
 def test_a_worker_opens_without_waiting_and_sweeps_once(messaging: Messaging, monitor: Monitor) -> None:
