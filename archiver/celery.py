@@ -1,14 +1,18 @@
 """The Celery app: ``celery -A archiver worker``."""
 
+import threading
 from typing import Any
 
 import click
+import structlog
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_ready
 
 from archiver import logs
 from archiver.errors import SettingsError
 from archiver.settings import load_settings
+
+log = structlog.get_logger(__name__)
 
 #: No part of the package: every Celery app without a configuration of its own would load it where we are installed.
 CONFIGURATION = "celeryconfig"
@@ -47,12 +51,21 @@ def _set_up_logging(**_: Any) -> None:
     """Celery leaves logging to whom this signal has a receiver; the pool's children come here, too."""
     settings = load_settings()
     logs.configure(debug=settings.app_debug, console=settings.dev_mode)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Python's own hook would print lines that are no JSON."""
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        name = failure.thread.name if failure.thread else None
+        log.error("a thread failed", thread=name, exc_info=failure.exc_value)
 
 
 def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the step that only a worker has."""
     from archiver.worker.drain import Drain
 
+    _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
     instance.app.steps["worker"].add(Drain)
     if load_settings().monitoring:

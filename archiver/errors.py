@@ -11,6 +11,10 @@ command line): it never changes for a given class. The class's docstring is its 
 from collections.abc import Sequence
 from typing import ClassVar
 
+from archiver.text import cut, presentable, redacted
+
+#: Longest message of an error, in characters.
+MESSAGE_CHARACTERS = 4_000
 #: Longest quotation of a foreign value in a message.
 SHOWN_CHARACTERS = 120
 #: Sources that a message names; the error itself has all of them.
@@ -27,7 +31,9 @@ class ArchiverError(Exception):
     code: ClassVar[str] = "archiver_error"
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        # It may quote what came from outside, and goes to logs, attributes, notifications and events.
+        message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(presentable(message, limit=MESSAGE_CHARACTERS))
 
     @property
     def message(self) -> str:
@@ -44,6 +50,18 @@ class TransientError(ArchiverError):
     """The same message may succeed later."""
 
     code = "transient_error"
+
+
+class TimeLimitExceeded(PermanentError):
+    """The call's own time limit ended the job."""
+
+    code = "time_limit_exceeded"
+
+
+class Cancelled(PermanentError):
+    """The job was cancelled by an operator."""
+
+    code = "cancelled"
 
 
 class UnreadableMessage(PermanentError):
@@ -160,15 +178,11 @@ class QueueUnavailable(TransientError):
 
 def _missing(sources: Sequence[str]) -> str:
     """How many, and the first few: the whole list may be as long as a payload."""
-    names = [
-        source if len(source) <= SHOWN_CHARACTERS else f"{source[:SHOWN_CHARACTERS]}…"
-        for source in sources[:SHOWN_SOURCES]
-    ]
+    names = [cut(redacted(source), SHOWN_CHARACTERS) for source in sources[:SHOWN_SOURCES]]
     more = f", and {len(sources) - len(names)} more" if len(sources) > len(names) else ""
     return f"{len(sources)} missing source(s): {', '.join(names)}{more}"
 
 
 def shown(value: object) -> str:
-    """A value as an error message shows it: its repr, cut."""
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    """A value as an error message shows it: its repr, cut. A secret goes first, or half of it would be left."""
+    return cut(redacted(repr(value)), SHOWN_CHARACTERS)

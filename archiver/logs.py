@@ -1,17 +1,32 @@
 """Logging: structlog for our lines, and the same formatter for those of Celery, kombu and botocore.
 
 JSON, one object a line, on standard error; a console format for people. What ``bind_contextvars`` has bound (the
-request, its message, its archive) is in every line, also in those of libraries.
+request, its message, its archive) is in every line, also in those of libraries. Whatever is in a line passes
+``archiver.text.presentable``: no secret of a URL, no control character, and nothing without end.
 """
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
+from archiver.text import presentable
+
 #: Libraries that say little of use below a warning, whatever our level.
 _QUIET = ("boto3", "botocore", "s3transfer", "urllib3", "kombu", "amqp", "asyncio")
+#: Loggers whose debug lines hold whole messages: the pool's, with the arguments of each job.
+_NO_DEBUG = ("celery.pool", "celery.concurrency", "multiprocessing")
+#: billiard's logger hands nothing to the root's handler, and without one of its own Python prints its bare text.
+_APART = ("multiprocessing",)
+
+#: Longest text in a line, and longest traceback, in characters.
+TEXT_CHARACTERS = 2_000
+TRACEBACK_CHARACTERS = 20_000
+#: Most elements of a list or object in a line, and how deep they may be nested.
+MAX_ELEMENTS = 50
+MAX_DEPTH = 4
 
 
 def configure(*, debug: bool = False, console: bool = False) -> None:
@@ -35,10 +50,13 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
         cache_logger_on_first_use=False,
     )
     rendering: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )  # rich's would show the variables of each frame
+        ]
         if console
         else [
-            structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
             _lead,
             structlog.processors.JSONRenderer(default=str),
@@ -48,7 +66,12 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _present,
+                *rendering,
+            ],
         )
     )
     root = logging.getLogger()
@@ -58,7 +81,38 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    for name in _NO_DEBUG:
+        logging.getLogger(name).setLevel(logging.INFO)
+    for name in _APART:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
     logging.captureWarnings(True)
+
+
+def _present(_: Any, __: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: presentable(value, limit=TRACEBACK_CHARACTERS, lines=True)
+        if key in ("exception", "stack") and isinstance(value, str)
+        else _presentable(value)
+        for key, value in line.items()
+    }
+
+
+def _presentable(value: object, depth: int = 0) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return presentable(value, limit=TEXT_CHARACTERS)
+    if depth == MAX_DEPTH or not isinstance(value, Mapping | list | tuple | set | frozenset):
+        return presentable(str(value), limit=TEXT_CHARACTERS)
+    more = len(value) - MAX_ELEMENTS
+    if isinstance(value, Mapping):
+        items = list(value.items())[:MAX_ELEMENTS]
+        shown = {_presentable(str(key)): _presentable(item, depth + 1) for key, item in items}
+        return shown | ({"…": f"and {more} more"} if more > 0 else {})
+    elements = [_presentable(item, depth + 1) for item in list(value)[:MAX_ELEMENTS]]
+    return elements + ([f"… and {more} more"] if more > 0 else [])
 
 
 def _lead(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:

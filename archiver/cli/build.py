@@ -18,6 +18,7 @@ from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.session import open_services, quiet_logs
 from archiver.settings import BucketSettings, load
+from archiver.text import presentable
 
 
 @click.command()
@@ -66,7 +67,7 @@ def _print(result: ArchiveResult) -> None:
             f"{size(result.bytes_copied)} copied inside S3, {size(result.bytes_uploaded)} uploaded"
         )
     for source in result.missing:
-        click.echo(f"missing: {source}", err=True)
+        click.echo(f"missing: {presentable(source)}", err=True)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from typing import IO, Any
 
 import click
 
-from archiver.errors import ArchiverError, InvalidPayload, SettingsError
+from archiver.errors import MESSAGE_CHARACTERS, ArchiverError, InvalidPayload, SettingsError
+from archiver.text import presentable
 
 FAILED = 1
 MISUSED = 2
@@ -21,7 +22,7 @@ class Failure(click.ClickException):
     exit_code = FAILED
 
     def __init__(self, message: str, *, code: str, as_json: bool) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(presentable(" ".join(message.split()), limit=MESSAGE_CHARACTERS))
         self.code = code
         self.as_json = as_json
 

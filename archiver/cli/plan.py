@@ -11,6 +11,7 @@ from archiver.cli.preview import ORIGINS, Preview, described, preview
 from archiver.cli.prices import US_EAST_1, Prices
 from archiver.cli.session import open_services, quiet_logs
 from archiver.settings import BucketSettings, load
+from archiver.text import presentable
 
 #: Entries that are shown where not all are asked for.
 SHOWN = 40
@@ -59,7 +60,7 @@ def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     if len(shown.entries) > limit:
         out.print(f"… and {len(shown.entries) - limit:,} more; --all shows them\n")
     for source in shown.missing:
-        out.print(f"missing   {source}")
+        out.print(f"missing   {presentable(source)}")
     requests = ", ".join(f"{count:,} {kind}" for kind, count in shown.requests.items())
     out.print(f"archive   {size(shown.size)}, {files(len(shown.entries))}")
     out.print(f"parts     {shown.parts_literal:,} literal, {shown.parts_copied:,} copied")

@@ -22,6 +22,8 @@ def test_codes_are_a_contract() -> None:
         "ArchiverError": "archiver_error",
         "PermanentError": "permanent_error",
         "TransientError": "transient_error",
+        "TimeLimitExceeded": "time_limit_exceeded",
+        "Cancelled": "cancelled",
         "UnreadableMessage": "unreadable_message",
         "UnknownTask": "unknown_task",
         "UnsupportedCall": "unsupported_call",
@@ -65,3 +67,15 @@ def test_of_many_missing_sources_the_message_names_the_first_few() -> None:
     assert error.message.endswith("…, and 19995 more")
     assert len(error.message) < 1000
     assert len(pickle.loads(pickle.dumps(error)).sources) == 20_000
+
+
+def test_a_message_quotes_nothing_that_harms() -> None:
+    url = "https://b.s3.amazonaws.com/k?X-Amz-Signature=5ecre7&x=1"
+    assert errors.InvalidPayload(f"got \x1b[2J {url}").message == (
+        "got \ufffd[2J https://b.s3.amazonaws.com/k?X-Amz-Signature=REDACTED&x=1"
+    )
+    missing = MissingSources([url])
+    assert "5ecre7" not in missing.message
+    assert missing.sources == (url,)  # what the payload says, to be compared with it
+    assert "5ecre7" not in errors.shown("x" * 100 + url)
+    assert len(errors.InvalidPayload("x" * 1_000_000).message) == errors.MESSAGE_CHARACTERS

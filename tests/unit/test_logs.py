@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import structlog
+from billiard import util as billiard_util
 
 from archiver import logs
 
@@ -21,6 +22,7 @@ def _restored() -> Iterator[None]:
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.getLogger("multiprocessing").handlers.clear()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
@@ -64,6 +66,52 @@ def test_sdk_chatter_is_a_warning_or_nothing(capsys: pytest.CaptureFixture[str])
     logging.getLogger("botocore.credentials").info("Found credentials")
     logging.getLogger("urllib3.connectionpool").warning("Retrying")
     assert [line["message"] for line in lines(capsys)] == ["Retrying"]
+
+
+def test_nothing_in_a_line_is_harmful_or_without_end(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://b.s3.amazonaws.com/k?X-Amz-Signature=5ecre7"
+    logs.configure()
+    with structlog.contextvars.bound_contextvars(correlation_id=url):
+        structlog.get_logger("a").info(
+            "all kinds", text=f"{url} \x1b[2J", names=[url] * 1000, nested={"a": {"b": (url,)}}, error=ValueError(url)
+        )
+        logging.getLogger("urllib3").warning("Retrying %s", url.replace("=", "%3D"))
+        try:
+            raise ValueError(url + "x" * 1_000_000)
+        except ValueError:
+            logging.getLogger("celery").exception("failed")
+    text = capsys.readouterr().err
+    assert "5ecre7" not in text
+    first, second, third = (json.loads(line) for line in text.splitlines())
+    assert first["text"].endswith("X-Amz-Signature=REDACTED \ufffd[2J")
+    assert first["names"][-1] == "… and 950 more"
+    assert second["message"].startswith("Retrying https://b.s3")
+    assert "ValueError" in third["exception"]
+    assert all(len(line) < 100_000 for line in text.splitlines())
+
+
+def test_a_traceback_for_people_shows_no_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(console=True)
+    variable = "".join(["5ec", "re7"])  # in the frame, and in no line of the source
+    try:
+        raise ValueError(len(variable))
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = capsys.readouterr().err
+    assert "ValueError: 6" in text
+    assert "5ecre7" not in text
+
+
+def test_the_pools_lines_look_like_all_others_and_hold_no_message(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(debug=True)
+    billiard_util._logger = None  # as Celery does before it sets logging up
+    logs.configure(debug=True)
+    billiard_util.get_logger().error("Process %r exited with %r", "ForkPoolWorker-1", "signal 9 (SIGKILL)")
+    billiard_util.get_logger().debug("job %r", "secret")
+    logging.getLogger("celery.pool").debug("TaskPool: Apply %s (args:%r)", "trace", ("secret",))
+    (line,) = lines(capsys)
+    assert line["message"] == "Process 'ForkPoolWorker-1' exited with 'signal 9 (SIGKILL)'"
+    assert line["level"] == "error"
 
 
 def test_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
