@@ -68,10 +68,11 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
     instance.app.steps["worker"].add(Drain)
+    instance.app.Task.Request = "archiver.worker.request:Request"
     if load_settings().monitoring:
         from archiver.monitoring.worker import prepare_worker
 
-        prepare_worker(instance.app)
+        prepare_worker()
 
 
 def _announce(**_: Any) -> None:

@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 
 from archiver import wiring
 from archiver.archive import pipeline
@@ -16,10 +17,12 @@ from archiver.aws.clients import process_sqs_client
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter
 from archiver.aws.letters import Letter
 from archiver.celery import app
-from archiver.errors import ArchiverError, PermanentError, TransientError
+from archiver.errors import ArchiverError, PermanentError, TimeLimitExceeded, TransientError
 from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
 from archiver.settings import Settings, load_settings
-from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
+from archiver.text import presentable
+from archiver.worker.decode import payload_of
+from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
 from archiver.worker.heartbeat import kept_hidden
 from archiver.worker.progress import ProgressReport
 
@@ -53,6 +56,10 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
         except PermanentError as error:
             _dead_letter(letter, delivery, payload=payload, error=error)
             raise
+        except SoftTimeLimitExceeded:
+            late = TimeLimitExceeded(f"The job was ended by its soft_time_limit{_limit(self.request)}")
+            _dead_letter(letter, delivery, payload=payload, error=late)
+            raise late from None
         except MemoryError as error:
             # Celery would take the worker down with it.
             raise TransientError("The job ran out of memory") from error
@@ -64,8 +71,15 @@ def refuse_message(self: Any, code: str, reason: str) -> None:
     """Dead-letter a message that is no job."""
     with _delivery(self.request) as (delivery, letter):
         error = Refused(code, reason)
-        _dead_letter(letter, delivery, payload=None, error=error)
+        payload = None if letter is None else payload_of(letter)
+        _dead_letter(letter, delivery, payload=payload, error=error)
         raise error
+
+
+def _limit(request: Any) -> str:
+    """The call's own soft limit; one that was set by remote control has no value here."""
+    _, soft = request.timelimit or (None, None)
+    return "" if soft is None else f"={soft} (seconds)"
 
 
 @contextmanager
@@ -98,9 +112,8 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None]]:
 def _failed(request: Any, delivery: Delivery, *, code: str, reason: str, kind: str) -> None:
     say = log.error if kind == "unexpected" else log.warning
     say("job failed", code=code, reason=reason, kind=kind)
-    _events(request)(
-        FAILED, attempt=delivery.attempt, code=code, reason=reason[:MAX_REASON], permanent=kind == "permanent"
-    )
+    reason = presentable(reason, limit=MAX_REASON)
+    _events(request)(FAILED, attempt=delivery.attempt, code=code, reason=reason, permanent=kind == "permanent")
 
 
 def _events(request: Any) -> Tell:
@@ -139,7 +152,7 @@ def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, 
     if dlq is None:
         log.error(NO_POLICY, queue=letter.queue_url, code=error.code, reason=error.message)
         return
-    dead_letter(client, dlq, letter, error)
+    dead_letter(client, dlq, letter, error, request_id=delivery.request_id)
     log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=dlq.url)
     pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
 

@@ -84,7 +84,7 @@ class Failed(BaseModel):
 
     model_config = _OPEN
 
-    status: Literal["failed"]
+    status: Literal["failed", "cancelled"] = Field(description="cancelled: an operator ended the job")
     metadata: Metadata
     error: Error
     missing: Missing | None = None

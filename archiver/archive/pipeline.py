@@ -29,6 +29,7 @@ from archiver.archive.storage import (
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import abort_uploads
 from archiver.errors import (
+    Cancelled,
     DestinationUnavailable,
     MissingSources,
     PermanentError,
@@ -36,6 +37,7 @@ from archiver.errors import (
     SourceChanged,
     TransientError,
 )
+from archiver.text import redacted
 
 log = structlog.get_logger(__name__)
 
@@ -125,7 +127,7 @@ class ArchiveResult:
                     crc32=self.crc32,
                     etag=self.etag,
                 ),
-                missing=list(self.missing),
+                missing=[redacted(source) for source in self.missing],
                 request_id=request_id,
             ),
             metadata=request.metadata,
@@ -164,10 +166,12 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
     """Tell the consumer of a permanent failure, where the settings ask for it. Never raises: the DLQ has the reason."""
     if services.notifier is None or not services.notify_failures:
         return
-    missing: dict[str, Any] = {"missing": list(error.sources)} if isinstance(error, MissingSources) else {}
+    missing: dict[str, Any] = (
+        {"missing": [redacted(source) for source in error.sources]} if isinstance(error, MissingSources) else {}
+    )
     message = notification.as_message(
         notification.Failed(
-            status="failed",
+            status="cancelled" if error.code == Cancelled.code else "failed",
             metadata=None,
             error=notification.Error(code=error.code, message=error.message[: notification.MAX_REASON_CHARACTERS]),
             request_id=delivery.request_id,

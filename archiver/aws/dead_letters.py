@@ -1,6 +1,5 @@
 """Dead letters: a message goes to its queue's dead-letter queue with the reason, and only then off its queue."""
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue
 from archiver.errors import PermanentError, QueueUnavailable
+from archiver.text import presentable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -26,10 +26,7 @@ MAX_ATTRIBUTES = 10
 #: Longest Error-Message, in characters.
 MAX_REASON_CHARACTERS = 1_000
 #: What is added to a dead letter; a redriven message starts without it.
-REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count"})
-
-# What SQS takes in a string; it refuses the whole message otherwise. Source: API_SendMessage, MessageBody.
-_UNSAFE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count", "Request-Id"})
 
 NO_POLICY = (
     "the source queue has no redrive policy: a message that fails stays on it and is tried again until it expires; "
@@ -54,7 +51,7 @@ class DeadLetters:
         return queue
 
 
-def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: PermanentError) -> None:
+def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: PermanentError, *, request_id: str) -> None:
     """Put the message on its dead-letter queue with the reason, then delete the original: in that order.
 
     The body is unchanged. Where body and attributes are over the queue's size limit, the attributes give way.
@@ -67,7 +64,7 @@ def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: Permanen
         deduplication_id=letter.message_id,
     )
     try:
-        send(attributes=reasons(letter, error))
+        send(attributes=reasons(letter, error, request_id=request_id))
     except QueueUnavailable as failure:
         if not _is_refusal(failure.__cause__):
             raise
@@ -76,25 +73,30 @@ def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: Permanen
     try:
         client.delete_message(QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle)
     except (ClientError, BotoCoreError) as lasting:
-        log.error("a dead-lettered message could not be deleted, it will come back", error=repr(lasting))
+        log.error("a dead-lettered message could not be deleted, it will come back", error=str(lasting))
 
 
-def reasons(letter: Letter, error: PermanentError) -> dict[str, Any]:
-    """The message attributes of a dead letter: why, which and how often; then the original's, as many as fit."""
+def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[str, Any]:
+    """The message attributes of a dead letter: why, which and how often; then the original's, as many as fit.
+
+    ``request_id`` is what the log and the notifications know the job by: for a Celery call the task's id.
+    """
     ours = {
         "Error-Code": error.code,
-        "Error-Message": safe_text(error.message),
+        "Error-Message": presentable(error.message, limit=MAX_REASON_CHARACTERS),
         "Original-Message-Id": letter.message_id,
+        "Request-Id": request_id,
         "Receive-Count": str(letter.receive_count),
     }
-    if letter.correlation_id:
-        ours["Correlation-Id"] = letter.correlation_id
     attributes: dict[str, Any] = {
         name: {"DataType": "String", "StringValue": value or "-"} for name, value in ours.items()
     }
-    for name, value in letter.sendable_attributes().items():
+    originals = letter.sendable_attributes()
+    if letter.correlation_id and "Correlation-Id" not in originals:  # from inside an SNS notification
+        originals = {"Correlation-Id": {"DataType": "String", "StringValue": letter.correlation_id}} | originals
+    for name in sorted(originals, key=lambda name: name != "Correlation-Id"):
         if len(attributes) < MAX_ATTRIBUTES and name not in attributes:
-            attributes[name] = value
+            attributes[name] = originals[name]
     return attributes
 
 
@@ -104,11 +106,6 @@ def reason_of(letter: Letter) -> dict[str, str | None]:
     if code is None:
         return {"code": "attempts_exhausted", "message": "no attempt succeeded; the worker's log says why"}
     return {"code": code, "message": letter.attribute("Error-Message")}
-
-
-def safe_text(text: str) -> str:
-    """``text`` as SQS takes it, cut to ``MAX_REASON_CHARACTERS``."""
-    return _UNSAFE.sub("\ufffd", text)[:MAX_REASON_CHARACTERS]
 
 
 def _is_refusal(error: BaseException | None) -> bool:

@@ -1,9 +1,15 @@
 """A letter: one SQS message as it was received."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from archiver.text import presentable
+
+#: Longest correlation id, in characters; it is in each line of the job's log and on its notification.
+MAX_CORRELATION_ID = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Letter:
     receive_count: int  # ApproximateReceiveCount
     sent_at: float  # epoch seconds, from SentTimestamp
     body: str  # exactly as received
-    correlation_id: str | None = None  # message attribute Correlation-Id
+    correlation_id: str | None = None  # message attribute Correlation-Id, made presentable
     group_id: str | None = None  # MessageGroupId, on a FIFO queue
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # message attributes, in boto3's shape
 
@@ -35,10 +41,15 @@ class Letter:
             receive_count=_number(system.get("ApproximateReceiveCount"), default=1),
             sent_at=_number(system.get("SentTimestamp"), default=0) / 1000,
             body=str(message.get("Body") or ""),
-            correlation_id=(attributes.get("Correlation-Id") or {}).get("StringValue"),
+            correlation_id=as_correlation_id((attributes.get("Correlation-Id") or {}).get("StringValue")),
             group_id=system.get("MessageGroupId"),
             attributes=attributes,
         )
+
+    @property
+    def tag(self) -> str:
+        """What this receive is known by inside the process: its receipt handle, without giving it away."""
+        return hashlib.sha256(self.receipt_handle.encode(errors="surrogatepass")).hexdigest()[:32]
 
     def as_dict(self) -> dict[str, Any]:
         """The letter as plain values, to travel inside a message header."""
@@ -67,6 +78,16 @@ class Letter:
             name: {key: value[key] for key in ("DataType", "StringValue", "BinaryValue") if key in value}
             for name, value in self.attributes.items()
         }
+
+
+def as_correlation_id(value: object) -> str | None:
+    """A correlation id from outside, fit for log lines and attributes; None where there is none.
+
+    A bad one is cut and its control characters are replaced: the archive does not depend on it.
+    """
+    if not isinstance(value, str):
+        return None
+    return presentable(value, limit=MAX_CORRELATION_ID).strip() or None
 
 
 def _number(value: object, *, default: int) -> int:

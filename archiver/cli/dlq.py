@@ -17,6 +17,8 @@ from archiver.cli.look import Look, look_into
 from archiver.cli.output import console, json_option, print_json
 from archiver.cli.session import quiet_logs
 from archiver.settings import QueueSettings, load
+from archiver.text import presentable
+from archiver.worker.decode import call_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,8 @@ def list_(limit: int, as_json: bool) -> None:
     table.add_column("Reason", overflow="fold")
     for letter in letters:
         described = _described(letter)
-        table.add_row(letter.message_id, described["since"], described["error"]["code"], described["error"]["message"])
+        error = {name: presentable(value or "") for name, value in described["error"].items()}
+        table.add_row(letter.message_id, described["since"], error["code"], error["message"])
     console().print(table)
 
 
@@ -66,7 +69,10 @@ def list_(limit: int, as_json: bool) -> None:
 @click.argument("message_id")
 @json_option
 def show(message_id: str, as_json: bool) -> None:
-    """Show one dead letter: its reason, its attributes and its body."""
+    """Show one dead letter: its reason, its attributes and its body.
+
+    Signatures of presigned URLs and control characters are replaced. With --json all is as it came.
+    """
     queues = _queues()
     with look_into(queues.dead) as look:
         letter = _find(look, [message_id])[0]
@@ -83,10 +89,11 @@ def show(message_id: str, as_json: bool) -> None:
         ("reason", described["error"]["message"]),
         *sorted(described["attributes"].items()),
     ):
-        click.echo(f"{name}: {value}")
+        click.echo(f"{name}: {presentable(str(value), limit=None)}")
     body = letter.json()
     click.echo()
-    click.echo(letter.body if body is None else json.dumps(body, indent=2, ensure_ascii=False))
+    text = letter.body if body is None else json.dumps(body, indent=2, ensure_ascii=False)
+    click.echo(presentable(text, limit=None, lines=True))
 
 
 @dlq.command()
@@ -104,7 +111,8 @@ def redrive(message_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
         moved = []
         with look_into(queues.dead) as look:
             for letter in _find(look, message_ids):
-                moved.append({"message_id": letter.message_id, "request_id": _resend(queues, letter)})
+                message_id = _resend(queues, letter)
+                moved.append({"message_id": letter.message_id, "request_id": call_id(letter) or message_id})
                 look.delete(letter)
         result = {"redriven": moved}
         message = "\n".join(f"{item['message_id']} is now request {item['request_id']}" for item in moved)
@@ -171,7 +179,10 @@ def _described(letter: Letter) -> dict[str, Any]:
     attempts = letter.attribute("Receive-Count")
     return {
         "message_id": letter.message_id,
-        "request_id": letter.attribute("Original-Message-Id") or letter.message_id,
+        "request_id": letter.attribute("Request-Id")
+        or call_id(letter)
+        or letter.attribute("Original-Message-Id")
+        or letter.message_id,
         "since": f"{datetime.fromtimestamp(letter.sent_at, UTC):%Y-%m-%d %H:%M:%S}",
         "attempts": int(attempts) if attempts else None,  # SQS's own count has our looks in it
         "error": reason_of(letter),

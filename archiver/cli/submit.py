@@ -19,6 +19,7 @@ from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.session import quiet_logs
 from archiver.client import ANY_BUCKET, ArchiverClient
 from archiver.settings import QueueSettings, load
+from archiver.text import presentable
 
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 
@@ -94,11 +95,11 @@ def _print(answer: dict[str, Any], timeout: int) -> None:
         click.echo(archive["url"])
         click.echo(f"{files(archive['files'])}, {size(archive['size'])}")
         for source in answer["missing"]:
-            click.echo(f"missing: {source}", err=True)
+            click.echo(f"missing: {presentable(source)}", err=True)
         if total := answer.get("missing_total"):
             click.echo(f"missing: {total} in all", err=True)
-    elif answer["status"] == "failed":
-        click.echo(f"error: {answer['error']['message']} ({answer['error']['code']})", err=True)
+    elif answer["status"] in ("failed", "cancelled"):
+        click.echo(f"error: {presentable(answer['error']['message'])} ({answer['error']['code']})", err=True)
     else:
         click.echo(
             f"error: no notification within {timeout} s: no worker, or its consumer was faster (timeout)", err=True

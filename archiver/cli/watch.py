@@ -15,8 +15,8 @@ from archiver.cli.output import duration, json_option, size
 from archiver.cli.session import quiet_logs
 from archiver.settings import QueueSettings, load
 
-#: Failures that Celery alone tells of: the job's process had no chance to.
-_CELERYS_OWN = ("WorkerLostError", "TimeLimitExceeded", "Terminated")
+#: The failure that Celery alone tells of: the job's process had no chance to. What Celery ends is refused, and told.
+_CELERYS_OWN = "WorkerLostError"
 
 
 class Screen(Protocol):

@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 from celery.signals import worker_init
 from celery.worker.control import control_command
-from celery.worker.request import Request as CeleryRequest
 from celery.worker.state import SOFTWARE_INFO
 
 log = structlog.get_logger(__name__)
@@ -17,18 +16,8 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_SECONDS = 30.0
 
 
-class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
-    """A job whose description holds no payload: that may be larger than a message may be."""
-
-    def info(self, safe: bool = True) -> dict[str, Any]:  # noqa: ARG002 Celery's argument, which asks for the payload
-        """What ``inspect active`` and its like tell of the job."""
-        described: dict[str, Any] = super().info(safe=True)
-        return described
-
-
-def prepare_worker(app: Any) -> None:
+def prepare_worker() -> None:
     """Before the worker is set up."""
-    app.Task.Request = f"{__name__}:{Request.__name__}"
     worker_init.connect(_slow_heartbeats, weak=False)
     control_command(name="shutdown")(_shutdown)
     control_command(name="heartbeat")(_heartbeat)

@@ -1,6 +1,8 @@
 """Celery's side: receives messages, keeps them, hands them back; knows nothing of archives.
 
 decode     an SQS message -> one Celery task call (pure)
+envelope   what Celery gets of it (pure)
+request    a job in the worker's own process: its limits, its cancelling
 channel    the kombu transport: polls without end, acks, rejects with a back-off
 polling    kombu's asynchronous SQS connection, with timeouts and errors as values
 backoff    how long a failed message stays hidden (pure)

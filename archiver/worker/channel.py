@@ -3,6 +3,7 @@
 - every message becomes a task call (``decode``), so that none can stop the worker;
 - polling never ends: each poll's end, good or bad, schedules the next one, and a watch restarts a lost one;
 - a reject never deletes and never republishes: it hides the message for a back-off, and SQS counts the attempts;
+- a job that Celery ends (a time limit, a revoke) is refused: its message goes to a task that dead-letters it;
 - an ack needs no more than the receipt handle, so that it works after a lost connection, too.
 
 It applies to the queues of ``predefined_queues``, whose ``url`` may be a plain name, too, looked up when first
@@ -25,9 +26,11 @@ from kombu.transport.SQS import Transport as KombuTransport
 from archiver.aws.clients import PROMPT, new_client
 from archiver.aws.letters import Letter
 from archiver.aws.queues import NO_QUEUE, Queue, queue_name
+from archiver.errors import PermanentError
 from archiver.worker import liveness
 from archiver.worker.backoff import backoff_seconds
-from archiver.worker.decode import LETTER_HEADER, decode
+from archiver.worker.decode import decode
+from archiver.worker.envelope import LETTER_HEADER, refusal
 from archiver.worker.polling import GRACE_SECONDS, Poll, PollConnection
 
 log = structlog.get_logger(__name__)
@@ -199,18 +202,22 @@ class Channel(KombuChannel):
             self._schedule_queue(queue)
 
     def _receive(self, queue: str, url: str, messages: Iterable[dict[str, Any]]) -> None:
-        deliver = self.connection._callbacks.get(queue) if self.connection is not None else None
+        deliver = self._consumer(queue)
         for message in messages:
-            handle = message["ReceiptHandle"]
+            letter = Letter.from_message(message, url)
             if deliver is None:
-                log.info("received after the stop, handed back", sqs_message_id=message.get("MessageId"))
-                self._hide(url, handle, 0)
+                log.info("received after the stop, handed back", sqs_message_id=letter.message_id)
+                self._hide(letter, 0)
                 continue
             try:
                 deliver(self._message_to_python(message, queue, url))
             except Exception:
-                log.exception("a message could not be taken on", sqs_message_id=message.get("MessageId"))
-                self.basic_reject(handle)
+                log.exception("a message could not be taken on", sqs_message_id=letter.message_id)
+                self.basic_reject(letter.tag)
+
+    def _consumer(self, queue: str) -> Any:
+        """What takes the queue's messages; None while stopping, and once the connection is lost."""
+        return self.connection._callbacks.get(queue) if self.connection is not None else None
 
     def _message_to_python(self, message: dict[str, Any], queue_name: str, q_url: str) -> Any:
         if not self._is_source(queue_name):
@@ -219,7 +226,7 @@ class Channel(KombuChannel):
             message, queue=queue_name, queue_url=q_url, max_body_bytes=self._max_body_bytes, now=time.time()
         )
         letter = Letter.from_dict(envelope["headers"][LETTER_HEADER])
-        self._letters[letter.receipt_handle] = letter
+        self._letters[letter.tag] = letter
         return envelope
 
     # Settling.
@@ -252,17 +259,39 @@ class Channel(KombuChannel):
         # A process that died with the worker's SIGTERM, as in a process group: another worker may have it at once.
         at_once = requeue and self.draining
         try:
-            self._hide(letter.queue_url, letter.receipt_handle, 0 if at_once else seconds)
+            self._hide(letter, 0 if at_once else seconds)
         finally:
             virtual.Channel.basic_ack(self, delivery_tag)
+
+    def refuse(self, delivery_tag: str, error: PermanentError, *, task_id: str) -> None:
+        """Have a message that was taken on dead-lettered, with ``error`` as the reason, by a task in the pool.
+
+        Where the worker no longer takes tasks on, the message is rejected, to be judged anew.
+        """
+        if self.hub:
+            self.hub.call_soon(self._refuse, delivery_tag, error, task_id)  # once the job's own end is over
+        else:
+            self._refuse(delivery_tag, error, task_id)
+
+    def _refuse(self, delivery_tag: str, error: PermanentError, task_id: str) -> None:
+        letter = self._letters.get(delivery_tag)
+        if letter is None:
+            return  # handed back meanwhile
+        queue = queue_name(letter.queue_url)
+        deliver = self._consumer(queue)
+        if deliver is None:
+            self.basic_reject(delivery_tag)
+            return
+        virtual.Channel.basic_ack(self, delivery_tag)  # the same message again, for another task
+        deliver(refusal(letter, queue, error, task_id=task_id))
 
     def hand_back(self) -> int:
         """Show every unacked message again at once; returns how many there were."""
         letters = list(self._letters.values())
         self._letters.clear()
         for letter in letters:
-            self._hide(letter.queue_url, letter.receipt_handle, 0)
-            virtual.Channel.basic_ack(self, letter.receipt_handle)
+            self._hide(letter, 0)
+            virtual.Channel.basic_ack(self, letter.tag)
         return len(letters)
 
     @property
@@ -275,10 +304,10 @@ class Channel(KombuChannel):
         """Whether a poll is under way."""
         return self._poll_started is not None
 
-    def _hide(self, queue_url: str, receipt_handle: str, seconds: int) -> None:
+    def _hide(self, letter: Letter, seconds: int) -> None:
         try:
-            self.sqs(queue_name(queue_url)).change_message_visibility(
-                QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+            self.sqs(queue_name(letter.queue_url)).change_message_visibility(
+                QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=seconds
             )
         except (ClientError, BotoCoreError) as error:
             # Already deleted (a dead letter), or not reachable: then its visibility timeout brings it back.

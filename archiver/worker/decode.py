@@ -8,14 +8,14 @@ message must not stop the worker, nor be lost.
 The payload travels as the JSON text that came: kombu's decoder would turn ``{"__type__": ...}`` objects, which a
 payload's metadata may hold, into something else, and numbers that are written anew are rounded, or grow.
 
-Options of a Celery call: an ``expires`` in the past refuses the job, a ``time_limit`` is passed on; ``eta`` or
-``countdown``, callbacks, chains, chords and compression are refused, because this queue can't honour them: SQS's
-own DelaySeconds delays a job, the notification continues it. Results are not sent back, so ``reply_to`` is ignored.
+Options of a Celery call: an ``expires`` in the past refuses the job, time limits within SQS's bounds are passed on;
+``eta`` or ``countdown``, callbacks, chains, chords and compression are refused, because this queue can't honour them:
+SQS's own DelaySeconds delays a job, the notification continues it. Results are not sent back, so ``reply_to`` is
+ignored, as is every other option: what Celery gets is written here, value by value.
 """
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from archiver.archive.document import MAX_DEPTH, Document, DocumentError, items, members, read
-from archiver.aws.letters import Letter
+from archiver.aws.letters import Letter, as_correlation_id
 from archiver.errors import (
     InvalidPayload,
     LimitExceeded,
@@ -33,17 +33,18 @@ from archiver.errors import (
     UnreadableMessage,
     UnsupportedCall,
 )
-
-BUILD_TASK = "archiver.build_archive"
-REFUSE_TASK = "archiver.refuse_message"
-
-#: The Celery message header that carries the letter, as a plain dict, from the worker's process into its pool.
-LETTER_HEADER = "archiver_letter"
+from archiver.worker.envelope import BUILD_TASK, envelope, refusal
 
 #: What a Celery call adds to its payload's nesting.
 CALL_DEPTH = 3
 #: An eta closer than this is a job for now: ``countdown=0`` and clocks that differ.
 ETA_TOLERANCE_SECONDS = 2.0
+#: The longest time limit, in seconds: a job's message can't stay hidden for longer.
+#: Source: API_ChangeMessageVisibility, VisibilityTimeout.
+MAX_TIME_LIMIT_SECONDS = 43_200
+#: Keys of which a payload has one, and no envelope of SNS's or kombu's does: what has one is a payload, whatever else
+#: it holds.
+PAYLOAD_KEYS = frozenset({"files"})
 #: Longest quotation of foreign text in a reason.
 QUOTE_CHARACTERS = 80
 
@@ -52,12 +53,10 @@ _TASK_ID = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A readable job: its payload and, from a Celery call, its id and time limits in seconds."""
+    """A readable job: its payload and, from a Celery call, its time limits in seconds (hard, soft)."""
 
     payload: Document
-    task_id: str | None = None
-    timelimit: tuple[float | None, float | None] = (None, None)
-    correlation_id: str | None = None
+    timelimit: tuple[int | None, int | None] = (None, None)
 
 
 def decode(
@@ -68,37 +67,62 @@ def decode(
     ``now`` is epoch seconds. Never raises. Source: Celery's message protocol, version 2.
     """
     letter = Letter.from_message(message, queue_url)
+    task_id = letter.message_id
     try:
-        call = _read(letter.body, max_body_bytes=max_body_bytes, now=now)
-    except PermanentError as error:
-        return _refusal(letter, queue, error)
+        _check_size(letter.body, max_body_bytes)
+        document = _object(_plain(letter.body))
+        task_id = _call_id(document.value) or task_id
+        letter = replace(letter, correlation_id=letter.correlation_id or _sns_correlation_id(document.value))
+        call = _read(document, now=now)
     except Exception as error:
-        # The last line of defence: a message that breaks the decoder is a bad message, not the worker's end.
-        return _refusal(letter, queue, UnreadableMessage(f"The body could not be decoded ({type(error).__name__})"))
-    if call.correlation_id is not None and letter.correlation_id is None:
-        letter = replace(letter, correlation_id=call.correlation_id)
-    return _envelope(
+        return refusal(letter, queue, _verdict(error), task_id=task_id)
+    return envelope(
         letter,
         queue,
         task=BUILD_TASK,
         args=[call.payload.text],
         argsrepr=_short(call.payload.value),
-        task_id=call.task_id or letter.message_id,
+        task_id=task_id,
         timelimit=call.timelimit,
     )
 
 
-def _read(body: str, *, max_body_bytes: int, now: float) -> _Call:
+def call_id(letter: Letter) -> str | None:
+    """The id that a Celery call brings along; None where the message is no such call, or none with an id."""
+    try:
+        return _call_id(_object(_plain(letter.body)).value)
+    except PermanentError:
+        return None
+
+
+def payload_of(letter: Letter) -> Document | None:
+    """The payload in a message that is to be refused, for its metadata; None where it can't be read."""
+    try:
+        document = _object(_plain(letter.body))
+        return _celery_call(document.value).payload() if _is_celery(document.value) else _read(document, now=0).payload
+    except PermanentError:
+        return None
+
+
+def _verdict(error: Exception) -> PermanentError:
+    if isinstance(error, PermanentError):
+        return error
+    # The last line of defence: a message that breaks the decoder is a bad message, not the worker's end.
+    return UnreadableMessage(f"The body could not be decoded ({type(error).__name__})")
+
+
+def _check_size(body: str, max_body_bytes: int) -> None:
     size = len(body.encode(errors="surrogatepass"))
     if size > max_body_bytes:
         raise LimitExceeded(f"The body has {size} bytes, over the limit of {max_body_bytes} (MAX_BODY_BYTES)")
-    payload = _object(_plain(body))
-    document = payload.value
-    if _is_celery(document):
-        return _read_celery(document, now=now)
-    if document.get("Type") == "Notification" and isinstance(document.get("Message"), str):
-        return _read_sns(document)
-    return _Call(payload)
+
+
+def _read(document: Document, *, now: float) -> _Call:
+    if _is_celery(document.value):
+        return _read_celery(document.value, now=now)
+    if _is_sns(document.value):
+        return _Call(_object(document.value["Message"]))
+    return _Call(document)
 
 
 def _plain(body: str) -> str:
@@ -121,19 +145,46 @@ def _object(text: str, *, depth: int = MAX_DEPTH) -> Document:
         raise UnreadableMessage(f"The body {error}") from None
 
 
-def _read_sns(document: dict[str, Any]) -> _Call:
-    inner = _object(document["Message"])
-    attributes = document.get("MessageAttributes")
+def _is_sns(document: dict[str, Any]) -> bool:
+    """Source: SNS Developer Guide, HTTP/HTTPS notification JSON format; the body is the same on SQS."""
+    return (
+        document.get("Type") == "Notification"
+        and isinstance(document.get("Message"), str)
+        and PAYLOAD_KEYS.isdisjoint(document)
+    )
+
+
+def _sns_correlation_id(document: dict[str, Any]) -> str | None:
+    attributes = document.get("MessageAttributes") if _is_sns(document) else None
     correlation = attributes.get("Correlation-Id") if isinstance(attributes, dict) else None
-    value = correlation.get("Value") if isinstance(correlation, dict) else None
-    return _Call(inner, correlation_id=value if isinstance(value, str) and value else None)
+    return as_correlation_id(correlation.get("Value")) if isinstance(correlation, dict) else None
 
 
 def _is_celery(document: dict[str, Any]) -> bool:
-    return isinstance(document.get("body"), str) and isinstance(document.get("properties"), dict)
+    """Source: kombu's virtual transport, ``Channel.prepare_message``: a body of text beside its properties."""
+    return (
+        isinstance(document.get("body"), str)
+        and isinstance(document.get("properties"), dict)
+        and PAYLOAD_KEYS.isdisjoint(document)
+    )
 
 
-def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
+@dataclass(frozen=True, slots=True)
+class _CeleryCall:
+    """A Celery message of either protocol: its options, its arguments with their texts, what is embedded beside."""
+
+    options: dict[str, Any]
+    args: object
+    kwargs: object
+    embed: object
+    texts: Mapping[str, str]  # of args and of kwargs
+
+    def payload(self) -> Document:
+        """The one argument of the call."""
+        return _payload_in(self.args, self.kwargs, self.texts)
+
+
+def _celery_call(document: dict[str, Any]) -> _CeleryCall:
     headers = document.get("headers") or {}
     if not isinstance(headers, dict):
         raise UnreadableMessage("The Celery message's headers are no object")
@@ -143,22 +194,33 @@ def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
     if "task" in headers:  # protocol 2
         if not (isinstance(content, list) and len(content) == 3):
             raise UnreadableMessage("The Celery message's body is not [args, kwargs, embed]")
-        options, (args, kwargs, embed) = headers, content
-        texts = dict(zip(("args", "kwargs"), items(text), strict=False))
-    elif isinstance(content, dict) and "task" in content:  # protocol 1
-        options, args, kwargs, embed = content, content.get("args") or [], content.get("kwargs") or {}, content
-        texts = members(text)
-    else:
-        raise UnreadableMessage("The Celery message names no task")
-    if options["task"] != BUILD_TASK:
-        raise UnknownTask(f"This worker has no task {_quote(str(options['task']))}")
-    _check_options(options, embed if isinstance(embed, dict) else {}, now=now)
-    task_id = options.get("id")
-    return _Call(
-        _payload_of(args, kwargs, texts),
-        task_id=task_id if isinstance(task_id, str) and _TASK_ID.fullmatch(task_id) else None,
-        timelimit=_time_limits(options.get("timelimit")),
-    )
+        args, kwargs, embed = content
+        return _CeleryCall(headers, args, kwargs, embed, dict(zip(("args", "kwargs"), items(text), strict=False)))
+    if isinstance(content, dict) and "task" in content:  # protocol 1
+        args, kwargs = content.get("args") or [], content.get("kwargs") or {}
+        return _CeleryCall(content, args, kwargs, content, members(text))
+    raise UnreadableMessage("The Celery message names no task")
+
+
+def _read_celery(document: dict[str, Any], *, now: float) -> _Call:
+    call = _celery_call(document)
+    if call.options["task"] != BUILD_TASK:
+        raise UnknownTask(f"This worker has no task {_quote(str(call.options['task']))}")
+    _check_options(call.options, call.embed if isinstance(call.embed, dict) else {}, now=now)
+    return _Call(call.payload(), timelimit=_time_limits(call.options.get("timelimit")))
+
+
+def _call_id(document: dict[str, Any]) -> str | None:
+    if not _is_celery(document):
+        return None
+    headers = document.get("headers")
+    task_id = headers.get("id") if isinstance(headers, dict) else None
+    if task_id is None:  # protocol 1 has it in the body
+        try:
+            task_id = _celery_call(document).options.get("id")
+        except PermanentError:
+            return None
+    return task_id if isinstance(task_id, str) and _TASK_ID.fullmatch(task_id) else None
 
 
 def _celery_content(document: dict[str, Any]) -> tuple[str, Any]:
@@ -189,29 +251,42 @@ def _check_options(options: dict[str, Any], embed: dict[str, Any], *, now: float
 
 def _moment(value: object, name: str) -> float | None:
     """Epoch seconds of an ISO 8601 time, UTC where it names no zone, or of a number of seconds."""
-    if value is None or isinstance(value, bool):
+    if value is None:
         return None
-    if isinstance(value, int | float):
-        return float(value)
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
         moment = datetime.fromisoformat(str(value))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise UnsupportedCall(f"{name}={_quote(str(value))} is no ISO 8601 time") from None
 
 
-def _time_limits(value: object) -> tuple[float | None, float | None]:
-    if isinstance(value, list) and len(value) == 2 and all(_is_limit(item) for item in value):
-        return value[0], value[1]
-    return None, None
+def _time_limits(value: object) -> tuple[int | None, int | None]:
+    """The hard and the soft limit of a call, in seconds, as its ``timelimit`` has them."""
+    if value is None:
+        return None, None
+    if not (isinstance(value, list) and len(value) == 2):
+        raise UnsupportedCall(f"timelimit={_quote(str(value))} is not [hard, soft]")
+    hard, soft = _time_limit(value[0], "time_limit"), _time_limit(value[1], "soft_time_limit")
+    if hard is not None and soft is not None and soft > hard:
+        raise UnsupportedCall(f"soft_time_limit={soft} is longer than time_limit={hard}")
+    return hard, soft
 
 
-def _is_limit(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+def _time_limit(value: object, name: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_TIME_LIMIT_SECONDS:
+        raise UnsupportedCall(
+            f"{name}={_quote(str(value))} is no whole number of seconds from 1 to {MAX_TIME_LIMIT_SECONDS}"
+        )
+    return value
 
 
-def _payload_of(args: object, kwargs: object, texts: dict[str, str]) -> Document:
-    """The one argument of a call; ``texts`` has the texts of its args and its kwargs."""
+def _payload_in(args: object, kwargs: object, texts: Mapping[str, str]) -> Document:
     if isinstance(args, list) and isinstance(kwargs, dict):
         if len(args) == 1 and not kwargs:
             payload, text = args[0], items(texts["args"])[0]
@@ -223,60 +298,6 @@ def _payload_of(args: object, kwargs: object, texts: dict[str, str]) -> Document
             return Document(payload, text)
         raise InvalidPayload(f"payload is no object: {type(payload).__name__}")
     raise InvalidPayload("The Celery call's args are no list or its kwargs no object")
-
-
-def _refusal(letter: Letter, queue: str, error: PermanentError) -> dict[str, Any]:
-    return _envelope(
-        letter,
-        queue,
-        task=REFUSE_TASK,
-        args=[error.code, error.message],
-        argsrepr=error.code,
-        task_id=letter.message_id,
-        timelimit=(None, None),
-    )
-
-
-def _envelope(
-    letter: Letter,
-    queue: str,
-    *,
-    task: str,
-    args: list[str],
-    argsrepr: str,
-    task_id: str,
-    timelimit: tuple[float | None, float | None],
-) -> dict[str, Any]:
-    return {
-        "body": json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {
-            "lang": "py",
-            "task": task,
-            "id": task_id,
-            "root_id": task_id,
-            "parent_id": None,
-            "group": None,
-            "shadow": None,
-            "eta": None,
-            "expires": None,
-            "retries": max(0, letter.receive_count - 1),  # what monitoring shows; Celery itself retries nothing here
-            "timelimit": list(timelimit),
-            "argsrepr": argsrepr,
-            "kwargsrepr": "",
-            "origin": "",
-            LETTER_HEADER: letter.as_dict(),
-        },
-        "properties": {
-            "correlation_id": task_id,
-            "reply_to": "",
-            "priority": 0,
-            "body_encoding": "utf-8",
-            "delivery_tag": letter.receipt_handle,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-        },
-    }
 
 
 def _short(payload: dict[str, Any]) -> str:

@@ -292,6 +292,7 @@ def test_nothing_is_built_without_its_sources(desk: Desk, s3: "S3Client", on_mis
         "Error-Code": "missing_sources",
         "Error-Message": message,
         "Original-Message-Id": request_id,
+        "Request-Id": request_id,
         "Receive-Count": "1",
         "Correlation-Id": "order-7",
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archiver.settings import MIB
-from archiver.worker.decode import BUILD_TASK, decode
+from archiver.worker.decode import decode
+from archiver.worker.envelope import BUILD_TASK
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack

@@ -13,6 +13,7 @@ from devtools.processes import wait_until
 from devtools.stack import Stack
 from tests.conftest import Desk
 from tests.support.command import Outcome, run, run_process
+from tests.support.envelopes import celery_v2, outer
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -176,6 +177,40 @@ def test_dlq_redrive_gives_one_message_back_without_its_reasons(
     assert message.json == {"files": [{"source": "gone-1.jpg"}]}
     assert message.attributes == {"Correlation-Id": "order-1"}
     assert wait_until(lambda: listed(environment) == [letters[0], *letters[2:]], seconds=10)
+
+
+def test_dlq_knows_a_celery_call_by_the_calls_id(sqs: "SQSClient", stack: Stack, environment: dict[str, str]) -> None:
+    # given a call that SQS has moved, and one that the worker has, when its sender's clock was ahead
+    exhausted = send(sqs, stack.input_dlq_url, outer(celery_v2(id="call-1")))
+    reasons = {"Error-Code": "message_expired", "Original-Message-Id": "original", "Request-Id": "call-2"}
+    refused = send(sqs, stack.input_dlq_url, outer(celery_v2(id="call-2")), attributes=reasons)
+
+    shown = {
+        letter["message_id"]: letter["request_id"]
+        for letter in run("dlq", "list", "--json", environment=environment).json
+    }
+    assert shown == {exhausted: "call-1", refused: "call-2"}
+    assert wait_until(lambda: len(listed(environment)) == 2, seconds=10)
+    assert "request: call-1\n" in run("dlq", "show", exhausted, environment=environment).stdout
+    assert wait_until(lambda: len(listed(environment)) == 2, seconds=10)
+
+    # the worker will know the redriven call by its id again
+    redriven = run("dlq", "redrive", refused, environment=environment)
+    assert redriven.stdout == f"{refused} is now request call-2\n"
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=5)
+    assert message.attributes == {}
+
+
+def test_dlq_shows_what_a_terminal_bears(sqs: "SQSClient", stack: Stack, environment: dict[str, str]) -> None:
+    body = "no JSON \x9b2J ?X-Amz-Signature=5ecre7"
+    letter = send(sqs, stack.input_dlq_url, body, attributes={"Correlation-Id": "two\nlines"})
+
+    shown = run("dlq", "show", letter, environment=environment).stdout
+
+    assert "no JSON \ufffd2J ?X-Amz-Signature=REDACTED\n" in shown
+    assert "Correlation-Id: two lines\n" in shown
+    assert wait_until(lambda: listed(environment) == [letter], seconds=10)
+    assert run("dlq", "show", letter, "--json", environment=environment).json["body"] == body
 
 
 def test_dlq_redrive_all_empties_the_queue(

@@ -8,7 +8,7 @@ from shutil import copy, copytree
 import pytest
 
 from archiver.__main__ import WORKER_MODULES
-from archiver.worker.decode import BUILD_TASK, REFUSE_TASK
+from archiver.worker.envelope import BUILD_TASK, REFUSE_TASK
 from devtools.localstack import CHECKOUT
 from tests.packaging.environments import Environment, build, copy_of_the_checkout, install, names_in
 

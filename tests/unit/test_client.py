@@ -11,7 +11,8 @@ from archiver.archive.request import MAX_METADATA_BYTES, parse_request
 from archiver.aws.queues import MAX_MESSAGE_BYTES
 from archiver.client import ArchiverClient
 from archiver.errors import InvalidPayload, LimitExceeded, QueueUnavailable
-from archiver.worker.decode import BUILD_TASK, decode
+from archiver.worker.decode import decode
+from archiver.worker.envelope import BUILD_TASK
 
 
 class FakeSqs:

@@ -14,7 +14,6 @@ from archiver.aws.dead_letters import (
     DeadLetters,
     dead_letter,
     reasons,
-    safe_text,
 )
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue
@@ -72,7 +71,7 @@ def test_the_policy_is_remembered_for_a_while() -> None:
 
 def test_the_dead_letter_is_sent_before_the_original_is_deleted() -> None:
     sqs = Sqs()
-    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("files: missing"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("files: missing"), request_id="r-1")  # type: ignore[arg-type]
     (sent, arguments), (deleted, original) = sqs.calls
     assert (sent, deleted) == ("send", "delete")
     assert (arguments["QueueUrl"], arguments["MessageBody"]) == (DLQ, "the body")
@@ -82,6 +81,7 @@ def test_the_dead_letter_is_sent_before_the_original_is_deleted() -> None:
         "Error-Code": "invalid_payload",
         "Error-Message": "files: missing",
         "Original-Message-Id": "m-1",
+        "Request-Id": "r-1",
         "Receive-Count": "1",
         "Correlation-Id": "c-1",
     }
@@ -91,7 +91,7 @@ def test_where_sqs_is_away_the_original_stays() -> None:
     sqs = Sqs()
     sqs.broken["send"] = [EndpointConnectionError(endpoint_url=URL)]
     with pytest.raises(QueueUnavailable):
-        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
+        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"), request_id="r-1")  # type: ignore[arg-type]
     assert [operation for operation, _ in sqs.calls] == ["send"]
 
 
@@ -99,7 +99,7 @@ def test_where_a_gateway_answers_in_sqs_place_the_original_stays() -> None:
     sqs = Sqs()
     sqs.answers = False
     with pytest.raises(QueueUnavailable, match="no MessageId"):
-        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
+        dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"), request_id="r-1")  # type: ignore[arg-type]
     assert [operation for operation, _ in sqs.calls] == ["send"]
 
 
@@ -108,7 +108,7 @@ def test_a_body_that_leaves_no_room_for_the_reason_goes_without_it() -> None:
     sqs.broken["send"] = [
         ClientError({"Error": {"Code": "InvalidParameterValue", "Message": "too long"}}, "SendMessage")
     ]
-    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"), request_id="r-1")  # type: ignore[arg-type]
     assert [operation for operation, _ in sqs.calls] == ["send", "send", "delete"]
     assert "MessageAttributes" not in sqs.calls[1][1]
 
@@ -116,7 +116,7 @@ def test_a_body_that_leaves_no_room_for_the_reason_goes_without_it() -> None:
 def test_an_original_that_can_not_be_deleted_is_no_failure() -> None:
     sqs = Sqs()
     sqs.broken["delete"] = [ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DeleteMessage")]
-    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs), LETTER, InvalidPayload("no"), request_id="r-1")  # type: ignore[arg-type]
 
 
 def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
@@ -125,7 +125,7 @@ def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
     }
     originals["Error-Code"] = {"DataType": "String", "StringValue": "from an earlier life"}
     letter = Letter("m-1", URL, "handle", 1, 0.0, "", attributes=originals)
-    attributes = reasons(letter, InvalidPayload("no"))
+    attributes = reasons(letter, InvalidPayload("no"), request_id="r-1")
     assert len(attributes) == MAX_ATTRIBUTES
     assert attributes["Error-Code"]["StringValue"] == "invalid_payload"
     assert attributes["A0"] == {"DataType": "Binary", "BinaryValue": b"x"}
@@ -133,14 +133,22 @@ def test_ours_come_first_and_the_originals_as_far_as_there_is_room() -> None:
 
 def test_a_reason_is_text_that_sqs_takes() -> None:
     error = InvalidPayload("key \x00 " * 1000)
-    text = reasons(LETTER, error)["Error-Message"]["StringValue"]
+    text = reasons(LETTER, error, request_id="r-1")["Error-Message"]["StringValue"]
     assert len(text) == MAX_REASON_CHARACTERS
     assert "\x00" not in text
-    assert safe_text("a\x00\ud800\ufffe\n🎈") == "a\ufffd\ufffd\ufffd\n🎈"
+
+
+def test_the_originals_correlation_id_stays_as_it_was_and_one_from_inside_the_body_joins_it() -> None:
+    original = {"DataType": "String", "StringValue": "as it came " * 100}
+    others = {f"A{number}": {"DataType": "String", "StringValue": "x"} for number in range(9)}
+    letter = replace(LETTER, attributes=others | {"Correlation-Id": original})
+    assert reasons(letter, InvalidPayload("no"), request_id="r-1")["Correlation-Id"] == original
+    inside = reasons(replace(LETTER, attributes=others), InvalidPayload("no"), request_id="r-1")
+    assert inside["Correlation-Id"]["StringValue"] == "c-1"
 
 
 def test_a_fifo_queue_keeps_the_group_and_takes_each_letter_once() -> None:
     sqs = Sqs()
-    dead_letter(sqs, dlq(sqs, f"{DLQ}.fifo"), replace(LETTER, group_id="g"), InvalidPayload("no"))  # type: ignore[arg-type]
+    dead_letter(sqs, dlq(sqs, f"{DLQ}.fifo"), replace(LETTER, group_id="g"), InvalidPayload("no"), request_id="r-1")  # type: ignore[arg-type]
     sent = sqs.calls[0][1]
     assert (sent["MessageGroupId"], sent["MessageDeduplicationId"]) == ("g", "m-1")

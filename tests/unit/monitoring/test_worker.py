@@ -1,4 +1,4 @@
-"""What a monitored worker does differently: few heartbeats, no payload in what it tells, a shutdown that drains."""
+"""What a monitored worker does differently: few heartbeats, a shutdown that drains."""
 
 import os
 import signal
@@ -9,10 +9,8 @@ import pytest
 from celery import Celery
 from celery.signals import worker_init
 from celery.worker.control import Panel
-from celery.worker.request import Request as CeleryRequest
 
-from archiver.monitoring import worker as module
-from archiver.monitoring.worker import HEARTBEAT_SECONDS, Request, prepare_worker
+from archiver.monitoring.worker import HEARTBEAT_SECONDS, prepare_worker
 
 
 class Worker:
@@ -29,7 +27,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Celery:
     monkeypatch.setattr(Panel, "meta", dict(Panel.meta))
     monkeypatch.setattr(worker_init, "receivers", list(worker_init.receivers or ()))
     app = Celery("monitored", set_as_current=False)
-    prepare_worker(app)
+    prepare_worker()
     return app
 
 
@@ -62,11 +60,3 @@ def test_a_shutdown_by_remote_control_is_a_sigterm(app: Celery, monkeypatch: pyt
     Panel.data["shutdown"](SimpleNamespace(), msg="")
 
     assert killed == [(os.getpid(), signal.SIGTERM)]
-
-
-def test_jobs_are_told_of_without_their_payload(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert app.Task.Request == f"{module.__name__}:Request"
-    monkeypatch.setattr(CeleryRequest, "info", lambda self, safe=False: {"safe": safe})
-    request = Request.__new__(Request)
-
-    assert request.info() == request.info(safe=False) == {"safe": True}  # as `inspect active` asks

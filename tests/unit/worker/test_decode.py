@@ -7,93 +7,22 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kombu.transport.virtual import Message
 
 from archiver.archive.document import MAX_DEPTH
 from archiver.aws.letters import Letter
-from archiver.worker.decode import BUILD_TASK, LETTER_HEADER, REFUSE_TASK, decode
-
-NOW = 1_800_000_000.0
-PAYLOAD = {"files": [{"source": "a.txt"}, {"source": "b.txt"}], "metadata": {"__type__": "uuid", "Grüße": "你好 🎈"}}
-MESSAGE_ID = "0b7c2bb5-0000-4000-8000-000000000001"
-
-
-def receive(body: str, attributes: Any = None) -> dict[str, Any]:
-    """A message as ReceiveMessage returns it."""
-    return {
-        "MessageId": MESSAGE_ID,
-        "ReceiptHandle": "handle",
-        "Body": body,
-        "Attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1799999999500"},
-        "MessageAttributes": attributes or {},
-    }
-
-
-def decoded(body: str, *, max_body_bytes: int = 1024 * 1024, attributes: Any = None) -> dict[str, Any]:
-    return decode(
-        receive(body, attributes),
-        queue="input-queue",
-        queue_url="https://sqs.eu-west-1.amazonaws.com/1/input-queue",
-        max_body_bytes=max_body_bytes,
-        now=NOW,
-    )
-
-
-def call_of(envelope: dict[str, Any]) -> tuple[str, list[Any]]:
-    """The task's name and arguments, read as Celery does."""
-
-    class Channel:
-        def decode_body(self, body: str, encoding: str | None) -> str:
-            assert encoding == "utf-8"
-            return body
-
-    message = Message(envelope, channel=Channel(), accept={"application/json"})
-    args, kwargs, embed = message.payload
-    assert kwargs == {}
-    assert set(embed) == {"callbacks", "errbacks", "chain", "chord"}
-    return message.headers["task"], args
-
-
-def assert_builds(envelope: dict[str, Any], payload: object = PAYLOAD) -> None:
-    task, args = call_of(envelope)
-    assert task == BUILD_TASK
-    assert [json.loads(arg) for arg in args] == [payload]
-
-
-def refusal(envelope: dict[str, Any]) -> tuple[str, str]:
-    task, args = call_of(envelope)
-    assert task == REFUSE_TASK
-    code, reason = args
-    return code, reason
-
-
-def celery_v2(
-    args: object = None, kwargs: object = None, *, embed: object = None, encoding: str = "base64", **headers: Any
-) -> dict[str, Any]:
-    """A protocol-2 message as kombu puts it on SQS, before the outer base64."""
-    body = json.dumps([[PAYLOAD] if args is None else args, kwargs or {}, embed or {}])
-    return {
-        "body": base64.b64encode(body.encode()).decode() if encoding == "base64" else body,
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"lang": "py", "task": BUILD_TASK, "id": "celery-id"} | headers,
-        "properties": {"body_encoding": encoding, "reply_to": "somebody", "delivery_info": {}},
-    }
-
-
-def celery_v1(**fields: Any) -> dict[str, Any]:
-    body = json.dumps({"task": BUILD_TASK, "id": "celery-id", "args": [PAYLOAD], "kwargs": {}} | fields)
-    return {
-        "body": base64.b64encode(body.encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {},
-        "properties": {"body_encoding": "base64"},
-    }
-
-
-def outer(envelope: dict[str, Any]) -> str:
-    return base64.b64encode(json.dumps(envelope).encode()).decode()
+from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
+from tests.support.envelopes import (
+    MESSAGE_ID,
+    NOW,
+    PAYLOAD,
+    assert_builds,
+    call_of,
+    celery_v1,
+    celery_v2,
+    decoded,
+    outer,
+    refusal,
+)
 
 
 class TestAccepted:
@@ -157,9 +86,22 @@ class TestAccepted:
         assert_builds(envelope)
         assert envelope["headers"][LETTER_HEADER]["correlation_id"] == "c-1"
 
-    def test_time_limits_are_passed_on(self) -> None:
-        assert decoded(outer(celery_v2(timelimit=[60, None])))["headers"]["timelimit"] == [60, None]
-        assert decoded(outer(celery_v2(timelimit=["1", {}])))["headers"]["timelimit"] == [None, None]
+    @pytest.mark.parametrize("limits", [None, [None, None], [60, None], [None, 1], [43_200, 43_200], [60.0, 30]])
+    def test_time_limits_in_whole_seconds_are_passed_on(self, limits: Any) -> None:
+        for envelope in (celery_v2(timelimit=limits), celery_v1(timelimit=limits)):
+            passed = decoded(outer(envelope))["headers"]["timelimit"]
+            assert passed == (limits or [None, None])
+            assert all(limit is None or type(limit) is int for limit in passed)
+
+    def test_of_a_calls_options_celery_gets_no_other_one(self) -> None:
+        options: dict[str, Any] = {
+            "shadow": "x", "retries": 10**400, "group": "g", "group_index": -1, "replaced_task_nesting": 10**9,
+            "stamped_headers": ["a"], "stamps": {"a": "b"}, "ignore_result": False, "parent_id": "p", "root_id": "r",
+            "argsrepr": "secret", "kwargsrepr": "secret", "origin": "o", "meth": "m", "lang": "ruby",
+        }  # fmt: skip
+        plain, adorned = decoded(outer(celery_v2())), decoded(outer(celery_v2(**options)))
+        del plain["headers"][LETTER_HEADER], adorned["headers"][LETTER_HEADER]
+        assert adorned == plain
 
     def test_what_is_due_is_done_and_what_has_not_expired_too(self) -> None:
         past, future = "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00"
@@ -218,6 +160,23 @@ class TestRefused:
             (celery_v2(eta="2099-01-01T00:00:00"), "unsupported_call"),
             (celery_v2(eta="tomorrow"), "unsupported_call"),
             (celery_v2(eta={"a": 1}), "unsupported_call"),
+            (celery_v2(eta=10**400), "unsupported_call"),
+            (celery_v2(expires=True), "unsupported_call"),
+            (celery_v2(timelimit=[10**400, None]), "unsupported_call"),
+            (celery_v2(timelimit=[None, 10**400]), "unsupported_call"),
+            (celery_v2(timelimit=[1e308, None]), "unsupported_call"),
+            (celery_v2(timelimit=[43_201, None]), "unsupported_call"),
+            (celery_v2(timelimit=[1e-9, None]), "unsupported_call"),
+            (celery_v2(timelimit=[0.001, None]), "unsupported_call"),
+            (celery_v2(timelimit=[1.5, None]), "unsupported_call"),
+            (celery_v2(timelimit=[0, None]), "unsupported_call"),
+            (celery_v2(timelimit=[-1, None]), "unsupported_call"),
+            (celery_v2(timelimit=[True, None]), "unsupported_call"),
+            (celery_v2(timelimit=["1", {}]), "unsupported_call"),
+            (celery_v2(timelimit=[1]), "unsupported_call"),
+            (celery_v2(timelimit=60), "unsupported_call"),
+            (celery_v2(timelimit=[10, 11]), "unsupported_call"),
+            (celery_v1(timelimit=[10**400, None]), "unsupported_call"),
             (celery_v2(expires="2020-01-01T00:00:00+00:00"), "message_expired"),
             (celery_v2(expires=NOW - 1), "message_expired"),
             (celery_v2(embed={"callbacks": [{"task": "x"}]}), "unsupported_call"),
@@ -237,6 +196,26 @@ class TestRefused:
 
     def test_a_reason_quotes_little(self) -> None:
         assert len(refusal(decoded(outer(celery_v2(task="x" * 10_000))))[1]) < 200
+
+    def test_a_refused_limit_is_named(self) -> None:
+        reason = refusal(decoded(outer(celery_v2(timelimit=[0.001, None]))))[1]
+        assert reason == "time_limit='0.001' is no whole number of seconds from 1 to 43200"
+        reason = refusal(decoded(outer(celery_v2(timelimit=[None, 10**400]))))[1]
+        assert reason.startswith("soft_time_limit='1000")
+        assert len(reason) < 200
+
+    @pytest.mark.parametrize("make", [celery_v1, celery_v2])
+    def test_a_refused_call_keeps_its_id(self, make: Any) -> None:
+        envelope = decoded(outer(make(expires=NOW - 1)))
+        assert refusal(envelope)[0] == "message_expired"
+        assert envelope["headers"]["id"] == "celery-id"
+
+
+def test_what_the_process_knows_a_receive_by_gives_its_handle_away_to_nobody() -> None:
+    envelope = decoded("{}")
+    letter = Letter.from_dict(envelope["headers"][LETTER_HEADER])
+    assert envelope["properties"]["delivery_tag"] == letter.tag
+    assert letter.receipt_handle not in letter.tag
 
 
 def test_the_letter_travels_in_a_header() -> None:

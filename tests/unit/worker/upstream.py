@@ -105,6 +105,18 @@ NAMES = {
     "celery.worker.state:reserved_requests": "WeakSet",
     "celery.worker.request:Request.cancel": "(self, pool, signal=None, emit_retry=True)",
     "billiard.pool:Pool.terminate_job": "(self, pid, sig=None)",
+    # archiver/worker/request.py.
+    "celery.worker.request:Request.on_failure": "(self, exc_info, send_failed_event=True, return_ok=False)",
+    "celery.worker.request:Request.on_timeout": "(self, soft, timeout)",
+    "celery.worker.request:Request.revoked": "(self)",
+    "celery.worker.request:Request.terminate": "(self, pool, signal=None)",
+    "celery.worker.request:Request._announce_revoked": "(self, reason, terminated, signum, expired)",
+    "celery.worker.request:Request.send_event": "(self, type, **fields)",
+    "celery.worker.request:Request.info": "(self, safe=False)",
+    "celery.worker.request:Request.acknowledged": "False",
+    "celery.worker.request:Request.message": "property",
+    "celery.worker.request:Request.type": "property",
+    "billiard.einfo:ExceptionWithTraceback": "class billiard.einfo.ExceptionWithTraceback",
     # archiver/monitoring/channel.py.
     "kombu.transport.SQS:Channel.supports_fanout": "cached_property",
     "kombu.transport.SQS:Channel._get_bulk": "(self, queue, max_if_unlimited=10, callback=None)",
@@ -135,7 +147,6 @@ NAMES = {
         "(self, command, arguments=None, destination=None, connection=None, reply=False, timeout=1.0, "
         "limit=None, callback=None, channel=None, pattern=None, matcher=None, **extra_kwargs)"
     ),
-    "celery.worker.request:Request.info": "(self, safe=False)",
     "celery.worker.control:control_command": "(**kwargs)",
     "celery.worker.control:shutdown": "(state, msg='Got shutdown from remote', **kwargs)",
     "celery.worker.control:heartbeat": "(state)",

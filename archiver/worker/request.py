@@ -1,0 +1,84 @@
+"""A job as the worker's own process sees it: nothing that Celery ends is gone without a word.
+
+Celery rejects the message of a job that its time limit ended, and deletes that of a revoked one. Here both are
+refused instead: a task of its own dead-letters the message with the reason and tells the consumer, in the pool, where
+the clients are.
+"""
+
+import signal
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from celery import exceptions
+from celery.worker.request import Request as CeleryRequest
+from structlog.contextvars import bound_contextvars
+
+from archiver.errors import Cancelled, PermanentError, TimeLimitExceeded
+from archiver.text import presentable
+from archiver.worker.envelope import REFUSE_TASK
+
+#: Longest text in a field of an event, in characters.
+MAX_EVENT_TEXT = 5_000
+
+
+class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
+    """One job. Its methods are called in the event loop."""
+
+    acknowledged: bool
+
+    @property
+    def _is_refusal(self) -> bool:
+        return bool(self.type == REFUSE_TASK)
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        """The job's process says that it failed, or the pool that it is gone; a hard time limit comes here first."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, exceptions.TimeLimitExceeded):
+            self._refuse(TimeLimitExceeded(f"The job was ended by its time_limit={error.args[0]} (seconds)"))
+            return None
+        with bound_contextvars(request_id=self.id):
+            return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: Any) -> None:
+        """A limit has passed: Celery's log line and events."""
+        with bound_contextvars(request_id=self.id):
+            super().on_timeout(soft, timeout)
+
+    def revoked(self) -> bool:
+        """Whether the job is not to begin. What refuses a revoked message has its id, and begins."""
+        return not self._is_refusal and bool(super().revoked())
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:  # noqa: ARG002 Celery's argument
+        """End the job by remote control, by SIGKILL whatever was asked for: a job that lives on might still succeed."""
+        if not self._is_refusal:
+            super().terminate(pool, signal=_KILL)
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        what = "while it ran" if terminated else "before it began"
+        self._refuse(Cancelled(f"The job was cancelled by remote control, {what}"))
+        super()._announce_revoked(reason, terminated, signum, expired)
+
+    def _refuse(self, error: PermanentError) -> None:
+        if not self.acknowledged:
+            self.acknowledged = True  # by what refuses it
+            self.message.channel.refuse(self.message.delivery_tag, error, task_id=self.id)
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """An event, with what it quotes made presentable."""
+        super().send_event(
+            type,
+            **{
+                name: presentable(value, limit=MAX_EVENT_TEXT, lines=True) if isinstance(value, str) else value
+                for name, value in fields.items()
+            },
+        )
+
+    def info(self, safe: bool = True) -> dict[str, Any]:  # noqa: ARG002 Celery's argument, which asks for the payload
+        """What ``inspect active`` and its like tell of the job: no payload, which may be larger than a message."""
+        described: dict[str, Any] = super().info(safe=True)
+        return described
+
+
+_KILL = signal.SIGKILL

@@ -1,0 +1,62 @@
+"""What a job's request tells, and what it hands over; tests/integration has it in a real worker."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.worker.request import Request as CeleryRequest
+
+from archiver.errors import Cancelled, PermanentError
+from archiver.worker.envelope import BUILD_TASK, REFUSE_TASK
+from archiver.worker.request import Request
+
+
+class Channel:
+    """Where messages are refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[tuple[str, PermanentError, str]] = []
+
+    def refuse(self, delivery_tag: str, error: PermanentError, *, task_id: str) -> None:
+        self.refused.append((delivery_tag, error, task_id))
+
+
+def request(channel: Channel, task: str = BUILD_TASK) -> Request:
+    made = Request.__new__(Request)
+    made.id, made._type = "call-1", task
+    made._message = SimpleNamespace(channel=channel, delivery_tag="tag")
+    return made
+
+
+def test_jobs_are_told_of_without_their_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CeleryRequest, "info", lambda self, safe=False: {"safe": safe})
+
+    assert (
+        request(Channel()).info() == request(Channel()).info(safe=False) == {"safe": True}
+    )  # as `inspect active` asks
+
+
+def test_events_quote_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(CeleryRequest, "send_event", lambda self, type, **fields: sent.append({"type": type} | fields))
+
+    request(Channel()).send_event("task-failed", exception="?X-Amz-Signature=5ecre7", runtime=1.5)
+
+    assert sent == [{"type": "task-failed", "exception": "?X-Amz-Signature=REDACTED", "runtime": 1.5}]
+
+
+def test_a_revoked_job_is_refused_once_and_its_refusal_is_not_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Channel()
+    # Celery's own, as far as it settles the message
+    monkeypatch.setattr(CeleryRequest, "_announce_revoked", lambda self, *_: self.acknowledge())
+    monkeypatch.setattr(CeleryRequest, "revoked", lambda self: True)
+    job = request(channel)
+
+    for _ in range(2):
+        job._announce_revoked("terminated", True, 9, False)
+
+    ((tag, error, task_id),) = channel.refused
+    assert (tag, task_id) == ("tag", "call-1")
+    assert isinstance(error, Cancelled)
+    assert job.revoked()
+    assert not request(channel, REFUSE_TASK).revoked()
