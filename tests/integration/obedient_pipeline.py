@@ -16,6 +16,7 @@ from typing import Any
 from archiver import wiring
 from archiver.archive import pipeline
 from archiver.archive.pipeline import ArchiveResult, Delivery
+from archiver.archive.request import payload_document
 from archiver.errors import InvalidPayload, StorageUnavailable
 
 
@@ -32,6 +33,7 @@ def _note(event: str, delivery: Delivery, **more: Any) -> None:
 
 
 def _build(payload: Any, *, delivery: Delivery, services: Any, **_: Any) -> ArchiveResult:
+    payload = payload_document(payload).value
     command = payload.get("metadata") or {}
     do = command.get("do")
     _note("begin", delivery, payload=payload, correlation=delivery.correlation_id)
