@@ -106,8 +106,25 @@ class Settings(LivenessSettings):
     part_size_mib: int = Field(
         8, ge=5, le=1024, description="size of a part that the worker uploads; grows with the archive"
     )
-    parts_in_flight: int = Field(6, ge=2, le=64, description="parts held in memory at once by one job")
-    read_concurrency: int = Field(32, ge=1, le=256, description="concurrent S3 reads of one job")
+    memory_mib: int = Field(
+        80,
+        ge=16,
+        le=65_536,
+        description="memory for the bytes of one job; how many parts are in flight follows from it",
+    )
+    parts_in_flight: int | None = Field(
+        None, ge=2, le=64, description="deprecated, MEMORY_MIB decides: parts held in memory at once by one job"
+    )
+    read_concurrency: int | None = Field(
+        None, ge=1, le=256, description="deprecated: concurrent S3 reads of one job, 128 unless S3 slows them down"
+    )
+    worker_gib_dollars: float = Field(
+        0.001,
+        gt=0,
+        le=1_000,
+        allow_inf_nan=False,
+        description="US dollars that a GiB through the worker is worth; where a copy inside S3 is cheaper, S3 copies",
+    )
     copy_concurrency: int = Field(16, ge=1, le=256, description="concurrent copies inside S3 of one job")
     rebuilds: int = Field(3, ge=0, le=10, description="how often a build starts over because a source changed")
 

@@ -5,43 +5,54 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.httpsession import URLLib3Session
+from botocore.httpsession import where
 from botocore.utils import get_environ_proxies
 
 from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.pipeline import Services
+from archiver.archive.plan import write_worth
 from archiver.archive.resolve import Limits
 from archiver.aws.clients import PATIENT, SLOW, Timeouts, new_client, new_session
-from archiver.aws.lean import LeanRequests
+from archiver.aws.endpoints import Endpoints
+from archiver.aws.http import S3Http
 from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.notify import QueueNotifier
 from archiver.aws.objects import S3Objects
 from archiver.aws.queues import open_queue
 from archiver.aws.throttle import Throttle
-from archiver.settings import Settings, load_settings, zone
+from archiver.aws.transfers import HttpSettings, Transfers
+from archiver.settings import MIB, Settings, load_settings, zone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+#: Requests of one job at once that read or look: what S3's latency of some 20 ms takes to keep a worker busy.
+READS = 128
+#: Threads that look at sources; reads need none.
+THREADS = 32
 
 
 def open_services(settings: Settings) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     session = new_session(settings.aws_region)
-    width = settings.read_concurrency + settings.copy_concurrency + settings.parts_in_flight
+    parts_in_flight = settings.parts_in_flight or max(2, settings.memory_mib // settings.part_size_mib)
+    reads = settings.read_concurrency or READS
+    width = reads + settings.copy_concurrency + parts_in_flight
     client = _s3_client(session, PATIENT, connections=width)
     slow = _s3_client(session, SLOW, connections=width)
     throttle = Throttle(width)
     throttle.watch(client)
     throttle.watch(slow)
-    lean = _lean_requests(session, client, width)
+    endpoints = Endpoints(lambda region, config: _presigning_client(session, region, config))
+    http = _http(session, client, endpoints, throttle, connections=width)
     bucket = settings.s3_destination_bucket
     return Services(
-        sources=lambda traffic: S3Objects(client, traffic=traffic, throttle=throttle, lean=lean),
+        sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
         archives=lambda traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
         link=Links(
-            _signing_client(session, client, bucket),
+            endpoints.presigning_client(bucket),
             bucket=bucket,
             base_url=settings.archive_base_url,
             expires=settings.link_expires_seconds,
@@ -49,9 +60,11 @@ def open_services(settings: Settings) -> Services:
         notifier=_notifier(settings),
         options=Options(
             part_size=settings.part_size,
-            parts_in_flight=settings.parts_in_flight,
-            read_concurrency=settings.read_concurrency,
+            parts_in_flight=parts_in_flight,
+            memory=settings.memory_mib * MIB,
+            read_concurrency=min(reads, THREADS),
             copy_concurrency=settings.copy_concurrency,
+            write_worth=write_worth(settings.worker_gib_dollars),
             zone=zone(settings.timezone),
         ),
         limits=Limits(
@@ -81,31 +94,23 @@ def _notifier(settings: Settings) -> QueueNotifier | None:
     )
 
 
-def _signing_client(session: boto3.Session, client: "S3Client", bucket: str) -> "S3Client":
-    """What presigns links: for AWS with the region in the host, where boto3 would name S3's global endpoint.
-
-    That one redirects to the region while a bucket is new, and a redirect's host is not the one that was signed. A
-    bucket's dots don't fit S3's certificate, so such a bucket goes into the path.
-    """
-    if ".amazonaws.com" not in client.meta.endpoint_url:
-        return client
-    style = Config(s3={"addressing_style": "path" if "." in bucket else "virtual"})
-    regional: S3Client = new_client("s3", timeouts=PATIENT, session=session, config=style)
-    return regional
-
-
-def _lean_requests(session: boto3.Session, client: "S3Client", connections: int) -> LeanRequests | None:
-    credentials = session.get_credentials()
-    if credentials is None:
-        return None
-    http = URLLib3Session(
+def _http(
+    session: boto3.Session, client: "S3Client", endpoints: Endpoints, throttle: Throttle, *, connections: int
+) -> S3Http:
+    settings = HttpSettings(
+        connect_seconds=PATIENT.connect,
+        silent_seconds=PATIENT.read,
         # As botocore resolves it for its own clients.
-        verify=session._session.get_config_variable("ca_bundle") or True,
+        certificates=session._session.get_config_variable("ca_bundle") or where(),
         proxies=get_environ_proxies(client.meta.endpoint_url),
-        timeout=(PATIENT.connect, PATIENT.read),  # type: ignore[arg-type]  # a pair is fine, the stubs don't know
-        max_pool_connections=connections,
+        connections=connections,
     )
-    return LeanRequests(client, credentials=credentials, session=http)
+    return S3Http(Transfers(settings, throttle=throttle), endpoints=endpoints, credentials=session.get_credentials)
+
+
+def _presigning_client(session: boto3.Session, region: str | None, config: Config) -> "S3Client":
+    client: S3Client = new_client("s3", timeouts=PATIENT, session=session, in_region=region, config=config)
+    return client
 
 
 def _s3_client(session: boto3.Session, timeouts: Timeouts, *, connections: int) -> "S3Client":

@@ -32,13 +32,15 @@ def make_blueprint(
     sources: Sequence[SourceObject],
     *,
     part_size: int,
+    write_worth: int = 0,
     deflated: Deflated | None = None,
     uncopyable: Set[int] = frozenset(),
     zone: tzinfo = UTC,
 ) -> Blueprint:
     """Lay out the deflated entries first, then the stored ones, and plan the parts from where the deflated ones end.
 
-    ``part_size`` in bytes; ``uncopyable`` are the indexes of the sources that S3 won't copy; ``zone`` as in ``Layout``.
+    ``part_size`` and ``write_worth`` as ``plan_parts`` has them; ``uncopyable`` are the indexes of the sources that S3
+    won't copy; ``zone`` as in ``Layout``.
     Raises ``archiver.archive.plan.PlanError`` where S3's limits can't be kept.
     """
     deflated = deflated or Deflated()
@@ -60,6 +62,7 @@ def make_blueprint(
     parts = plan_parts(
         layout,
         part_size=part_size,
+        write_worth=write_worth,
         copyable=lambda entry: entry >= first and order[entry] not in uncopyable,
         start=deflated.carry.start,
         first_number=deflated.next_number,

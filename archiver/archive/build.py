@@ -15,7 +15,7 @@ from zlib_ng import zlib_ng
 
 from archiver.archive.blueprint import make_blueprint
 from archiver.archive.checksums import Checksums
-from archiver.archive.deflate import Deflated, deflate, may_shrink
+from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads
 from archiver.archive.parts import CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, PlanError
@@ -50,8 +50,10 @@ class Options:
 
     part_size: int
     parts_in_flight: int
+    memory: int
     read_concurrency: int
     copy_concurrency: int
+    write_worth: int = 0
     compression: Literal["stored", "auto"] = "stored"
     zone: tzinfo = UTC
 
@@ -112,6 +114,7 @@ class Build:
             self.names,
             self.sources,
             part_size=self.options.part_size,
+            write_worth=self.options.write_worth,
             deflated=deflated,
             uncopyable=uncopyable,
             zone=self.options.zone,
@@ -127,7 +130,7 @@ class Build:
             threads=self.threads,
             carry=deflated.carry,
             parts_in_flight=self.options.parts_in_flight,
-            memory=2 * self.options.parts_in_flight * self.options.part_size,
+            memory=self.options.memory,
             on_part=lambda part: progress.built(part.size),
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
@@ -160,7 +163,8 @@ class Build:
                     threads=self.threads,
                     # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
                     part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
-                    blocks_in_flight=self.options.parts_in_flight,
+                    # A block is there as it was read and as it is deflated, and its bytes wait in a part.
+                    blocks_in_flight=max(2, min(self.options.parts_in_flight, self.options.memory // (3 * BLOCK))),
                     on_bytes=progress.deflated,
                     zone=self.options.zone,
                 )
@@ -185,6 +189,7 @@ class Build:
         engine = [
             ENGINE,
             self.options.part_size,
+            self.options.write_worth,
             self.options.compression,
             str(self.options.zone),
             zlib_ng.ZLIBNG_RUNTIME_VERSION,

@@ -21,7 +21,7 @@ from archiver.archive.parallel import Threads, ordered_map
 from archiver.archive.parts import Carry
 from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import BytesDiffer, mismatch, read_verified
-from archiver.archive.storage import SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
 from archiver.zipformat.crc import crc32_combine
 from archiver.zipformat.entry import DEFLATED, Entry
@@ -114,7 +114,7 @@ def deflate(
 
     def shrinks(index: int) -> bool:
         head = bytearray(TRIAL)
-        read_verified(store, sources[index], 0, memoryview(head))
+        read_verified(store, [Read(sources[index], 0, memoryview(head))])
         return _shrinks(head)
 
     large = (index for index in candidates if sources[index].size > BLOCK)
@@ -248,7 +248,7 @@ def _deflate_block(block: _Block, source: SourceObject, store: SourceStore) -> _
         raw: bytes | bytearray = source.body
     else:
         raw = bytearray(block.stop - block.start)
-        read_verified(store, source, block.start, memoryview(raw))
+        read_verified(store, [Read(source, block.start, memoryview(raw))])
     crc32 = zlib.crc32(raw)
     whole = block.first and block.last
     if whole and not _shrinks(raw):

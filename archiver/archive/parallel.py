@@ -6,6 +6,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import islice
 from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +40,13 @@ def open_threads(*, parts: int, reads: int, copies: int) -> Iterator[Threads]:
         JobThreads(copies, "copy") as copy_threads,
     ):
         yield Threads(part_threads, read_threads, copy_threads)
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, ``size`` at a time: itertools has it from Python 3.12 on."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def _one(_: object) -> int:

@@ -7,26 +7,25 @@ wait for nothing.
 """
 
 import threading
-import zlib
-from array import array
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 
 import structlog
+from zlib_ng import zlib_ng
 
 from archiver.archive.checksums import Cancelled, Checksums
-from archiver.archive.parallel import JobThreads, Threads, ordered_map
+from archiver.archive.parallel import JobThreads, Threads, batched
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
-from archiver.archive.storage import CopyRefused, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_combine, crc32_of_middle
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
 
-#: Reads begun and not yet taken, of one part.
-READS_AHEAD = 64
+#: Reads of one part that are handed to the storage at once.
+READS_AT_ONCE = 256
 
 log = structlog.get_logger(__name__)
 
@@ -153,29 +152,28 @@ class PartBuilder:
         """The bytes of a literal part and their CRC32."""
         body = bytearray(part.size)
         view = memoryview(body)
-
-        def read_piece(piece: tuple[int, DataBytes]) -> int:
-            offset, segment = piece
-            return self._read(segment, view[offset : offset + segment.stop - segment.start])
-
-        # A part may hold a hundred thousand tiny entries: nothing is kept of each but its CRC32.
-        reads = ordered_map(self.threads.reads, read_piece, self._to_read(part), window=READS_AHEAD)
-        read_crcs = iter(array("Q", reads))
-        whole = 0
+        for batch in batched(self._to_read(part), READS_AT_ONCE):
+            # A part may hold a hundred thousand tiny entries: of each batch nothing is kept but the bytes.
+            reads = [
+                Read(self._source(data.entry), data.start, view[offset : offset + data.stop - data.start])
+                for offset, data in batch
+            ]
+            for (_, data), crc32 in zip(batch, read_verified(self.store, reads), strict=True):
+                self.checksums.learn(data.entry, data.start, crc32, data.stop - data.start)
+        rendered: list[tuple[memoryview, HeaderBytes | DirectoryBytes]] = []
         for offset, segment in self._located(part):
             target = view[offset : offset + segment.stop - segment.start]
             if self._is_carried(part.start + offset):
                 target[:] = self.carry.at(part.start + offset, len(target))
-                crc32 = zlib.crc32(target)
             elif not isinstance(segment, DataBytes):
-                target[:] = self._rendered(segment)
-                crc32 = zlib.crc32(target)
-            elif self._source(segment.entry).body is None:
-                crc32 = next(read_crcs)
-            else:
-                crc32 = self._read(segment, target)
-            whole = crc32_combine(whole, crc32, len(target))
-        return body, whole
+                rendered.append((target, segment))
+            elif (content := self._source(segment.entry).body) is not None:
+                target[:] = content[segment.start : segment.stop]
+                self.checksums.learn(segment.entry, segment.start, zlib_ng.crc32(target), len(target))
+        # Only now: the part's own pieces may be what others wait for.
+        for target, record in rendered:
+            target[:] = self._rendered(record)
+        return body, zlib_ng.crc32(body)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
         """What the part consists of, each with its offset in the part."""
@@ -243,28 +241,18 @@ class PartBuilder:
         """The CRC32 of a segment of the part, where it is known without reading."""
         length = segment.stop - segment.start
         if self._is_carried(part.start + offset):
-            return zlib.crc32(self.carry.at(part.start + offset, length))
+            return zlib_ng.crc32(self.carry.at(part.start + offset, length))
         if isinstance(segment, DataBytes):
             return self.checksums.stored(segment.entry) if length == self.layout.entries[segment.entry].size else None
         if isinstance(segment, HeaderBytes) and not self.checksums.known(segment.entry):
             return None
-        return zlib.crc32(self._rendered(segment))
+        return zlib_ng.crc32(self._rendered(segment))
 
     def _holds(self, part: Part, entries: Container[int]) -> bool:
         """Whether bytes of one of these entries lie in the part."""
         if part.entry is not None:
             return part.entry in entries
         return any(isinstance(segment, DataBytes) and segment.entry in entries for _, segment in self._located(part))
-
-    def _read(self, segment: DataBytes, target: memoryview) -> int:
-        source = self._source(segment.entry)
-        if source.body is not None:
-            target[:] = source.body[segment.start : segment.stop]
-            crc32 = zlib.crc32(target)
-        else:
-            crc32 = read_verified(self.store, source, segment.start, target)
-        self.checksums.learn(segment.entry, segment.start, crc32, len(target))
-        return crc32
 
     def _rendered(self, segment: HeaderBytes | DirectoryBytes) -> bytes:
         if isinstance(segment, HeaderBytes):

@@ -5,7 +5,8 @@ large ones; a copied part is a range of one object that S3 copies (UploadPartCop
 Every part but the last has 5 MiB or more, so a copy can only begin once the literal part before it has: where it
 has not, it is topped up with the head of the object. Which objects to copy is chosen so that as few bytes as
 possible pass the worker: between objects of 10 and 9 MiB, say, it is better to send the first, which then spares
-the second its head, than to copy half of the first and to send the second.
+the second its head, than to copy half of the first and to send the second. A copy is a request of S3's dearest kind,
+and mostly splits a literal part in two; so each copied range must spare the worker bytes that are worth them.
 
 Where 10,000 parts do not suffice, everything grows by the same factor: the pieces that are copied, the least size
 of a literal part before a copy (so fewer objects are copied), and the size of literal parts.
@@ -36,8 +37,11 @@ COPY_SOURCE_MIN = 5 * MIB
 
 #: Uploaded parts, where nothing else is asked for.
 PART_SIZE = 8 * MIB
-#: One copy runs at some 100 MB/s, so an object is copied in several pieces at once; each is a request that costs.
-COPY_PART_SIZE = 128 * MIB
+#: One copy runs at some 100 MB/s, so an object is copied in several pieces at once: at this size 128 MiB take 0.6 of
+#: the time that they take in one piece, for 0.00002 $ more.
+COPY_PART_SIZE = 32 * MIB
+#: US dollars of a PUT, COPY or LIST request, S3 Standard, us-east-1, November 2026: https://aws.amazon.com/s3/pricing/
+WRITE_PRICE = 0.000_005
 
 #: An entry whose data are no longer than this is never split over two literal parts. What is left of an object
 #: that is just too short to be copied is shorter than that.
@@ -88,6 +92,7 @@ def plan_parts(
     part_size: int = PART_SIZE,
     copyable: Callable[[int], bool],
     copy_part_size: int = COPY_PART_SIZE,
+    write_worth: int = 0,
     start: int = 0,
     first_number: int = 1,
     last_number: int = MAX_PARTS,
@@ -98,7 +103,8 @@ def plan_parts(
     is asked only about entries that are large enough. ``part_size`` and ``copy_part_size``, in bytes, are wishes:
     a literal part has at most ``part_size`` or 15 MiB, whichever is more, plus, before a copy, less than 5 MiB and a
     local header; both wishes grow where the numbers would not suffice. ``start`` is where the parts of an earlier
-    attempt end: anywhere.
+    attempt end: anywhere. ``write_worth`` is what one more write request is worth, in bytes that do not pass the worker
+    for it; 0: as few bytes as possible, whatever it costs.
 
     Raises ``PlanError`` where S3's limits can't be kept, ``ValueError`` for arguments out of bounds.
     """
@@ -115,6 +121,8 @@ def plan_parts(
     if layout.size - start > len(numbers) * MAX_PART:
         raise PlanError(f"{layout.size - start} bytes do not fit into the {len(numbers)} part numbers that are left")
 
+    # An archive of terabytes is copied in pieces that leave half of the numbers to everything else.
+    copy_part_size = max(copy_part_size, min(MAX_PART, -(-2 * (layout.size - start) // len(numbers)))) if numbers else 1
     sources = _sources(layout, copyable)
     largest_source = max((layout.entries[index].stored_size for index, can in enumerate(sources) if can), default=0)
     growth = 1.0
@@ -128,7 +136,9 @@ def plan_parts(
             continue  # Even if all parts were of the greatest size there would be too many: not worth a try.
         planner = _Planner(
             layout=layout,
-            sources=_best_sources(layout, sources, start=start) if least == MIN_PART else sources,
+            sources=_best_sources(layout, sources, start=start, write_worth=write_worth, copy_part_size=copy_part_size)
+            if least == MIN_PART
+            else sources,
             numbers=numbers,
             part_size=max(part_size, least),
             copy_part_size=pieces,
@@ -150,42 +160,57 @@ def _sources(layout: Layout, copyable: Callable[[int], bool]) -> bytearray:
     )
 
 
+def write_worth(dollars_per_gib: float) -> int:
+    """Bytes through the worker that are worth one write request, where a gibibyte is worth so many US dollars."""
+    return round(WRITE_PRICE / dollars_per_gib * GIB)
+
+
 _Trail = tuple[int, "_Trail"] | None
-# The bytes copied, negative where there is no such past, and the sources copied, the last one first.
+# What was gained in bytes, IMPOSSIBLE where there is no such past, and the sources copied, the last one first.
 _Past = tuple[int, _Trail]
+_IMPOSSIBLE = -(1 << 80)
 
 
-def _copied(past: _Past) -> int:
+def _gained(past: _Past) -> int:
     return past[0]
 
 
-def _best_sources(layout: Layout, sources: bytearray, *, start: int) -> bytearray:
-    """Those of the sources that are to be copied so that most bytes are.
+def _best_sources(
+    layout: Layout, sources: bytearray, *, start: int, write_worth: int, copy_part_size: int
+) -> bytearray:
+    """Those of the sources to be copied so that most is gained: bytes copied, less what the requests are worth.
 
     What can be copied next depends on the past only through the literal bytes since the last copy, as far as these
     are fewer than 5 MiB. A source has more than that, so before each source two pasts matter: the best of those
     with enough literal bytes, and the best of those in which the source before was copied.
     """
-    impossible: _Past = (-1, None)
+    impossible: _Past = (_IMPOSSIBLE, None)
     enough: _Past = impossible
     recent: _Past = (0, None)
     since = start
+
+    def gain(length: int) -> int:
+        # The copies, and a further literal part.
+        return length - write_worth * (-(-length // copy_part_size) + 1)
+
     for index, can in enumerate(sources):
         begin, end = max(start, layout.data_offset(index)), layout.data_end(index)
         if not can or end - begin < MIN_PART:
             continue
         if begin - since >= MIN_PART:
-            enough, recent = max(enough, recent, key=_copied), impossible
+            enough, recent = max(enough, recent, key=_gained), impossible
         head = MIN_PART - (begin - since) if begin > since else 0
-        after_enough = enough[0] + end - begin if enough[0] >= 0 else -1
-        after_recent = recent[0] + end - begin - head if recent[0] >= 0 and end - begin - head >= MIN_PART else -1
-        left_out = max(enough, recent, key=_copied)
+        after_enough = enough[0] + gain(end - begin) if enough[0] > _IMPOSSIBLE else _IMPOSSIBLE
+        after_recent = _IMPOSSIBLE
+        if recent[0] > _IMPOSSIBLE and end - begin - head >= MIN_PART:
+            after_recent = recent[0] + gain(end - begin - head)
+        left_out = max(enough, recent, key=_gained)
         copied = (
             (after_enough, (index, enough[1])) if after_enough >= after_recent else (after_recent, (index, recent[1]))
         )
         enough, recent, since = left_out, copied, end
     chosen = bytearray(len(sources))
-    trail = max(enough, recent, key=_copied)[1]
+    trail = max(enough, recent, key=_gained)[1]
     while trail:
         chosen[trail[0]], trail = True, trail[1]
     return chosen

@@ -4,12 +4,13 @@ A whole object is compared here, at once. A range has no CRC32 of its own: ``che
 its ranges are there.
 """
 
-import zlib
+from collections.abc import Sequence
 
 import structlog
+from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location
-from archiver.archive.storage import SourceLookup, SourceObject, SourceStore
+from archiver.archive.storage import Read, SourceLookup, SourceObject, SourceStore
 from archiver.errors import StorageUnavailable
 
 #: How often the same bytes are read before their difference from S3's CRC32 counts as lasting.
@@ -27,22 +28,27 @@ def mismatch(what: object, *, read: int, stored: int) -> str:
     return f"{what}: the bytes read have CRC32 {read:08x}, S3 says {stored:08x}"
 
 
-def read_verified(store: SourceStore, source: SourceObject, start: int, target: memoryview) -> int:
-    """Fill ``target`` with the source's bytes from ``start`` on and return their CRC32.
+def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
+    """Fill the target of each read, many at once, and return their CRC32s.
 
-    Raises what ``store.read_into`` raises, and ``BytesDiffer`` where S3 tells the CRC32 of these bytes and the
-    bytes never have it.
+    Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 of bytes and they never have it.
     """
-    whole = start == 0 and len(target) == source.size
+    found = [0] * len(reads)
+    pending = list(range(len(reads)))
     for again in range(READS):
-        stored = store.read_into(source, start, target)
-        if stored is None and whole:
-            stored = source.crc32
-        found = zlib.crc32(target)
-        if stored is None or found == stored:
-            return found
-        _differs(source, read=found, stored=stored, lasting=again + 1 == READS)
-    raise AssertionError("unreachable")
+        told = store.read_all([reads[index] for index in pending])
+        wrong = []
+        for index, stored in zip(pending, told, strict=True):
+            read = reads[index]
+            expected = read.source.crc32 if stored is None and read.is_whole else stored
+            found[index] = zlib_ng.crc32(read.target)
+            if expected is not None and found[index] != expected:
+                _differs(read.source, read=found[index], stored=expected, lasting=again + 1 == READS)
+                wrong.append(index)
+        if not wrong:
+            break
+        pending = wrong
+    return found
 
 
 def fetch_verified(lookup: SourceLookup, location: Location, *, limit: int) -> SourceObject:
@@ -52,7 +58,7 @@ def fetch_verified(lookup: SourceLookup, location: Location, *, limit: int) -> S
     """
     for again in range(READS):
         source = lookup.fetch_small(location, limit=limit)
-        found = None if source.body is None else zlib.crc32(source.body)
+        found = None if source.body is None else zlib_ng.crc32(source.body)
         if found is None or source.crc32 in (None, found):
             return source
         assert source.crc32 is not None

@@ -4,7 +4,7 @@
 the same contract suite.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,20 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Bytes of an object that are wanted: from ``start`` on, as many as ``target`` has room for."""
+
+    source: SourceObject
+    start: int
+    target: memoryview
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all bytes of the object."""
+        return self.start == 0 and len(self.target) == self.source.size
+
+
+@dataclass(frozen=True, slots=True)
 class UploadedPart:
     """A part that the storage has: ``size`` in bytes; ``crc32`` is None where the server keeps none."""
 
@@ -117,7 +131,7 @@ class SourceLookup(Protocol):
 class SourceStore(SourceLookup, Protocol):
     """Where sources are looked at and read."""
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None: ...
+    def read_all(self, reads: Sequence[Read]) -> list[int | None]: ...
     def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
 
 

@@ -1,8 +1,8 @@
-"""S3 and SQS through boto3. No Celery.
+"""S3 and SQS: boto3 for what is rare, libcurl for what is asked thousands of times. No Celery.
 
 clients       the one way to a client: region, timeouts, retries
-objects       the sources' side of S3; requests: one GET or HEAD; lean: the same for less CPU
-listings      pages that go forward
+objects       the sources' side of S3; requests: one GET or HEAD; listing, listings: pages, and that they go forward
+http          requests on the native way: signing, endpoints, transfers by libcurl, one policy of retries
 multipart     the archive's side of S3
 throttle      fewer requests at once after S3 says to slow down
 failures      what S3's refusals mean for the job: one table

@@ -71,13 +71,14 @@ def new_client(
     timeouts: Timeouts,
     queue: str | None = None,
     region: str | None = None,
+    in_region: str | None = None,
     session: boto3.Session | None = None,
     config: Config | None = None,
 ) -> Any:
     """A client of a service: nothing is sent, but credentials may be looked up.
 
-    The region of ``queue``, where that is the URL of a queue of AWS, wins: a queue lives nowhere else. Raises what
-    boto3 raises without any region.
+    ``in_region`` wins, or the region of ``queue``, where that is the URL of a queue of AWS, since a queue lives nowhere
+    else; ``region`` is the last resort. Raises what boto3 raises without any region.
     """
     session = session or new_session(region)
     base = Config(
@@ -89,7 +90,7 @@ def new_client(
     make: Any = session.client  # its overloads want a literal name
     return make(
         service,
-        region_name=queue_region(queue) or session.region_name or region,
+        region_name=in_region or queue_region(queue) or session.region_name or region,
         config=base if config is None else base.merge(config),
     )
 

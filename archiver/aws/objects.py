@@ -1,65 +1,46 @@
 """Reading sources: what they are, what is below a prefix, and their bytes, pinned to the ETag first seen."""
 
 import base64
-import random
 import re
-import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location
-from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject
+from archiver.archive.storage import BucketMissing, Read, SourceMissing, SourceObject
 from archiver.archive.traffic import Traffic
-from archiver.aws.failures import NO_ANSWER, Refused, Side, archived, source_errors
-from archiver.aws.lean import Answer, LeanRequests
+from archiver.aws.failures import Refused, Side, archived, source_errors
+from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.listing import ARCHIVED_CLASSES, Page, page_query, read_page
 from archiver.aws.listings import going_forward
-from archiver.aws.requests import ObjectRequests, where
+from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 from archiver.zipformat.crc import four_bytes_of_crc32
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
-#: Times that the reading of one range starts again where the connection broke, beyond botocore's own retries,
-#: which end with the response's headers.
-READ_ATTEMPTS = 6
-#: Bytes taken from a connection at once, by each of the concurrent reads: with a mebibyte a job took 50 MiB more.
-_CHUNK = 256 * 1024
-#: Classes whose objects must be restored before they can be read:
-#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/archived-objects.html
-_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+#: Bytes of a range that is read without being kept, taken at a time.
+_PIECE = 8 * 1024 * 1024
 #: Words of a denial that is not about reading the object, or says itself that reading is what is denied.
 _NAMES_ANOTHER_RIGHT = re.compile(r"kms:|s3:GetObject|ciphertext", re.IGNORECASE)
 
 
 class S3Objects:
-    """The sources' side of S3.
+    """The sources' side of S3; one a job. ``client`` is for the rare calls that ``http`` has no part in."""
 
-    ``client`` is a boto3 S3 client, whose retries are botocore's; ``sleep`` is passed in so that no test waits.
-    """
-
-    def __init__(
-        self,
-        client: "S3Client",
-        *,
-        traffic: Traffic,
-        throttle: Throttle,
-        lean: LeanRequests | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, client: "S3Client", http: S3Http, *, traffic: Traffic, throttle: Throttle) -> None:
         self._client = client
+        self._http = http
         self._traffic = traffic
         self._throttle = throttle
-        self._sleep = sleep
-        self._requests = ObjectRequests(client, throttle=throttle, lean=lean, sleep=sleep)
+        self._requests = ObjectRequests(http)
 
     def head(self, location: Location) -> SourceObject:
         """Look at one object.
@@ -67,7 +48,7 @@ class S3Objects:
         Raises ``SourceMissing``, ``BucketMissing``, ``SourceAccessDenied``, ``SourceArchived``, ``SourceUnreadable``
         or ``StorageUnavailable``.
         """
-        with self._explaining(location), source_errors(location), self._throttle.slot():
+        with self._explaining(location), source_errors(location):
             answer = self._requests.head(location)
         if _is_archived(answer):
             raise archived(location)
@@ -76,47 +57,37 @@ class S3Objects:
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
         """Look at one object and bring its content along where it has at most ``limit`` bytes: one request for both.
 
-        Raises as ``head`` does. The content is as it came: whether it is what S3's CRC32 says is for the caller to see.
+        The content is as it came: whether it is what S3's CRC32 says is for the caller to see. Raises as ``head`` does.
         """
-        with self._explaining(location), source_errors(location), self._throttle.slot():
-            # Not a range of it, of which S3 tells no checksum: a larger object is hung up on after its headers.
-            answer = self._requests.get(location, {"x-amz-checksum-mode": "ENABLED"})
-            with closing(answer.body):
-                seen = _seen(location, answer)
-                body = _small(answer) if 0 < seen.size <= limit else None
-        if body is None:
+        with self._explaining(location), source_errors(location):
+            # Not a range of it, of which S3 tells no checksum: a larger object is hung up on.
+            answer = self._requests.get(location, most=limit)
+        seen = _seen(location, answer)
+        if answer.content is None or len(answer.content) != seen.size or not seen.size:
             return seen
-        self._traffic.read(len(body))
-        return replace(seen, body=body)
+        self._traffic.read(seen.size)
+        return replace(seen, body=answer.content)
 
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         """Every object below a prefix, in S3's order. Raises as ``head`` does; nothing there yields nothing."""
         with source_errors(prefix, Side.LIST):
-            paginator = self._client.get_paginator("list_objects_v2")
             pages = going_forward(
-                paginator.paginate(Bucket=prefix.bucket, Prefix=prefix.key),
+                self._pages(prefix),
                 what=str(prefix),
                 items="Contents",
-                identity=lambda item: item["Key"],
+                identity=lambda item: item.key,
                 markers=("NextContinuationToken",),
             )
-            while True:
-                with self._throttle.slot():
-                    page = next(pages, None)
-                if page is None:
-                    return
-                self._requests.listed(prefix.bucket)
-                yield from _listed(prefix.bucket, page)
+            for page in pages:
+                yield from page["Contents"]
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         """Up to 1,000 objects whose keys come behind one in S3's order and begin with ``prefix``.
 
         Raises as ``head`` does; without s3:ListBucket that is ``SourceAccessDenied``.
         """
-        with source_errors(after, Side.LIST), self._throttle.slot():
-            answer = self._client.list_objects_v2(Bucket=after.bucket, StartAfter=after.key, Prefix=prefix)
-            self._requests.listed(after.bucket)
-            return list(_listed(after.bucket, answer))
+        with source_errors(after, Side.LIST):
+            return self._page(after.bucket, page_query(prefix=prefix, after=after.key)).objects
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         """CRC32 and size in bytes of each part of a COMPOSITE object, in order; None where S3 does not tell.
@@ -131,7 +102,7 @@ class S3Objects:
                     answer = self._client.get_object_attributes(
                         ObjectAttributes=["ETag", "ObjectParts", "ObjectSize"],
                         PartNumberMarker=marker,
-                        **where(source.location),
+                        **_where(source.location),
                     )
                 if answer.get("ETag", "").strip('"') != source.etag.strip('"'):
                     return None
@@ -150,59 +121,44 @@ class S3Objects:
             return None
         return parts if parts and sum(size for _, size in parts) == source.size else None
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None:
-        """Fill ``target`` with the object's bytes from ``start`` on, going on where a connection broke.
+    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+        """Fill the target of each read, many at once, each going on where a connection broke.
 
-        Returns the CRC32 that S3 says these bytes have; None where it tells none, as of a range. Raises
-        ``SourceChanged`` where the object is no longer the one first seen, or gone, else as ``head`` does.
+        Returns for each the CRC32 that S3 says these bytes have; None where it tells none, as of a range. Raises
+        ``SourceChanged`` where an object is no longer the one first seen, or gone, else as ``head`` does.
         """
-        done = 0
-        told: dict[str, str] = {}
-        for chunk in self._stream(source, start, start + len(target), told=told):
-            target[done : done + len(chunk)] = chunk
-            done += len(chunk)
-        return _checksum(told)[0]
+        outcomes = self._http.send_all([_pinned(read) for read in reads])
+        return [self._taken(read, outcome) for read, outcome in zip(reads, outcomes, strict=True)]
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         """The CRC32 of a range, read without being kept."""
         crc = 0
-        for chunk in self._stream(source, start, stop, told={}):
-            crc = zlib.crc32(chunk, crc)
+        scratch = memoryview(bytearray(min(_PIECE, stop - start)))
+        for at in range(start, stop, _PIECE):
+            target = scratch[: min(_PIECE, stop - at)]
+            self.read_all([Read(source, at, target)])
+            crc = zlib_ng.crc32(target, crc)
         return crc
 
-    def _stream(self, source: SourceObject, start: int, stop: int, *, told: dict[str, str]) -> Iterator[bytes]:
-        """The bytes [start, stop); ``told`` takes the headers of the whole object, where all of it is read."""
-        position, attempt = start, 0
-        location = source.location
-        while position < stop:
-            before = position
-            with _vanishing(source), source_errors(source), self._throttle.slot():
-                try:
-                    whole = position == 0 and stop == source.size
-                    part = {"x-amz-checksum-mode": "ENABLED"} if whole else {"range": f"bytes={position}-{stop - 1}"}
-                    answer = self._requests.get(location, {"if-match": source.etag} | part)
-                    body = answer.body
-                    ours = _is_asked_for(answer, source, position, stop)
-                    if ours and whole:
-                        told.update(answer.headers)
-                    try:
-                        while ours and position < stop:
-                            chunk = body.read(min(_CHUNK, stop - position))
-                            if not chunk:
-                                break
-                            self._traffic.read(len(chunk))
-                            position += len(chunk)
-                            yield chunk
-                    finally:
-                        body.close()
-                except NO_ANSWER:
-                    if attempt + 1 >= READ_ATTEMPTS and position == before:
-                        raise
-            if position < stop:
-                attempt = 0 if position > before else attempt + 1
-                if attempt >= READ_ATTEMPTS:
-                    raise StorageUnavailable(f"reading {source} stopped at byte {position:,} of {stop:,}")
-                self._sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))  # noqa: S311 jitter, not a secret
+    def _pages(self, prefix: Location) -> Iterator[Mapping[str, Any]]:
+        token = None
+        while True:
+            page = self._page(prefix.bucket, page_query(prefix=prefix.key, token=token))
+            yield page.as_fields()
+            token = page.next_token
+
+    def _page(self, bucket: str, query: Mapping[str, str]) -> Page:
+        answer = self._http.send(HttpRequest("ListObjectsV2", "GET", bucket, query=query))
+        page = read_page(bucket, answer.content or b"")
+        self._requests.listed(bucket)
+        return page
+
+    def _taken(self, read: Read, outcome: Answer | Exception) -> int | None:
+        with _vanishing(read.source), source_errors(read.source):
+            if isinstance(outcome, Exception):
+                raise outcome
+        self._traffic.read(len(read.target))
+        return _checksum(outcome.headers)[0] if read.is_whole else None
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:
@@ -242,24 +198,18 @@ def encode_crc32(value: int) -> str:
     return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
 
 
-def _listed(bucket: str, page: "ListObjectsV2OutputTypeDef") -> Iterator[SourceObject]:
-    for item in page.get("Contents", ()):
-        yield SourceObject(
-            bucket=bucket,
-            key=item["Key"],
-            size=item["Size"],
-            etag=item["ETag"],
-            modified=int(item["LastModified"].timestamp()),
-            archived=item.get("StorageClass") in _ARCHIVED,
-        )
+def _pinned(read: Read) -> HttpRequest:
+    source = read.source
+    if read.is_whole:
+        # Of the whole object S3 tells the checksum, of a range it does not.
+        return request_of(source.location, headers=CHECKSUM, etag=source.etag, target=read.target)
+    last = read.start + len(read.target) - 1
+    return request_of(source.location, first=read.start, last=last, etag=source.etag, target=read.target)
 
 
-def _small(answer: Answer) -> bytes | None:
-    """The object's content; None where the connection broke: reading it later goes on where it did."""
-    try:
-        return answer.body.read()
-    except NO_ANSWER:
-        return None
+def _where(location: Location) -> dict[str, Any]:
+    where = {"Bucket": location.bucket, "Key": location.key}
+    return where | {"VersionId": location.version_id} if location.version_id else where
 
 
 def _is_archived(answer: Answer) -> bool:
@@ -270,18 +220,7 @@ def _is_archived(answer: Answer) -> bool:
     if "x-amz-archive-status" in answer.headers:  # of Intelligent-Tiering
         return True
     restored = 'ongoing-request="false"' in answer.headers.get("x-amz-restore", "")
-    return answer.headers.get("x-amz-storage-class") in _ARCHIVED and not restored
-
-
-def _is_asked_for(answer: Answer, source: SourceObject, position: int, stop: int) -> bool:
-    """Whether these are the bytes [position, stop) of the source, and not a page that something on the way made."""
-    headers = answer.headers
-    there = headers.get("content-range", f"bytes 0-{source.size - 1}/{source.size}")
-    return (
-        headers.get("etag", "").strip('"') == source.etag.strip('"')
-        and there.startswith(f"bytes {position}-{stop - 1}/")
-        and int(headers.get("content-length", stop - position)) == stop - position
-    )
+    return answer.headers.get("x-amz-storage-class") in ARCHIVED_CLASSES and not restored
 
 
 def _checksum(headers: Mapping[str, str]) -> tuple[int | None, bool]:

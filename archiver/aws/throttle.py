@@ -43,12 +43,29 @@ class Throttle:
             yield
             went_well = True
         finally:
-            with self._changed:
-                self._under_way -= 1
-                if went_well:
-                    # One more for each full round of them.
-                    self._width = min(float(self._widest), self._width + 1 / self._width)
-                self._changed.notify_all()
+            self._leave(widen=went_well)
+
+    def try_enter(self) -> bool:
+        """Take a place, if there is one; ``leave`` gives it back."""
+        with self._changed:
+            if self._under_way >= self.width:
+                return False
+            self._under_way += 1
+            return True
+
+    def leave(self, status: int) -> None:
+        """Give a place back after an answer of this HTTP status, 0 for none."""
+        if Refused(status).slows_down:
+            self.slow_down()
+        self._leave(widen=200 <= status < 300)
+
+    def _leave(self, *, widen: bool) -> None:
+        with self._changed:
+            self._under_way -= 1
+            if widen:
+                # One more for each full round of them.
+                self._width = min(float(self._widest), self._width + 1 / self._width)
+            self._changed.notify_all()
 
     def slow_down(self) -> None:
         """S3 asked for less: halve the width, once for all answers of one moment."""

@@ -79,7 +79,12 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
             source_bucket=services.source_bucket,
         )
     try:
-        blueprint = make_blueprint(resolution.names, resolution.sources, part_size=services.options.part_size)
+        blueprint = make_blueprint(
+            resolution.names,
+            resolution.sources,
+            part_size=services.options.part_size,
+            write_worth=services.options.write_worth,
+        )
     except PlanError as error:
         raise LimitExceeded(str(error)) from error
     entries = _entries(resolution, blueprint, requests)

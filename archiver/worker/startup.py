@@ -13,6 +13,9 @@ from archiver.version import __version__
 
 log = structlog.get_logger(__name__)
 
+#: Settings that work for one more release.
+DEPRECATED = ("parts_in_flight", "read_concurrency")
+
 
 def announce_worker(settings: Settings) -> None:
     """Look at the buckets and the queue's redrive policy, then one line with the version and the settings.
@@ -20,6 +23,9 @@ def announce_worker(settings: Settings) -> None:
     Of the settings those that are no defaults, none of which is a secret. What is wrong is an error in the log: the
     worker goes on, and jobs come back until it is mended.
     """
+    for name in DEPRECATED:
+        if getattr(settings, name) is not None:
+            log.warning("a deprecated setting will go with the next release", setting=name.upper(), see="MEMORY_MIB")
     _check_buckets(settings)
     _check_redrive_policy(settings)
     log.info("archiver ready", version=__version__, **settings.model_dump(mode="json", exclude_defaults=True))

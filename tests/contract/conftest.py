@@ -1,7 +1,7 @@
-"""The servers that one suite runs on: the in-memory S3, and LocalStack with boto3 alone and with lean requests."""
+"""The servers that one suite runs on: the in-memory S3 and LocalStack."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from botocore.httpsession import URLLib3Session
 
-from archiver.archive.location import Location
 from archiver.archive.storage import ArchiveStore, SourceStore
 from archiver.archive.traffic import Traffic
-from archiver.aws.lean import LeanRequests
+from archiver.aws.endpoints import Endpoints
+from archiver.aws.http import S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
+from archiver.aws.transfers import HttpSettings, Transfers
 from tests.support.fake_s3 import MIB, Checksum, FakeS3
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class FakeServer:
 
 
 class RealServer:
-    def __init__(self, client: "S3Client", *, lean: bool = False) -> None:
+    def __init__(self, client: "S3Client") -> None:
         tag = uuid.uuid4().hex[:10]
         self.client = client
         self.bucket, self.versioned = f"bucket-{tag}", f"versioned-{tag}"
@@ -92,8 +92,13 @@ class RealServer:
         client.put_bucket_versioning(Bucket=self.versioned, VersioningConfiguration={"Status": "Enabled"})
         self.traffic = Traffic()
         throttle = Throttle(16)
-        requests = lean_requests(client, seen=(self.bucket, self.versioned)) if lean else None
-        self.objects = S3Objects(client, traffic=self.traffic, throttle=throttle, lean=requests)
+        self.transfers = Transfers(HttpSettings(connect_seconds=5, silent_seconds=60), throttle=throttle)
+        http = S3Http(
+            self.transfers,
+            endpoints=Endpoints(lambda _region, _config: client),
+            credentials=lambda: Credentials("test", "test"),
+        )
+        self.objects = S3Objects(client, http, traffic=self.traffic, throttle=throttle)
         self.uploads = S3Uploads(client, client, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
 
     def put(
@@ -133,26 +138,16 @@ class RealServer:
         return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
 
-def lean_requests(client: "S3Client", *, seen: tuple[str, ...]) -> LeanRequests:
-    """Lean requests that have learned where the buckets are, so that none of the suite's reads needs boto3."""
-    requests = LeanRequests(client, credentials=Credentials("test", "test"), session=URLLib3Session())
-    for bucket in seen:
-        location = Location(bucket, "not there")
-        with requests.learning(location), pytest.raises(client.exceptions.ClientError):
-            client.head_object(Bucket=bucket, Key=location.key)
-    return requests
-
-
 @pytest.fixture(
     params=[
         "fake",
         pytest.param("localstack", marks=pytest.mark.localstack),
-        pytest.param("localstack, lean", marks=pytest.mark.localstack),
     ]
 )
-def server(request: pytest.FixtureRequest) -> Server:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     if request.param == "fake":
-        return FakeServer()
+        yield FakeServer()
+        return
     client = request.getfixturevalue("localstack").client(
         "s3",
         config=Config(
@@ -161,4 +156,6 @@ def server(request: pytest.FixtureRequest) -> Server:
             response_checksum_validation="when_required",
         ),
     )
-    return RealServer(client, lean="lean" in request.param)
+    real = RealServer(client)
+    yield real
+    real.transfers.close()

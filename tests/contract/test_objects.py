@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from archiver.archive.location import Location
-from archiver.archive.storage import ArchiveObject, BucketMissing, SourceMissing, SourceObject, SourceStore
+from archiver.archive.storage import ArchiveObject, BucketMissing, Read, SourceMissing, SourceObject, SourceStore
 from archiver.errors import SourceArchived, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
@@ -188,8 +188,8 @@ def test_of_all_of_an_object_s3_tells_the_crc32_and_of_a_range_it_does_not(
     seen = server.objects.head(Location(server.bucket, "a"))
     target = bytearray(size)
 
-    whole = server.objects.read_into(seen, 0, memoryview(target))
-    part = server.objects.read_into(seen, 1, memoryview(target)[1:])
+    (whole,) = server.objects.read_all([Read(seen, 0, memoryview(target))])
+    (part,) = server.objects.read_all([Read(seen, 1, memoryview(target)[1:])])
 
     assert target == content
     assert (whole, part) == (zlib.crc32(content) if told else None, None)
@@ -218,7 +218,7 @@ def test_a_vanished_object_has_changed(server: Server) -> None:
 
 def read(server: Server, source: SourceObject, start: int, stop: int) -> bytes:
     target = bytearray(stop - start)
-    server.objects.read_into(source, start, memoryview(target))
+    server.objects.read_all([Read(source, start, memoryview(target))])
     return bytes(target)
 
 
@@ -243,7 +243,7 @@ def test_any_key_is_found_and_read(server: Server, key: str) -> None:
     seen = server.objects.head(Location(server.bucket, key))
     fetched = server.objects.fetch_small(Location(server.bucket, key), limit=100)
     body = bytearray(4)
-    server.objects.read_into(seen, 3, memoryview(body))
+    server.objects.read_all([Read(seen, 3, memoryview(body))])
     # then it is that object
     assert (seen.key, seen.size, seen.crc32) == (key, 7, zlib.crc32(b"content"))
     assert fetched.body == b"content"

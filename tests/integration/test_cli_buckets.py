@@ -33,7 +33,8 @@ def stack(localstack: LocalStack) -> Stack:
 
 @pytest.fixture
 def environment(localstack: LocalStack, stack: Stack) -> dict[str, str]:
-    return localstack.environment | stack.environment
+    # Whatever can be copied is, whatever the requests cost.
+    return localstack.environment | stack.environment | {"WORKER_GIB_DOLLARS": "1000"}
 
 
 @pytest.fixture(scope="module")

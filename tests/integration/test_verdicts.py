@@ -70,6 +70,8 @@ def job(localstack: LocalStack, stack: Stack, s3: "S3Client", monkeypatch: pytes
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PART_SIZE_MIB", "5")
+        # Whatever can be copied is, whatever the requests cost.
+        monkeypatch.setenv("WORKER_GIB_DOLLARS", "1000")
         yield Job(open_services(Settings()), proxy, s3, stack, environment)
 
 

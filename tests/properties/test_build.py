@@ -100,5 +100,5 @@ def refuse_copies(s3: FakeS3, keys: set[str]) -> None:
 
 def overtake(s3: FakeS3, seed: int) -> None:
     dice = random.Random(seed)
-    for operation in ("put_part", "copy_part", "read_into", "fetch_small", "head"):
+    for operation in ("put_part", "copy_part", "read", "fetch_small", "head"):
         s3.before(operation, lambda _: time.sleep(dice.random() / 1000))

@@ -58,7 +58,7 @@ def test_no_success_is_a_wrong_one(
     for (key, content), source in zip(contents.items(), wanted, strict=True):
         s3.put_object(SOURCES, key, content, checksum=source.checksum, part_size=6 * MIB)
     dice = random.Random(seed)
-    for operation in ("fetch_small", "read_into", "copy_part"):
+    for operation in ("fetch_small", "read", "copy_part"):
         for _ in range(20):
             s3.before(operation, flip, skip=int(dice.expovariate(share)), times=1)
     s3.before("put_part", at_random(dice, 0.1))

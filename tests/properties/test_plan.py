@@ -136,22 +136,23 @@ def test_small_entries_are_kept_whole_and_literal_parts_small(layout: Layout, pa
             assert not any(begin < stop < end for stop in stops), "a small entry is split"
 
 
-def fewest_literal_bytes(layout: Layout) -> int:
+def greatest_gain(layout: Layout, *, write_worth: int, piece: int) -> int:
     """By brute force: every choice of entries to copy, each literal part before a copy topped up to the least size."""
     eligible = [index for index, entry in enumerate(layout.entries) if entry.stored_size > LEAST]
-    fewest = layout.size
+    greatest = 0
     for count in range(1, len(eligible) + 1):
         for chosen in combinations(eligible, count):
-            literal, open_since = 0, 0
+            gain, open_since = 0, 0
             for index in chosen:
                 at = max(layout.data_offset(index), open_since + LEAST)
-                if layout.data_end(index) - at < LEAST:
+                length = layout.data_end(index) - at
+                if length < LEAST:
                     break
-                literal += at - open_since
+                gain += length - write_worth * (-(-length // piece) + 1)
                 open_since = layout.data_end(index)
             else:
-                fewest = min(fewest, literal + layout.size - open_since)
-    return fewest
+                greatest = max(greatest, gain)
+    return greatest
 
 
 @given(layouts(sizes=st.integers(0, 16 * MIB) | around(LEAST, 2 * LEAST, 3 * LEAST), max_size=7))
@@ -159,4 +160,20 @@ def fewest_literal_bytes(layout: Layout) -> int:
 def test_no_choice_of_copies_sends_fewer_bytes(layout: Layout) -> None:
     plan = plan_parts(layout, copyable=lambda _index: True)
 
-    assert bytes_literal(plan) == fewest_literal_bytes(layout)
+    assert bytes_copied(plan) == greatest_gain(layout, write_worth=0, piece=32 * MIB)
+
+
+@given(
+    layouts(sizes=st.integers(0, 40 * MIB) | around(LEAST, 2 * LEAST, 3 * LEAST), max_size=6),
+    st.sampled_from([1, MIB, 3 * MIB, 6 * MIB]),
+)
+@settings(deadline=None)
+def test_no_choice_of_copies_gains_more(layout: Layout, write_worth: int) -> None:
+    plan = plan_parts(layout, copyable=lambda _index: True, write_worth=write_worth)
+
+    copied: dict[int, int] = {}
+    for part in plan:
+        if part.entry is not None:
+            copied[part.entry] = copied.get(part.entry, 0) + part.size
+    gain = sum(length - write_worth * (-(-length // (32 * MIB)) + 1) for length in copied.values())
+    assert gain == greatest_gain(layout, write_worth=write_worth, piece=32 * MIB)

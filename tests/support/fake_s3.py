@@ -4,7 +4,7 @@ It holds S3's limits, also those that no emulator does (a range is copied only o
 calls, and can be told to fail, or to change under the caller, before any of them::
 
     s3.before("put_part", kill, skip=3)
-    s3.before("read_into", lambda call: s3.put_object("photos", "a.jpg", b"new"), times=1)
+    s3.before("read", lambda call: s3.put_object("photos", "a.jpg", b"new"), times=1)
 
 What a test expects never to happen, though the engine would recover from it, is in ``violations``.
 """
@@ -24,6 +24,7 @@ from archiver.archive.storage import (
     ArchiveObject,
     BucketMissing,
     CopyRefused,
+    Read,
     SourceMissing,
     SourceObject,
     StoredArchive,
@@ -312,10 +313,13 @@ class FakeObjects:
             for stop, size in zip(stops, stored.part_sizes, strict=True)
         ]
 
-    def read_into(self, source: SourceObject, start: int, target: memoryview) -> int | None:
+    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+        return [self._read(read.source, read.start, read.target) for read in reads]
+
+    def _read(self, source: SourceObject, start: int, target: memoryview) -> int | None:
         if isinstance(target.obj, bytearray):
             self._s3.hold(target.obj)
-        target[:] = self._pinned("read_into", source, start, start + len(target))
+        target[:] = self._pinned("read", source, start, start + len(target))
         if len(target) < source.size:
             return None
         return _crc32(self._s3.find(source.location))

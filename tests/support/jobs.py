@@ -27,7 +27,7 @@ ARCHIVES = "zip-storage"
 SENT_AT = 1_790_000_000.0
 
 #: Small enough for quick tests, wide enough for parts to overtake each other.
-OPTIONS = Options(part_size=5 * MIB, parts_in_flight=3, read_concurrency=4, copy_concurrency=4)
+OPTIONS = Options(part_size=5 * MIB, parts_in_flight=3, memory=30 * MIB, read_concurrency=4, copy_concurrency=4)
 
 
 @cache

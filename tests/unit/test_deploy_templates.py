@@ -75,7 +75,7 @@ def test_the_worker_gets_every_setting_it_requires() -> None:
     [
         (MESSAGING_TEMPLATE, "VisibilityTimeoutSeconds", "visibility_timeout_seconds"),
         (SERVICE_TEMPLATE, "WorkerConcurrency", "worker_concurrency"),
-        (SERVICE_TEMPLATE, "PartsInFlight", "parts_in_flight"),
+        (SERVICE_TEMPLATE, "MemoryMib", "memory_mib"),
         (SERVICE_TEMPLATE, "SoftShutdownSeconds", "soft_shutdown_seconds"),
         (SERVICE_TEMPLATE, "FilePrefix", "s3_file_prefix"),
     ],
@@ -104,9 +104,9 @@ def test_the_drain_ends_well_before_ecs_kills() -> None:
 
 def test_the_defaults_fit_into_the_tasks_memory() -> None:
     # given what the jobs of one task hold at once, as docs/operations.md sizes it
-    jobs, parts = default(SERVICE_TEMPLATE, "WorkerConcurrency"), default(SERVICE_TEMPLATE, "PartsInFlight")
+    jobs, memory = default(SERVICE_TEMPLATE, "WorkerConcurrency"), default(SERVICE_TEMPLATE, "MemoryMib")
 
-    needed = 300 + jobs * (100 + parts * 21)
+    needed = 300 + jobs * (100 + max(memory, 2 * 21))
 
     # then half of the memory is left for the entries' metadata and the larger parts of huge archives
     assert needed <= default(SERVICE_TEMPLATE, "Memory") / 2

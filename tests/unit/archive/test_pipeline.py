@@ -320,7 +320,7 @@ class TestLimits:
 
 
 class TestASourceThatChanges:
-    @pytest.mark.parametrize("when", ["read_into", "copy_part", "create", "complete"])
+    @pytest.mark.parametrize("when", ["read", "copy_part", "create", "complete"])
     def test_starts_the_build_over(self, s3: FakeS3, when: str) -> None:
         contents = three_photos(s3)
         changed = noise(12 * MIB, seed=9)
@@ -356,7 +356,7 @@ class TestASourceThatChanges:
         assert s3.calls["create"] == 3
         assert s3.unfinished() == []
 
-    @pytest.mark.parametrize("operation", ["read_into", "copy_part"])
+    @pytest.mark.parametrize("operation", ["read", "copy_part"])
     def test_by_vanishing_is_missing(self, s3: FakeS3, operation: str) -> None:
         contents = three_photos(s3)
 
@@ -578,7 +578,7 @@ class TestAKilledJob:
 class TestWhatAnErrorLeaves:
     def test_a_permanent_one_aborts_the_upload(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
-        s3.before("read_into", raising(SourceAccessDenied("denied")), skip=1)
+        s3.before("read", raising(SourceAccessDenied("denied")), skip=1)
 
         with pytest.raises(SourceAccessDenied):
             build_archive(files(*contents), delivery=delivery(), services=services(s3))
@@ -588,7 +588,7 @@ class TestWhatAnErrorLeaves:
 
     def test_a_transient_one_leaves_it(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
-        s3.before("read_into", raising(TransientError("later")), skip=1)
+        s3.before("read", raising(TransientError("later")), skip=1)
 
         with pytest.raises(TransientError, match="later"):
             build_archive(files(*contents), delivery=delivery(), services=services(s3))

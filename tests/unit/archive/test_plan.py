@@ -17,6 +17,7 @@ from archiver.archive.plan import (
     bytes_copied,
     bytes_literal,
     plan_parts,
+    write_worth,
 )
 from archiver.zipformat.entry import DEFLATED, Entry
 from archiver.zipformat.layout import Layout
@@ -45,21 +46,21 @@ def test_an_empty_archive_is_one_part() -> None:
 
 
 def test_the_head_of_a_large_object_rides_with_its_header_and_s3_copies_the_rest() -> None:
-    layout = layout_of(40 * MIB)
+    layout = layout_of(30 * MIB)
     data = layout.data_offset(0)
 
     plan = plan_parts(layout, copyable=always)
 
     assert plan == [
         Part(1, 0, MIN_PART, None, 0),
-        Part(2, MIN_PART, data + 40 * MIB, 0, MIN_PART - data),
-        Part(3, data + 40 * MIB, layout.size, None, 0),
+        Part(2, MIN_PART, data + 30 * MIB, 0, MIN_PART - data),
+        Part(3, data + 30 * MIB, layout.size, None, 0),
     ]
     assert bytes_copied(plan) + bytes_literal(plan) == layout.size
 
 
 def test_no_head_is_read_where_the_literal_part_is_long_enough_already() -> None:
-    layout = layout_of(3 * MIB, 3 * MIB, 40 * MIB)
+    layout = layout_of(3 * MIB, 3 * MIB, 30 * MIB)
 
     plan = plan_parts(layout, copyable=always)
 
@@ -91,7 +92,7 @@ def test_a_source_must_be_larger_than_5_mib() -> None:
 
 
 def test_what_the_caller_cannot_copy_is_sent() -> None:
-    layout = layout_of(40 * MIB, 40 * MIB)
+    layout = layout_of(30 * MIB, 30 * MIB)
 
     plan = plan_parts(layout, copyable=lambda index: index == 1)
 
@@ -99,11 +100,11 @@ def test_what_the_caller_cannot_copy_is_sent() -> None:
 
 
 def test_the_compressed_bytes_are_what_is_copied() -> None:
-    layout = Layout([Entry("a.csv", 400 * MIB, 0, method=DEFLATED, compressed_size=40 * MIB)])
+    layout = Layout([Entry("a.csv", 400 * MIB, 0, method=DEFLATED, compressed_size=30 * MIB)])
 
     plan = plan_parts(layout, copyable=always)
 
-    assert plan[1].source_stop == 40 * MIB
+    assert plan[1].source_stop == 30 * MIB
 
 
 def test_large_copies_are_cut_into_even_pieces_without_a_tail() -> None:
@@ -131,14 +132,30 @@ def test_an_object_is_sent_where_that_spares_the_next_more_than_it_costs() -> No
     assert bytes_copied(plan) == 9 * MIB
 
 
+def test_a_copy_must_spare_bytes_that_are_worth_its_requests() -> None:
+    # A copy of one piece and a further literal part: two requests, here worth 12 MiB; in two pieces three, 18 MiB.
+    def copied(size: int) -> int:
+        return bytes_copied(plan_parts(layout_of(MIN_PART, size), copyable=always, write_worth=6 * MIB))
+
+    assert copied(12 * MIB) == 0
+    assert copied(12 * MIB + 1) == 12 * MIB + 1
+    assert copied(33 * MIB) == 33 * MIB
+    assert bytes_copied(plan_parts(layout_of(MIN_PART, 33 * MIB), copyable=always, write_worth=12 * MIB)) == 0
+
+
+def test_a_request_is_worth_more_bytes_the_cheaper_a_gibibyte_through_the_worker_is() -> None:
+    assert write_worth(0.001) == round(0.005 * 2**30)
+    assert write_worth(0.01) == round(0.0005 * 2**30)
+
+
 def test_what_is_left_of_a_full_literal_part_joins_it_before_a_copy() -> None:
     # Given 7.9 MiB, then 1 MiB, which does not fit with it into 8 MiB and is too short for a part before a copy.
-    layout = layout_of(79 * MIB // 10, MIB, 40 * MIB)
+    layout = layout_of(79 * MIB // 10, MIB, 30 * MIB)
 
     plan = plan_parts(layout, part_size=8 * MIB, copyable=always)
 
     assert [part.entry for part in plan] == [None, 2, None]
-    assert bytes_copied(plan) == 40 * MIB
+    assert bytes_copied(plan) == 30 * MIB
 
 
 def test_small_files_fill_parts_and_are_never_split() -> None:
@@ -186,7 +203,7 @@ def test_a_large_directory_is_cut_too() -> None:
 
 
 def test_an_earlier_attempt_is_continued_where_it_ended() -> None:
-    layout = layout_of(100 * MIB, 3 * MIB)
+    layout = layout_of(50 * MIB, 3 * MIB)
     start = 20 * MIB
 
     plan = plan_parts(layout, copyable=always, start=start, first_number=4)
@@ -203,7 +220,7 @@ def test_part_sizes_grow_where_10000_parts_would_not_suffice() -> None:
     plan = plan_parts(layout, part_size=5 * MIB, copyable=never)
 
     assert len(plan) <= MAX_PARTS
-    assert max(part.size for part in plan) < 40 * MIB, "no more than the numbers ask for"
+    assert max(part.size for part in plan) < 30 * MIB, "no more than the numbers ask for"
 
 
 def test_copies_become_fewer_where_10000_parts_would_not_suffice() -> None:

@@ -56,7 +56,7 @@ def nothing_is_archived(s3: FakeS3) -> bool:
 
 class TestSmallObjects:
     @pytest.mark.parametrize("checksum", ["full", "composite"])
-    @pytest.mark.parametrize(("sources", "read"), [(["p/a.txt"], "fetch_small"), (["p/"], "read_into")])
+    @pytest.mark.parametrize(("sources", "read"), [(["p/a.txt"], "fetch_small"), (["p/"], "read")])
     def test_are_read_again(self, s3: FakeS3, sources: list[str], read: str, checksum: Checksum) -> None:
         """Fetched with the look or found in a listing: S3 tells the CRC32 with the content."""
         s3.put_object(SOURCES, "p/a.txt", noise(3_000), checksum=checksum)
@@ -72,7 +72,7 @@ class TestSmallObjects:
         assert ours != f"s3://{SOURCES}/p/a.txt: the bytes read have CRC32 {zlib.crc32(noise(3_000)):08x}"
         assert theirs == f"S3 says {zlib.crc32(noise(3_000)):08x}"
 
-    @pytest.mark.parametrize(("sources", "read"), [(["p/a.txt"], "fetch_small"), (["p/"], "read_into")])
+    @pytest.mark.parametrize(("sources", "read"), [(["p/a.txt"], "fetch_small"), (["p/"], "read")])
     def test_that_stay_wrong_are_a_matter_for_later(self, s3: FakeS3, sources: list[str], read: str) -> None:
         s3.put_object(SOURCES, "p/a.txt", noise(3_000))
         s3.before(read, flip)
@@ -94,7 +94,7 @@ class TestSmallObjects:
 
 class TestLargeObjects:
     @pytest.mark.parametrize("checksum", ["full", "composite"])
-    @pytest.mark.parametrize("operation", ["read_into", "copy_part"])
+    @pytest.mark.parametrize("operation", ["read", "copy_part"])
     def test_are_right_at_the_first_attempt(self, s3: FakeS3, operation: str, checksum: Checksum) -> None:
         # Given three films, of one of which a range is read, or copied, with a wrong bit,
         contents = films(s3, checksum=checksum)
@@ -108,11 +108,11 @@ class TestLargeObjects:
         assert unzipped(s3.content(ARCHIVES, result.key)) == contents
         assert [line["entries"] for line in lines if line["event"].startswith("parts built again")] == [1]
         assert 3 < s3.calls["copy_part"] < 6
-        assert 3 < s3.calls["read_into"] <= 5
+        assert 3 < s3.calls["read"] <= 5
 
     def test_that_stay_wrong_fail_and_nothing_is_archived(self, s3: FakeS3) -> None:
         contents = films(s3)
-        s3.before("read_into", flip, key="1.mp4")
+        s3.before("read", flip, key="1.mp4")
 
         with pytest.raises(StorageUnavailable, match=r"1\.mp4: the bytes read have CRC32 .*, S3 says "):
             build_archive(files(*contents), delivery=delivery(), services=services(s3))
@@ -126,7 +126,7 @@ class TestLargeObjects:
     def test_that_are_split_over_parts_are_compared_as_a_whole(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a.mp4", noise(23 * MIB))
         s3.before("copy_part", refuse)
-        s3.before("read_into", flip, skip=2, times=1)
+        s3.before("read", flip, skip=2, times=1)
 
         result = build_archive(files("a.mp4"), delivery=delivery(), services=services(s3))
 
@@ -135,7 +135,7 @@ class TestLargeObjects:
 
 class TestAKilledAttempt:
     @pytest.mark.parametrize("checksum", ["full", "composite"])
-    @pytest.mark.parametrize("operation", ["read_into", "copy_part"])
+    @pytest.mark.parametrize("operation", ["read", "copy_part"])
     def test_leaves_no_wrong_part_to_the_next_one(self, s3: FakeS3, operation: str, checksum: Checksum) -> None:
         # Given an attempt that sent a part with a wrong bit, and died before it could know,
         contents = films(s3, checksum=checksum)
@@ -198,7 +198,7 @@ class TestDeflating:
         contents = {"p/a.csv": text(size), "p/b.csv": text(2_000), "p/c.mp4": noise(12 * MIB)}
         for key, content in contents.items():
             s3.put_object(SOURCES, key, content)
-        s3.before("read_into", flip, skip=skip, times=1)
+        s3.before("read", flip, skip=skip, times=1)
 
         payload = files("p/") | {"compression": "auto"}
         result = build_archive(payload, delivery=delivery(), services=services(s3))
@@ -207,7 +207,7 @@ class TestDeflating:
 
     def test_of_what_stays_wrong_fails(self, s3: FakeS3) -> None:
         s3.put_object(SOURCES, "a.csv", text(12 * MIB))
-        s3.before("read_into", flip, skip=1)
+        s3.before("read", flip, skip=1)
 
         with pytest.raises(StorageUnavailable, match=r"a\.csv: the bytes read have CRC32 .*, S3 says "):
             build_archive(files("a.csv") | {"compression": "auto"}, delivery=delivery(), services=services(s3))

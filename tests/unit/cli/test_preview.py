@@ -22,7 +22,7 @@ CALLS = {
     "complete": "CompleteMultipartUpload",
     "put": "PutObject",
     "fetch_small": "GetObject",
-    "read_into": "GetObject",
+    "read": "GetObject",
     "head": "HeadObject",
     "part_checksums": "GetObjectAttributes",
     "below": "ListObjectsV2",

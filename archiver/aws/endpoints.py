@@ -1,0 +1,80 @@
+"""Where a bucket is: asked of boto3, which knows every rule of it, and corrected by what S3 answers."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: A key that no encoding changes.
+_KEY = "k"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """``base`` is the URL and ``path`` its path, up to the key; ``region`` is what signatures name."""
+
+    base: str
+    host: str
+    path: str
+    region: str
+
+
+class Endpoints:
+    """The endpoints of buckets. ``make`` makes the S3 client of a region, None for the configured one."""
+
+    def __init__(self, make: Callable[[str | None, Config], "S3Client"]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._clients: dict[tuple[str | None, str], S3Client] = {}
+        self._known: dict[str, Endpoint] = {}
+
+    def of(self, bucket: str) -> Endpoint:
+        """A bucket's endpoint; makes no request. Raises what boto3 raises for a name that can be no bucket's."""
+        with self._lock:
+            if bucket not in self._known:
+                self._known[bucket] = _endpoint(self._client(bucket, None), bucket)
+            return self._known[bucket]
+
+    def moved(self, bucket: str, region: str) -> bool:
+        """S3 says that the bucket is in this region; False where that is known already."""
+        with self._lock:
+            known = self._known.get(bucket)
+            if known is not None and known.region == region:
+                return False
+            self._known[bucket] = _endpoint(self._client(bucket, region), bucket)
+            return True
+
+    def presigning_client(self, bucket: str) -> "S3Client":
+        """A client whose presigned URLs for the bucket need no redirect, which would be to a host that is not signed.
+
+        boto3 presigns for S3's global endpoint unless an addressing style is given. A bucket's dots don't fit S3's
+        certificate, so such a bucket goes into the path.
+        """
+        with self._lock:
+            return self._client(bucket, None)
+
+    def _client(self, bucket: str, region: str | None) -> "S3Client":
+        style: Literal["path", "virtual"] = "path" if "." in bucket and not bucket.startswith("arn:") else "virtual"
+        key = region, style
+        if key not in self._clients:
+            client = self._make(region, Config(s3={"addressing_style": style}))
+            if ".amazonaws.com" not in client.meta.endpoint_url:
+                # Another server, which knows no hosts of buckets, whatever the region.
+                client = self._make(region, Config())
+            self._clients[key] = client
+        return self._clients[key]
+
+
+def _endpoint(client: "S3Client", bucket: str) -> Endpoint:
+    # Presigning goes all the way that a request goes, but for sending it.
+    url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _KEY}))
+    scope = parse_qs(url.query).get("X-Amz-Credential", [""])[0].split("/")
+    path = url.path.removesuffix(_KEY)
+    region = scope[2] if len(scope) > 2 else client.meta.region_name
+    return Endpoint(f"{url.scheme}://{url.netloc}{path}", url.netloc, path, region)

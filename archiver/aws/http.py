@@ -1,0 +1,257 @@
+"""Requests to S3 on the native way: signed here, sent by libcurl, retried by one policy that the throttle sees.
+
+For what is asked thousands of times: GET, HEAD and LIST of sources. Everything else is boto3's.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import NoCredentialsError
+
+from archiver.aws.endpoints import Endpoints
+from archiver.aws.failures import Refused, refusal
+from archiver.aws.signing import Signer, encoded_path, encoded_query
+from archiver.aws.transfers import Transfer, Transfers
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+
+#: Attempts at one request that brought nothing, the first included.
+ATTEMPTS = 8
+#: Corrections of a request's way: another region, another clock.
+MOST_CORRECTIONS = 3
+PARTIAL = 206
+#: The longest pause before another attempt, in seconds; the first one is at most a tenth of a second.
+MAX_PAUSE = 10.0
+#: Answers that another attempt may not get: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_PASSING_CODES = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable"})
+
+
+@dataclass(slots=True, eq=False)
+class HttpRequest:
+    """One request to a bucket. ``headers`` have names in lower case.
+
+    ``first`` and ``last`` are the range of a GET in bytes, inclusive; one that breaks off goes on where it was, so it
+    is pinned by ``etag``, which the answer must have. ``target`` takes the content and must be filled by it; without
+    one the answer has it, where it is no longer than ``most`` bytes.
+    """
+
+    operation: str
+    method: str
+    bucket: str
+    key: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    first: int | None = None
+    last: int | None = None
+    etag: str | None = None
+    target: memoryview | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer: its headers, with names in lower case, and its content where no target took it.
+
+    ``content`` None: it was longer than the request's ``most``, and hung up on.
+    """
+
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
+class S3Http:
+    """Sends requests and waits for them; safe to share between threads."""
+
+    def __init__(
+        self,
+        transfers: Transfers,
+        *,
+        endpoints: Endpoints,
+        credentials: Callable[[], "Credentials | None"],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._transfers = transfers
+        self._endpoints = endpoints
+        self._credentials = credentials
+        self._sleep = sleep
+        self._signers: dict[str, Signer] = {}
+        self._skew = 0.0
+
+    def send(self, request: HttpRequest) -> Answer:
+        """The answer. Raises ``Refused``, and ``OSError`` where there was none."""
+        (outcome,) = self.send_all([request])
+        if isinstance(outcome, Answer):
+            return outcome
+        raise outcome
+
+    def send_all(self, requests: Sequence[HttpRequest]) -> list[Answer | Exception]:
+        """Each request's answer, or what failed, in their order; under way at once as far as the throttle lets them."""
+        states = [_State(request) for request in requests]
+        pending = states
+        for round_number in range(1_000_000):
+            self._transfer(pending)
+            for state in pending:
+                self._judge(state)
+            pending = [state for state in pending if state.outcome is None]
+            if not pending:
+                break
+            if any(state.failures for state in pending):
+                longest = min(MAX_PAUSE, 0.1 * 2 ** min(round_number, 10))
+                self._sleep(random.uniform(longest / 4, longest))  # noqa: S311 jitter, not a secret
+        return [state.outcome for state in states if state.outcome is not None]
+
+    def _transfer(self, states: Sequence["_State"]) -> None:
+        waiter = _Waiter(len(states))
+        transfers = []
+        for state in states:
+            state.transfer = self._prepared(state, waiter)
+            transfers.append(state.transfer)
+        self._transfers.start(transfers)
+        waiter.wait()
+
+    def _prepared(self, state: "_State", waiter: "_Waiter") -> Transfer:
+        request = state.request
+        endpoint = self._endpoints.of(request.bucket)
+        path, query = encoded_path(request.key), encoded_query(request.query)
+        headers = dict(request.headers)
+        if request.etag is not None:
+            headers["if-match"] = request.etag
+        if request.first is not None:
+            headers["range"] = f"bytes={request.first + state.done}-{request.last}"
+        lines = self._signer(endpoint.region).signed(
+            request.method,
+            host=endpoint.host,
+            path=endpoint.path + path,
+            query=query,
+            headers=headers,
+        )
+        return Transfer(
+            method=request.method,
+            url=f"{endpoint.base}{path}" + (f"?{query}" if query else ""),
+            headers=lines,
+            ended=waiter.one_ended,
+            target=None if request.target is None else request.target[state.done :],
+            most=request.most,
+        )
+
+    def _signer(self, region: str) -> Signer:
+        if region not in self._signers:
+            credentials = self._credentials()
+            if credentials is None:
+                raise NoCredentialsError
+            self._signers[region] = Signer(credentials, region=region, clock=lambda: time.time() + self._skew)
+        return self._signers[region]
+
+    def _judge(self, state: "_State") -> None:
+        """Give the state its outcome, or leave it to another attempt."""
+        transfer, request = state.transfer, state.request
+        assert transfer is not None
+        if transfer.is_cut:
+            state.outcome = Answer(transfer.answered_headers(), None)
+        elif transfer.error is not None:
+            # What came of a pinned range is as good as the rest will be.
+            state.failed(f"{request.operation} failed: {transfer.error}", came=_came(state, transfer))
+        elif 200 <= transfer.status < 300:
+            headers = transfer.answered_headers()
+            if _is_asked_for(state, headers):
+                state.outcome = Answer(headers, bytes(transfer.content))
+            else:
+                state.failed(f"{request.operation} failed: the answer is not what was asked for")
+        else:
+            self._judge_refusal(state, transfer)
+
+    def _judge_refusal(self, state: "_State", transfer: Transfer) -> None:
+        headers = transfer.answered_headers()
+        refused = refusal(transfer.status, bytes(transfer.content))
+        elsewhere = self._is_elsewhere(state.request.bucket, refused, headers)
+        if (elsewhere or self._is_skewed(refused, headers)) and state.corrections < MOST_CORRECTIONS:
+            state.corrections += 1
+        elif transfer.status in _PASSING or refused.slows_down or refused.code in _PASSING_CODES:
+            state.failed(refused)
+        else:
+            state.outcome = refused
+
+    def _is_elsewhere(self, bucket: str, refused: Refused, headers: Mapping[str, str]) -> bool:
+        """Whether S3 says that the bucket is in a region that we did not know of.
+
+        A HEAD's refusal has no code: it may be a redirect, or a signature for another region.
+        """
+        region = headers.get("x-amz-bucket-region")
+        return refused.status in (301, 307, 400) and region is not None and self._endpoints.moved(bucket, region)
+
+    def _is_skewed(self, refused: Refused, headers: Mapping[str, str]) -> bool:
+        """Whether our clock is the reason; the answer's date then mends it."""
+        if refused.code != "RequestTimeTooSkewed" or "date" not in headers:
+            return False
+        self._skew = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """A request between its attempts: bytes done, attempts in a row that brought nothing, corrections of its way."""
+
+    request: HttpRequest
+    transfer: Transfer | None = None
+    done: int = 0
+    failures: int = 0
+    corrections: int = 0
+    outcome: Answer | Exception | None = None
+
+    def failed(self, reason: str | Refused, *, came: int = 0) -> None:
+        """An attempt has failed, which brought so many bytes all the same; the last one is the outcome."""
+        self.done += came
+        self.failures = 1 if came else self.failures + 1
+        if self.failures >= ATTEMPTS:
+            self.outcome = ConnectionError(reason) if isinstance(reason, str) else reason
+
+
+def _came(state: _State, transfer: Transfer) -> int:
+    request = state.request
+    if request.first is None or request.etag is None or transfer.status != PARTIAL:
+        return 0
+    return transfer.received if _is_of(state, transfer.answered_headers()) else 0
+
+
+def _is_asked_for(state: _State, headers: Mapping[str, str]) -> bool:
+    """Whether the answer is the object, or its range, and not a page that something on the way made."""
+    transfer, target = state.transfer, state.request.target
+    assert transfer is not None
+    if target is not None and transfer.received != len(target) - state.done:
+        return False
+    return _is_of(state, headers)
+
+
+def _is_of(state: _State, headers: Mapping[str, str]) -> bool:
+    request = state.request
+    if request.etag is not None and headers.get("etag", "").strip('"') != request.etag.strip('"'):
+        return False
+    if request.first is None:
+        return True
+    return headers.get("content-range", "").startswith(f"bytes {request.first + state.done}-{request.last}/")
+
+
+class _Waiter:
+    """Waits for so many ends."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._all = threading.Event()
+        if not count:
+            self._all.set()
+
+    def one_ended(self, _: Transfer) -> None:
+        # Called from one thread alone.
+        self._left -= 1
+        if not self._left:
+            self._all.set()
+
+    def wait(self) -> None:
+        self._all.wait()

@@ -1,0 +1,329 @@
+"""HTTP by libcurl: one thread drives all transfers of a process, and the bytes move outside the interpreter's lock.
+
+A transfer is handed over whole and its end is a callback; what it costs in Python is a few calls, whatever its size.
+Connections are kept and used again. Source: https://curl.se/libcurl/c/libcurl-multi.html
+"""
+
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pycurl
+import structlog
+
+from archiver.aws.throttle import Throttle
+
+log = structlog.get_logger(__name__)
+
+#: Most bytes taken from a connection at once. Larger ones save calls into Python; each connection has a buffer of it.
+BUFFER = 128 * 1024
+#: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """One request; once it has ended, its answer, too.
+
+    ``headers`` are lines. ``body`` is sent with PUT and POST. The content of an answer of status 2xx goes to
+    ``target``, where there is one, which it must not outgrow; any other content is kept in ``content``, and cut off
+    where it is longer than ``most`` bytes. ``ended`` is called from the transfers' own thread and must not wait.
+    """
+
+    method: str
+    url: str
+    headers: Sequence[str]
+    ended: Callable[["Transfer"], None]
+    body: bytes | bytearray | memoryview | None = None
+    target: memoryview | None = None
+    most: int | None = None
+    is_cut: bool = False
+    status: int = 0
+    lines: list[bytes] = field(default_factory=list)
+    content: bytearray = field(default_factory=bytearray)
+    received: int = 0
+    #: What libcurl says where there is no whole answer.
+    error: str | None = None
+
+    def answered_headers(self) -> dict[str, str]:
+        """The answer's headers, with names in lower case; the last answer's, where an interim one came before it."""
+        found: dict[str, str] = {}
+        for line in self.lines:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon and not name.startswith("HTTP/"):
+                found[name.lower()] = value.strip()
+            elif name.startswith("HTTP/"):
+                found.clear()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How to connect: seconds, the file of trusted certificates, and the proxy of each scheme, where there is one."""
+
+    connect_seconds: float
+    silent_seconds: float
+    certificates: str | None = None
+    proxies: dict[str, str] = field(default_factory=dict)
+    connections: int = 256
+
+
+class Transfers:
+    """All transfers of one process. Nothing is opened before the first one."""
+
+    def __init__(self, settings: HttpSettings, *, throttle: Throttle) -> None:
+        self._settings = settings
+        self._throttle = throttle
+        self._lock = threading.Lock()
+        self._loop: _Loop | None = None
+
+    def start(self, transfers: Sequence[Transfer]) -> None:
+        """Begin transfers as soon as the throttle lets them, in their order."""
+        with self._lock:
+            if self._loop is None or not self._loop.take(transfers):
+                self._loop = _Loop(self._settings, self._throttle)
+                self._loop.take(transfers)
+
+    def close(self) -> None:
+        """End what is under way, with an error."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.close()
+                self._loop = None
+
+
+class _Loop:
+    """The thread, and all that it alone touches."""
+
+    def __init__(self, settings: HttpSettings, throttle: Throttle) -> None:
+        self._settings = settings
+        self._throttle = throttle
+        self._lock = threading.Lock()
+        self._waiting: deque[Transfer] = deque()
+        self._woken = self._closing = self._over = False
+        self._alarm, self._bell = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._alarm, selectors.EVENT_READ)
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, settings.connections)
+        self._deadline: float | None = None
+        self._running: set[_Handle] = set()
+        self._idle: dict[str, list[_Handle]] = {}
+        self._thread = threading.Thread(target=self._run, name="transfers", daemon=True)
+        self._thread.start()
+
+    def take(self, transfers: Sequence[Transfer]) -> bool:
+        """Take transfers on; False where the loop has ended."""
+        with self._lock:
+            if self._over:
+                return False
+            self._waiting.extend(transfers)
+            if not self._woken:
+                self._woken = True
+                self._bell.send(b"\0")
+            return True
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._lock:
+            if not self._over:
+                self._closing = True
+                self._bell.send(b"\0")
+        self._thread.join()
+
+    # In the thread.
+
+    def _run(self) -> None:
+        reason = "closed"
+        try:
+            while not self._closing:
+                self._turn()
+                self._collect()
+                self._begin()
+        except Exception as error:
+            # Nobody may wait for ever; the next transfer gets a new loop.
+            log.exception("transfers ended")
+            reason = repr(error)
+        finally:
+            with self._lock:
+                self._over = True
+            for handle in list(self._running):
+                self._multi.remove_handle(handle.curl)
+                self._end(handle, reason)
+            for transfer in self._waiting:
+                transfer.error = reason
+                transfer.ended(transfer)
+            self._multi.close()
+            self._selector.close()
+            self._alarm.close()
+            self._bell.close()
+
+    def _turn(self) -> None:
+        for key, events in self._selector.select(self._patience()):
+            if key.fileobj is self._alarm:
+                with self._lock:
+                    self._alarm.recv(64)
+                    self._woken = False
+                continue
+            mask = (pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0) | (
+                pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
+            )
+            self._multi.socket_action(key.fd, mask)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._deadline = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _patience(self) -> float | None:
+        """Seconds until something is due; None: until something happens."""
+        due = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        if self._waiting:
+            return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
+        return due
+
+    def _collect(self) -> None:
+        left = 1
+        while left:
+            left, good, bad = self._multi.info_read()
+            ends: list[tuple[Any, str | None]] = [(curl, None) for curl in good]
+            ends += [(curl, f"{text or 'failed'} (curl {code})") for curl, code, text in bad]
+            for curl, error in ends:
+                self._multi.remove_handle(curl)
+                self._end(curl.handle, error)
+
+    def _begin(self) -> None:
+        while self._waiting and self._throttle.try_enter():
+            transfer = self._waiting[0]
+            idle = self._idle.get(transfer.method)
+            handle = idle.pop() if idle else _Handle(transfer.method, self._settings)
+            handle.load(transfer)
+            self._running.add(handle)
+            self._waiting.popleft()
+            self._multi.add_handle(handle.curl)
+
+    def _end(self, handle: "_Handle", error: str | None) -> None:
+        self._running.discard(handle)
+        transfer = handle.unload()
+        transfer.error = error
+        self._idle.setdefault(transfer.method, []).append(handle)
+        self._throttle.leave(0 if error else transfer.status)
+        transfer.ended(transfer)
+
+    def _watch(self, what: int, descriptor: int, *_: object) -> None:
+        """libcurl wants to know when a socket is ready."""
+        known = descriptor in self._selector.get_map()
+        if what == pycurl.POLL_REMOVE:
+            if known:
+                self._selector.unregister(descriptor)
+            return
+        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
+            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
+        )
+        if known:
+            self._selector.modify(descriptor, events)
+        else:
+            self._selector.register(descriptor, events)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        """libcurl wants to be called by then."""
+        self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+class _Handle:
+    """One easy handle, used for one transfer of a method after the other."""
+
+    def __init__(self, method: str, settings: HttpSettings) -> None:
+        curl = self.curl = pycurl.Curl()
+        curl.handle = self
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.PATH_AS_IS, 1)  # "a/../b" is a key
+        curl.setopt(pycurl.BUFFERSIZE, BUFFER)
+        curl.setopt(pycurl.TCP_KEEPALIVE, 1)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(settings.connect_seconds * 1000))
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        curl.setopt(pycurl.LOW_SPEED_TIME, int(settings.silent_seconds))
+        curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        if settings.certificates:
+            curl.setopt(pycurl.CAINFO, settings.certificates)
+        self._proxies = settings.proxies
+        if method == "HEAD":
+            curl.setopt(pycurl.NOBODY, 1)
+        elif method != "GET":
+            curl.setopt(pycurl.UPLOAD, 1)
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
+            curl.setopt(pycurl.UPLOAD_BUFFERSIZE, 512 * 1024)
+            curl.setopt(pycurl.READFUNCTION, self._read)
+            curl.setopt(pycurl.SEEKFUNCTION, self._seek)
+        self._transfer: Transfer | None = None
+        self._sent = 0
+        self._success: bool | None = None
+
+    def load(self, transfer: Transfer) -> None:
+        """Make the handle ready for a transfer."""
+        curl = self.curl
+        self._transfer = transfer
+        self._sent = 0
+        self._success = None
+        curl.setopt(pycurl.URL, transfer.url)
+        # Empty: nothing of curl's own accord, which reads the environment in its own way.
+        curl.setopt(pycurl.PROXY, self._proxies.get(transfer.url.partition(":")[0], ""))
+        curl.setopt(pycurl.HTTPHEADER, [*transfer.headers, "Expect:", "User-Agent:", "Accept:"])
+        curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
+        if transfer.body is not None:
+            curl.setopt(pycurl.INFILESIZE_LARGE, len(transfer.body))
+
+    def unload(self) -> Transfer:
+        """The transfer, which has ended."""
+        transfer = self._transfer
+        assert transfer is not None
+        self._transfer = None
+        transfer.status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        return transfer
+
+    def _write(self, chunk: bytes) -> int | None:
+        transfer = self._transfer
+        assert transfer is not None
+        if transfer.target is None or not self._is_success(transfer):
+            transfer.content += chunk
+            if transfer.most is None or len(transfer.content) <= transfer.most:
+                return None
+            transfer.is_cut = True
+            return -1
+        stop = transfer.received + len(chunk)
+        if stop > len(transfer.target):
+            return -1  # more than was asked for: libcurl fails the transfer
+        transfer.target[transfer.received : stop] = chunk
+        transfer.received = stop
+        return None
+
+    def _is_success(self, transfer: Transfer) -> bool:
+        # libcurl does not tell the status in here. An interim answer may have come first.
+        if self._success is None:
+            status = next(line for line in reversed(transfer.lines) if line.startswith(b"HTTP/"))
+            self._success = status.split(b" ", 2)[1].startswith(b"2")
+        return self._success
+
+    def _read(self, size: int) -> bytes:
+        transfer = self._transfer
+        assert transfer is not None
+        assert transfer.body is not None
+        chunk = bytes(memoryview(transfer.body)[self._sent : self._sent + size])
+        self._sent += len(chunk)
+        return chunk
+
+    def _seek(self, offset: int, origin: int) -> int:
+        """A kept connection was closed by the other side: the body is sent again from its start."""
+        if origin != os.SEEK_SET:
+            return int(pycurl.SEEKFUNC_CANTSEEK)
+        self._sent = offset
+        return int(pycurl.SEEKFUNC_OK)
