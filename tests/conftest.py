@@ -112,7 +112,7 @@ def worker(start_worker: StartWorker) -> Worker:
     return start_worker()
 
 
-class Desk:
+class StackClient:
     """The outside of one stack: sends payloads, takes notifications, drains the dead letters."""
 
     def __init__(self, s3: "S3Client", sqs: "SQSClient", stack: Stack) -> None:
@@ -149,9 +149,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> Desk:
+def client(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> StackClient:
     """The outside of this test's stack."""
-    return Desk(s3, sqs, stack)
+    return StackClient(s3, sqs, stack)
 
 
 @pytest.fixture(scope="session")

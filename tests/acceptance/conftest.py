@@ -11,7 +11,7 @@ from devtools.messages import Message
 from devtools.processes import tail
 from devtools.stack import Names, Stack, create_stack
 from devtools.worker import Worker, running_worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.oracles import Readers
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def stack(localstack: LocalStack) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def desk(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> Desk:
-    return Desk(s3, sqs, stack)
+def client(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> StackClient:
+    return StackClient(s3, sqs, stack)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def _log_of_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def delivered(desk: Desk, readers: Readers, tmp_path: Path) -> Delivered:
+def delivered(client: StackClient, readers: Readers, tmp_path: Path) -> Delivered:
     """Waits for a request's notification, downloads the archive once and has every reader read it."""
 
     def check(request_id: str, expected: dict[str, bytes | str], *, seconds: float = 60) -> Message:
-        notification = desk.notification(request_id, seconds=seconds)
+        notification = client.notification(request_id, seconds=seconds)
         assert notification.json["status"] == "succeeded", notification.body
         assert notification.json["archive"]["files"] == len(expected)
-        readers.check(desk.download(notification, tmp_path), expected)
+        readers.check(client.download(notification, tmp_path), expected)
         return notification
 
     return check

@@ -13,7 +13,7 @@ from devtools.messages import depth
 from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.acceptance.conftest import Delivered
-from tests.conftest import Desk
+from tests.conftest import StackClient
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -41,10 +41,10 @@ print(build_archive.delay(json.loads(sys.argv[2])).id)
 
 @pytest.mark.parametrize("program", [FOREIGN_SERVICE, OWN_SERVICE], ids=["a foreign app", "our own app"])
 def test_a_celery_call(
-    program: str, worker: Worker, desk: Desk, localstack: LocalStack, stack: Stack, delivered: Delivered
+    program: str, worker: Worker, client: StackClient, localstack: LocalStack, stack: Stack, delivered: Delivered
 ) -> None:
     # given an object
-    desk.put("called.txt", b"by Celery")
+    client.put("called.txt", b"by Celery")
     payload = {"files": [{"source": "called.txt", "destination": "档案"}], "metadata": {"from": "Celery"}}
     # when another service calls the task
     environment = {"PATH": "/usr/bin:/bin", **localstack.environment, **stack.environment}
@@ -59,10 +59,10 @@ def test_a_celery_call(
 
 
 def test_a_payload_inside_an_sns_notification(
-    worker: Worker, desk: Desk, sns: Any, sqs: "SQSClient", stack: Stack, delivered: Delivered
+    worker: Worker, client: StackClient, sns: Any, sqs: "SQSClient", stack: Stack, delivered: Delivered
 ) -> None:
     # given a topic to which the queue has subscribed
-    desk.put("published.txt", b"by SNS")
+    client.put("published.txt", b"by SNS")
     arn = sqs.get_queue_attributes(QueueUrl=stack.input_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     topic = sns.create_topic(Name=stack.names.input_queue)["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
@@ -73,7 +73,7 @@ def test_a_payload_inside_an_sns_notification(
         MessageAttributes={"Correlation-Id": {"DataType": "String", "StringValue": "by way of SNS"}},
     )
     # then its archive is announced, with the correlation id that the publisher gave
-    notification = desk.notification()
+    notification = client.notification()
     assert notification.attributes == {"Correlation-Id": "by way of SNS"}
     assert notification.json["status"] == "succeeded", notification.body
     assert notification.json["metadata"] == {"n": 1}
@@ -153,22 +153,22 @@ MALFORMED: dict[str, str] = {
 
 
 def test_forty_malformed_messages_and_then_a_good_one(
-    worker: Worker, desk: Desk, sqs: "SQSClient", stack: Stack, delivered: Delivered
+    worker: Worker, client: StackClient, sqs: "SQSClient", stack: Stack, delivered: Delivered
 ) -> None:
     # given a worker that has nothing to do
     assert len(MALFORMED) == 40
-    desk.put("there.txt", b"here I am")
+    client.put("there.txt", b"here I am")
     children = worker.children()
 
     # when forty messages arrive of which none is a job, and then one that is
-    sent = {desk.send(body): body for body in MALFORMED}
-    good = desk.send({"files": [{"source": "there.txt"}]})
+    sent = {client.send(body): body for body in MALFORMED}
+    good = client.send({"files": [{"source": "there.txt"}]})
 
     # then the good one is archived
     delivered(good, {"there.txt": b"here I am"})
 
     # and forty are in the dead-letter queue, as they came, each with its reason
-    dead = {letter.attributes["Original-Message-Id"]: letter for letter in desk.dead_letters(40, seconds=30)}
+    dead = {letter.attributes["Original-Message-Id"]: letter for letter in client.dead_letters(40, seconds=30)}
     assert {request_id: letter.body for request_id, letter in dead.items()} == sent
     codes = {letter.body: letter.attributes["Error-Code"] for letter in dead.values()}
     assert codes == MALFORMED

@@ -16,7 +16,7 @@ from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Names, Stack, create_stack
 from tests.acceptance.conftest import Delivered
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.support.jobs import noise
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def versions(s3: "S3Client", stack: Stack) -> Callable[[], list[tuple[str, str]]
 
 @pytest.fixture
 def settled(
-    desk: Desk, sqs: "SQSClient", stack: Stack, delivered: Delivered
+    client: StackClient, sqs: "SQSClient", stack: Stack, delivered: Delivered
 ) -> Callable[[str, dict[str, bytes]], None]:
     """Checks that no message is left, and that the archive that a notification speaks of is right."""
 
@@ -57,7 +57,7 @@ def settled(
         assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
         assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
         while depth(sqs, stack.output_url)[0]:
-            desk.notification()
+            client.notification()
         sqs.send_message(QueueUrl=stack.output_url, MessageBody=notification)
         delivered(json.loads(notification)["request_id"], expected)
 
@@ -66,7 +66,7 @@ def settled(
 
 def test_the_notification_fails_at_first(
     start_worker: StartWorker,
-    desk: Desk,
+    client: StackClient,
     sqs: "SQSClient",
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
@@ -74,21 +74,23 @@ def test_the_notification_fails_at_first(
 ) -> None:
     # given a consumer's queue that is not there
     body = noise(SIZE, seed=1)
-    desk.put("unheard.bin", body)
+    client.put("unheard.bin", body)
     late = f"{stack.names.output_queue}-late"
     worker = start_worker(SQS_DESTINATION_QUEUE=late)
 
     # when a job's archive is built, and nobody can be told
     before = set(versions())
-    request_id = desk.send({"files": [{"source": "unheard.bin"}]}, Correlation_Id="unheard")
+    request_id = client.send({"files": [{"source": "unheard.bin"}]}, Correlation_Id="unheard")
     assert worker.wait_for_log("job failed")
     built = set(versions()) - before
     assert len(built) == 1
 
     # then, once the queue is there, the next delivery tells of that same archive
     url = sqs.create_queue(QueueName=late)["QueueUrl"]
-    desk = Desk(desk.s3, sqs, Stack(stack.names, stack.input_url, stack.input_dlq_url, url, stack.output_dlq_url))
-    notification = desk.notification(request_id)
+    client = StackClient(
+        client.s3, sqs, Stack(stack.names, stack.input_url, stack.input_dlq_url, url, stack.output_dlq_url)
+    )
+    notification = client.notification(request_id)
     archive = notification.json["archive"]
     assert {(archive["key"], archive["version_id"])} == built
     assert notification.attributes == {"Correlation-Id": "unheard"}
@@ -102,14 +104,14 @@ def test_the_notification_fails_at_first(
 def test_the_message_comes_again_after_its_job_was_done(
     start_worker: StartWorker,
     localstack: LocalStack,
-    desk: Desk,
+    client: StackClient,
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
     settled: Callable[[str, dict[str, bytes]], None],
 ) -> None:
     # given an SQS that will not delete messages, for now
     body = noise(SIZE, seed=2)
-    desk.put("twice.bin", body)
+    client.put("twice.bin", body)
     before = set(versions())
     refusing = [True]
 
@@ -120,10 +122,10 @@ def test_the_message_comes_again_after_its_job_was_done(
         worker = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
 
         # when a job is done, and its message comes back since it could not be acknowledged
-        request_id = desk.send({"files": [{"source": "twice.bin"}]})
-        first = desk.notification(request_id)
+        request_id = client.send({"files": [{"source": "twice.bin"}]})
+        first = client.notification(request_id)
         built = set(versions()) - before
-        second = desk.notification(request_id)
+        second = client.notification(request_id)
         refusing[0] = False
 
         # then the consumer was told the same twice, but for the signature of the link
@@ -142,24 +144,24 @@ def test_two_workers_have_the_message_at_once(
     slow: str,
     start_worker: StartWorker,
     localstack: LocalStack,
-    desk: Desk,
+    client: StackClient,
     stack: Stack,
     versions: Callable[[], list[tuple[str, str]]],
     settled: Callable[[str, dict[str, bytes]], None],
 ) -> None:
     # given a worker whose heartbeat fails, so that the message of its slow job shows itself again, and another worker
     body = noise(SIZE, seed=3)
-    desk.put("raced.bin", body)
+    client.put("raced.bin", body)
     before = set(versions())
     hindered = first_of(on("ChangeMessageVisibility", INTERNAL_ERROR), on(slow, Delay(8_000), times=1))
     with running_proxy(localstack.url, faults=hindered) as proxy:
         first = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
-        request_id = desk.send({"files": [{"source": "raced.bin"}]})
+        request_id = client.send({"files": [{"source": "raced.bin"}]})
         assert wait_until(lambda: proxy.counts().requests.get(slow, 0) > 0, seconds=10)
         second = start_worker(VISIBILITY_TIMEOUT_SECONDS="30")
 
         # when both build the archive, the second one faster
-        notices = [desk.notification(request_id).json for _ in range(2)]
+        notices = [client.notification(request_id).json for _ in range(2)]
 
         # then there is one archive, which both have told of
         assert [{**notice["archive"], "url": None} for notice in notices] == [
@@ -172,4 +174,4 @@ def test_two_workers_have_the_message_at_once(
 
         # and the loser has left nothing, neither on the queue nor in the bucket
         settled(json.dumps(notices[0]), {"raced.bin": body})
-        assert desk.s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []
+        assert client.s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []

@@ -17,7 +17,7 @@ from devtools.localstack import LocalStack
 from devtools.proxy import Proxy, running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.jobs import noise
 from tests.support.oracles import MissingReader, Readers, sha256
 
@@ -44,24 +44,24 @@ def worker(localstack: LocalStack, stack: Stack, proxy: Proxy) -> Iterator[Worke
 
 
 @pytest.fixture(scope="module")
-def large(desk: Desk) -> bytes:
+def large(client: StackClient) -> bytes:
     """The content of ``large.bin``: 64 MiB."""
     body = noise(64 * MIB, seed=64)
-    desk.put("large.bin", body)
+    client.put("large.bin", body)
     return body
 
 
 @pytest.fixture(scope="module")
-def small_peak(worker: Worker, desk: Desk) -> int:
+def small_peak(worker: Worker, client: StackClient) -> int:
     """The peak memory of the worker's child, in bytes, once it has built an archive of 1 MiB."""
-    desk.put("small.bin", noise(MIB))
-    assert archived(desk, {"files": [{"source": "small.bin"}]})["archive"]["size"] > MIB
+    client.put("small.bin", noise(MIB))
+    assert archived(client, {"files": [{"source": "small.bin"}]})["archive"]["size"] > MIB
     return peak_memory(worker)
 
 
-def archived(desk: Desk, payload: dict[str, Any], *, seconds: float = 60) -> Any:
+def archived(client: StackClient, payload: dict[str, Any], *, seconds: float = 60) -> Any:
     """Send a payload; answer the notification of its success."""
-    notification = desk.notification(desk.send(payload), seconds=seconds).json
+    notification = client.notification(client.send(payload), seconds=seconds).json
     assert notification["status"] == "succeeded", notification
     return notification
 
@@ -86,11 +86,11 @@ def check_copies(archive: Path, large: bytes, *, count: int) -> None:
 
 
 def test_two_gibibytes_in_the_memory_of_one_mebibyte(
-    worker: Worker, desk: Desk, large: bytes, small_peak: int, tmp_path: Path
+    worker: Worker, client: StackClient, large: bytes, small_peak: int, tmp_path: Path
 ) -> None:
     # given a worker that has built an archive of 1 MiB, and an object of 64 MiB
     # when the next archive holds it 32 times
-    notification = archived(desk, copies_of_large(32), seconds=120)
+    notification = archived(client, copies_of_large(32), seconds=120)
 
     # then the worker's child has hardly needed more
     assert notification["archive"]["size"] > 2 * GIB
@@ -98,13 +98,13 @@ def test_two_gibibytes_in_the_memory_of_one_mebibyte(
 
     # and the archive is right
     path = tmp_path / "archive.zip"
-    desk.s3.download_file(notification["archive"]["bucket"], notification["archive"]["key"], str(path))
+    client.s3.download_file(notification["archive"]["bucket"], notification["archive"]["key"], str(path))
     check_copies(path, large, count=32)
     path.unlink()
 
 
 def test_half_a_gibibyte_that_can_not_be_copied_inside_s3(
-    worker: Worker, desk: Desk, proxy: Proxy, large: bytes, small_peak: int, tmp_path: Path
+    worker: Worker, client: StackClient, proxy: Proxy, large: bytes, small_peak: int, tmp_path: Path
 ) -> None:
     # given an S3 that refuses every copy
     proxy.set_faults(on("UploadPartCopy", ACCESS_DENIED))
@@ -112,7 +112,7 @@ def test_half_a_gibibyte_that_can_not_be_copied_inside_s3(
 
     # when an archive holds the object of 64 MiB eight times
     try:
-        notification = archived(desk, copies_of_large(8), seconds=120)
+        notification = archived(client, copies_of_large(8), seconds=120)
         counts = proxy.counts()
     finally:
         proxy.set_faults(no_faults)
@@ -124,25 +124,25 @@ def test_half_a_gibibyte_that_can_not_be_copied_inside_s3(
 
     # and the archive is right
     path = tmp_path / "archive.zip"
-    desk.s3.download_file(notification["archive"]["bucket"], notification["archive"]["key"], str(path))
+    client.s3.download_file(notification["archive"]["bucket"], notification["archive"]["key"], str(path))
     check_copies(path, large, count=8)
     path.unlink()
 
 
-def test_seventy_thousand_entries(worker: Worker, desk: Desk, readers: Readers, tmp_path: Path) -> None:
+def test_seventy_thousand_entries(worker: Worker, client: StackClient, readers: Readers, tmp_path: Path) -> None:
     # given a hundred objects below a prefix, most of them empty, since each of the others is read 700 times
     bodies = {f"{n:02d}.txt": b"entry %d" % n if n % 50 == 0 else b"" for n in range(100)}
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda name: desk.put(f"hundred/{name}", bodies[name]), bodies))
+        list(threads.map(lambda name: client.put(f"hundred/{name}", bodies[name]), bodies))
 
     # when a payload lists the prefix 700 times
-    request_id = desk.send({"files": [{"source": "hundred/", "destination": f"{n:03d}"} for n in range(700)]})
-    notification = desk.notification(request_id, seconds=90)
+    request_id = client.send({"files": [{"source": "hundred/", "destination": f"{n:03d}"} for n in range(700)]})
+    notification = client.notification(request_id, seconds=90)
     assert notification.json["status"] == "succeeded", notification.body
     assert notification.json["archive"]["files"] == 70_000
 
     # then every reader tests it and lists 70,000 files, and those that need not extract to do so read each
-    archive = desk.download(notification, tmp_path)
+    archive = client.download(notification, tmp_path)
     expected = {f"{n:03d}/{name}": sha256(body) for n in range(700) for name, body in bodies.items()}
     for reader in ("python", "java, as a stream", "java, as a file"):
         with contextlib.suppress(MissingReader):

@@ -10,7 +10,7 @@ import pytest
 from devtools.messages import depth
 from devtools.processes import wait_until
 from devtools.stack import Stack
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,20 +32,22 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
-def test_no_body_stops_the_worker(start_worker: StartWorker, desk: Desk, sqs: "SQSClient", stack: Stack) -> None:
+def test_no_body_stops_the_worker(
+    start_worker: StartWorker, client: StackClient, sqs: "SQSClient", stack: Stack
+) -> None:
     # given a worker, and bodies that are nearly payloads, nearly Celery calls, nearly JSON, or nothing of it
-    desk.put("there.txt", b"here I am")
+    client.put("there.txt", b"here I am")
     worker = start_worker(WORKER_CONCURRENCY="2")
     children = worker.children()
     rng = random.Random(20261124)
-    sent = {desk.send(body): body for body in (body_of(rng) for _ in range(BODIES))}
+    sent = {client.send(body): body for body in (body_of(rng) for _ in range(BODIES))}
 
     # when it has seen them all
     assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=120, interval=0.5)
 
     # then each one has its archive, or lies in the DLQ as it came and with a reason
     built = depth(sqs, stack.output_url)[0]
-    letters = desk.dead_letters(len(sent) - built, seconds=60)
+    letters = client.dead_letters(len(sent) - built, seconds=60)
     dead = {letter.attributes["Original-Message-Id"]: letter for letter in letters}
     for request_id, letter in dead.items():
         assert letter.body == sent[request_id]
@@ -55,8 +57,8 @@ def test_no_body_stops_the_worker(start_worker: StartWorker, desk: Desk, sqs: "S
     assert len(dead) > len(sent) // 2
 
     # and the same processes build the next archive
-    last = desk.send(GOOD)
-    assert desk.notification(last).json["status"] == "succeeded"
+    last = client.send(GOOD)
+    assert client.notification(last).json["status"] == "succeeded"
     assert worker.alive()
     assert set(worker.children()) == set(children)
 

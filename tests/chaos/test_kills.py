@@ -22,7 +22,7 @@ from devtools.localstack import CHECKOUT, LocalStack
 from devtools.messages import depth, receive
 from devtools.stack import Stack
 from devtools.worker import READY, Worker, running_worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -107,10 +107,10 @@ def test_every_message_ends_as_a_right_archive(
 ) -> None:
     # given two hundred jobs, some of many parts, and a queue that has more patience than we have kills
     stack = make_stack(max_receive_count=kills + 10)
-    desk = Desk(s3, sqs, stack)
+    client = StackClient(s3, sqs, stack)
     for key, body in SOURCES.items():
-        desk.put(key, body)
-    jobs = {desk.send(payload(number)): number for number in range(JOBS)}
+        client.put(key, body)
+    jobs = {client.send(payload(number)): number for number in range(JOBS)}
 
     # when workers are killed each second, until there were enough kills
     notified: dict[str, list[Any]] = {}

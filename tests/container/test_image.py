@@ -13,7 +13,7 @@ from devtools.faults import Delay, Fault, Request
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.container.engine import MAKE_SECONDS, Container, Engine, EngineError
 from tests.container.images import Images
 from tests.support.oracles import Readers
@@ -101,13 +101,13 @@ def test_a_worker_archives_a_message_is_healthy_and_is_nobody(
     engine: Engine,
     image: str,
     options: list[str],
-    desk: Desk,
+    client: StackClient,
     readers: Readers,
     tmp_path: Path,
     account: list[str],
 ) -> None:
     # given a worker in the image, with a root filesystem that nobody can write to
-    desk.put("a.txt", b"from a container\n")
+    client.put("a.txt", b"from a container\n")
     started = time.monotonic()
     with engine.run(image, *options) as container:
         ready(container)
@@ -117,18 +117,18 @@ def test_a_worker_archives_a_message_is_healthy_and_is_nobody(
         with pytest.raises(EngineError, match="Read-only file system"):
             container.inside("touch", "/opt/archiver/x")
         # when a message comes
-        request_id = desk.send({"files": [{"source": "a.txt"}]})
+        request_id = client.send({"files": [{"source": "a.txt"}]})
         # then it is archived, and the image's own health check is content
-        notification = desk.notification(request_id)
-        readers.check(desk.download(notification, tmp_path), {"a.txt": b"from a container\n"})
+        notification = client.notification(request_id)
+        readers.check(client.download(notification, tmp_path), {"a.txt": b"from a container\n"})
         assert container.becomes("healthy", seconds=60), container.log()
 
 
 def test_sigterm_lets_the_running_job_finish_and_ends_with_0(
-    engine: Engine, image: str, localstack: LocalStack, stack: Stack, desk: Desk, account: list[str]
+    engine: Engine, image: str, localstack: LocalStack, stack: Stack, client: StackClient, account: list[str]
 ) -> None:
     # given a job that takes a while, since S3 answers it late
-    desk.put("a.txt", b"slow\n")
+    client.put("a.txt", b"slow\n")
     reading = threading.Event()
 
     def slowly(request: Request) -> Fault | None:
@@ -141,7 +141,7 @@ def test_sigterm_lets_the_running_job_finish_and_ends_with_0(
         options = (*HARDENED, "--network", "host", *variables(localstack, stack, AWS_ENDPOINT_URL=proxy.url))
         with engine.run(image, *options) as container:
             ready(container)
-            request_id = desk.send({"files": [{"source": "a.txt"}]})
+            request_id = client.send({"files": [{"source": "a.txt"}]})
             assert reading.wait(30), container.log()
             # when the engine stops the container: SIGTERM, and SIGKILL after the limit
             started = time.monotonic()
@@ -149,8 +149,8 @@ def test_sigterm_lets_the_running_job_finish_and_ends_with_0(
             account.append(f"SIGTERM during a job: drained in {time.monotonic() - started:.1f} s")
             # then it ended by itself, and the job is done
             assert container.state()["ExitCode"] == 0, container.log()
-    assert desk.notification(request_id, seconds=5).json["request_id"] == request_id
-    left = desk.sqs.get_queue_attributes(
+    assert client.notification(request_id, seconds=5).json["request_id"] == request_id
+    left = client.sqs.get_queue_attributes(
         QueueUrl=stack.input_url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )

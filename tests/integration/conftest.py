@@ -1,4 +1,4 @@
-"""Workers with an obedient pipeline, and the journal of what it did."""
+"""Workers with a scripted pipeline, and the journal of what it did."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from devtools.processes import wait_until
 from devtools.worker import Worker
 from tests.conftest import StartWorker
 
-OBEDIENT = ("--include", "tests.integration.obedient_pipeline")
+SCRIPTED = ("--include", "tests.integration.scripted_pipeline")
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What the obedient pipeline did, in every worker of the test."""
+    """What the scripted pipeline did, in every worker of the test."""
 
     path: Path
 
@@ -38,8 +38,8 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def obedient(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[..., Worker]]:
-    """``obedient(WORKER_CONCURRENCY="2")``: a worker whose pipeline does as its payload says.
+def scripted_worker(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[..., Worker]]:
+    """``scripted_worker(WORKER_CONCURRENCY="2")``: a worker whose pipeline does as its payload says.
 
     It ends with the test, killed: how it stops is another test's business.
     """
@@ -47,7 +47,7 @@ def obedient(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[.
 
     def start(**options: Any) -> Worker:
         worker = start_worker(
-            **{"arguments": OBEDIENT, "QUEUE_TEST_JOURNAL": str(journal.path), "POLL_SECONDS": "1"} | options
+            **{"arguments": SCRIPTED, "QUEUE_TEST_JOURNAL": str(journal.path), "POLL_SECONDS": "1"} | options
         )
         workers.append(worker)
         return worker
@@ -58,5 +58,5 @@ def obedient(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[.
 
 
 def command(do: str, **more: Any) -> dict[str, Any]:
-    """A payload that tells the obedient pipeline what to do."""
+    """A payload that tells the scripted pipeline what to do."""
     return {"files": [{"source": "a.txt"}], "metadata": {"do": do, **more}}

@@ -11,7 +11,7 @@ from devtools.localstack import LocalStack
 from devtools.messages import depth, receive, send
 from devtools.processes import wait_until
 from devtools.stack import Stack
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.command import Outcome, run, run_process
 from tests.support.envelopes import celery_v2, outer
 
@@ -65,9 +65,9 @@ def test_submit_can_wait_only_where_there_is_a_notification(environment: dict[st
 
 
 def test_submit_waits_for_its_own_notification_and_leaves_the_others(
-    desk: Desk, sqs: "SQSClient", stack: Stack, environment: dict[str, str], worker: "Worker"
+    client: StackClient, sqs: "SQSClient", stack: Stack, environment: dict[str, str], worker: "Worker"
 ) -> None:
-    desk.put("source.jpg", b"picture")
+    client.put("source.jpg", b"picture")
     others = {send(sqs, stack.output_url, {"request_id": f"other-{number}"}) for number in range(12)}
 
     outcome = run("submit", "--source", "source.jpg", "--wait", environment=environment)

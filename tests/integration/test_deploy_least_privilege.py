@@ -16,7 +16,7 @@ from devtools.localstack import LocalStack
 from devtools.messages import Message
 from devtools.proxy import Proxy, running_proxy
 from devtools.worker import Worker, running_worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.permissions import Permissions
 
 pytestmark = [pytest.mark.localstack, pytest.mark.acceptance]
@@ -65,46 +65,46 @@ def worker(localstack: LocalStack, messaging: Messaging, proxy: Proxy) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def desk(localstack: LocalStack, messaging: Messaging) -> Desk:
+def client(localstack: LocalStack, messaging: Messaging) -> StackClient:
     """Sends payloads and takes what comes of them, past the proxy."""
-    return Desk(localstack.client("s3"), localstack.client("sqs"), messaging.stack)
+    return StackClient(localstack.client("s3"), localstack.client("sqs"), messaging.stack)
 
 
-def put(desk: Desk, key: str, body: bytes) -> str:
+def put(client: StackClient, key: str, body: bytes) -> str:
     """A source in a new version; answers its id."""
-    return desk.s3.put_object(Bucket=desk.stack.source_bucket, Key=key, Body=body)["VersionId"]
+    return client.s3.put_object(Bucket=client.stack.source_bucket, Key=key, Body=body)["VersionId"]
 
 
-def archive(desk: Desk, *sources: str) -> Message:
-    return desk.notification(desk.send({"files": [{"source": source} for source in sources]}), seconds=90)
+def archive(client: StackClient, *sources: str) -> Message:
+    return client.notification(client.send({"files": [{"source": source} for source in sources]}), seconds=90)
 
 
-def refusal(desk: Desk, body: str | dict[str, Any]) -> str:
-    desk.send(body)
-    (message,) = desk.dead_letters(1)
+def refusal(client: StackClient, body: str | dict[str, Any]) -> str:
+    client.send(body)
+    (message,) = client.dead_letters(1)
     return message.attributes["Error-Code"]
 
 
 def test_a_full_run_needs_every_right_of_the_role_and_no_other(
-    desk: Desk, worker: Worker, permissions: Permissions, proxy: Proxy, messaging: Messaging
+    client: StackClient, worker: Worker, permissions: Permissions, proxy: Proxy, messaging: Messaging
 ) -> None:
     # given sources small and large, with a full-object checksum, with one of parts, and in an older version
     bucket = messaging.source_bucket
     large = os.urandom(24 * MIB)
-    put(desk, "large", large)
-    old = put(desk, "folder/small", b"old")
-    put(desk, "folder/small", b"new")
-    old_large = put(desk, "changing", os.urandom(20 * MIB))
-    put(desk, "changing", os.urandom(20 * MIB))
+    put(client, "large", large)
+    old = put(client, "folder/small", b"old")
+    put(client, "folder/small", b"new")
+    old_large = put(client, "changing", os.urandom(20 * MIB))
+    put(client, "changing", os.urandom(20 * MIB))
     chunks = TransferConfig(multipart_threshold=6 * MIB, multipart_chunksize=6 * MIB)
-    desk.s3.upload_fileobj(io.BytesIO(large), bucket, "parts", Config=chunks)
-    pinned = desk.s3.head_object(Bucket=bucket, Key="parts")["VersionId"]
+    client.s3.upload_fileobj(io.BytesIO(large), bucket, "parts", Config=chunks)
+    pinned = client.s3.head_object(Bucket=bucket, Key="parts")["VersionId"]
 
     # when jobs of every kind pass: small ones and prefixes, copies, versions
-    small = archive(desk, "folder/")
-    archive(desk, "large", "parts")
+    small = archive(client, "folder/")
+    archive(client, "large", "parts")
     archive(
-        desk,
+        client,
         f"s3://{bucket}/folder/small?versionId={old}",
         f"s3://{bucket}/changing?versionId={old_large}",
         f"s3://{bucket}/parts?versionId={pinned}",
@@ -116,7 +116,7 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
 
     # and one whose attempt fails at the end, and that is resumed
     permissions.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
-    archive(desk, "large")
+    archive(client, "large")
 
     # and one whose source changes between two attempts, so that its upload is of no use
     changed = False
@@ -124,19 +124,19 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
     def refuse_and_change(request: Request) -> Fault | None:
         nonlocal changed
         if request.operation == "CompleteMultipartUpload" and not changed:
-            put(desk, "changing", os.urandom(21 * MIB))
+            put(client, "changing", os.urandom(21 * MIB))
             changed = True
             return ACCESS_DENIED
         return None
 
     permissions.then = refuse_and_change
-    archive(desk, "changing")
+    archive(client, "changing")
 
     # and bad ones
-    assert refusal(desk, {"files": [{"source": "missing"}]}) == "missing_sources"
-    assert refusal(desk, "no JSON") == "unreadable_message"
+    assert refusal(client, {"files": [{"source": "missing"}]}) == "missing_sources"
+    assert refusal(client, "no JSON") == "unreadable_message"
     someones = f"s3://{messaging.destination_bucket}/{small.json['archive']['key']}"
-    assert refusal(desk, {"files": [{"source": someones}]}) == "limit_exceeded"
+    assert refusal(client, {"files": [{"source": someones}]}) == "limit_exceeded"
 
     # then the role forbade nothing, and nothing in it went unused
     assert permissions.denied == []

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.support.jobs import files
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def test_a_worker_without_its_buckets_says_so_and_waits_for_them(
 ) -> None:
     # given a worker whose settings name two buckets that nobody has made
     stack = make_stack(max_receive_count=100)
-    desk = Desk(s3, sqs, stack)
+    client = StackClient(s3, sqs, stack)
     lost: dict[str, Any] = {setting: f"lost-{name}" for setting, name in (
         ("S3_SOURCE_BUCKET", stack.source_bucket), ("S3_DESTINATION_BUCKET", stack.archive_bucket)
     )}  # fmt: skip
@@ -35,7 +35,7 @@ def test_a_worker_without_its_buckets_says_so_and_waits_for_them(
         assert bucket in line
 
     # when a job comes, that would skip what is missing
-    request_id = desk.send(files("a.txt") | {"on_missing": "skip"})
+    request_id = client.send(files("a.txt") | {"on_missing": "skip"})
     assert worker.wait_for_log("which S3_SOURCE_BUCKET names")
     assert '"kind":"transient"' in worker.output().replace('": "', '":"')
 
@@ -43,5 +43,5 @@ def test_a_worker_without_its_buckets_says_so_and_waits_for_them(
     for bucket in lost.values():
         s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=lost["S3_SOURCE_BUCKET"], Key="a.txt", Body=b"a")
-    assert desk.notification(request_id).json["archive"]["files"] == 1
-    assert desk.dead_letters(1, seconds=0) == []
+    assert client.notification(request_id).json["archive"]["files"] == 1
+    assert client.dead_letters(1, seconds=0) == []

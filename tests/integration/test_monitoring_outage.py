@@ -8,7 +8,7 @@ from devtools.faults import Answer, Delay, Fault, Request
 from devtools.localstack import LocalStack
 from devtools.processes import wait_until
 from devtools.proxy import Proxy, running_proxy
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.support.monitors import run
 
 pytestmark = [pytest.mark.localstack, pytest.mark.acceptance]
@@ -45,27 +45,27 @@ def proxy(localstack: LocalStack, sns_rule: Sns) -> Iterator[Proxy]:
         yield running
 
 
-def payload(desk: Desk) -> dict[str, object]:
-    desk.put("a.txt", b"text")
+def payload(client: StackClient) -> dict[str, object]:
+    client.put("a.txt", b"text")
     return {"files": [{"source": "a.txt"}]}
 
 
 @pytest.mark.parametrize("fault", [UNAVAILABLE, HANGING], ids=["refusing", "hanging"])
 def test_jobs_go_on_while_sns_is_down(
-    desk: Desk, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns, fault: Fault
+    client: StackClient, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns, fault: Fault
 ) -> None:
     # given a monitored worker
     worker = start_worker(endpoint=proxy.url, MONITORING="1", MONITORING_PREFIX="outage")
-    desk.notification(desk.send(payload(desk)), seconds=PATIENCE)
+    client.notification(client.send(payload(client)), seconds=PATIENCE)
     assert wait_until(lambda: ("sns", "POST /") in sns_rule.asked, seconds=PATIENCE)
 
     # when SNS fails in the middle
     sns_rule.fault = fault
-    archives = [desk.send(payload(desk)) for _ in range(4)]
+    archives = [client.send(payload(client)) for _ in range(4)]
 
     # then every archive is built, and each of the two processes says it once, not for each event
     for request_id in archives:
-        assert desk.notification(request_id, seconds=PATIENCE).json["status"] == "succeeded"
+        assert client.notification(request_id, seconds=PATIENCE).json["status"] == "succeeded"
     assert worker.wait_for_log("monitoring can't send", seconds=PATIENCE)
     assert worker.output().count("monitoring can't send") <= 2
     assert "polling failed" not in worker.output()
@@ -76,13 +76,13 @@ def test_jobs_go_on_while_sns_is_down(
 
 
 def test_a_worker_starts_without_sns_and_stops_in_time(
-    desk: Desk, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns
+    client: StackClient, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns
 ) -> None:
     sns_rule.fault = HANGING
 
     worker = start_worker(endpoint=proxy.url, MONITORING="1", MONITORING_PREFIX="outage")
 
-    assert desk.notification(desk.send(payload(desk)), seconds=PATIENCE).json["status"] == "succeeded"
+    assert client.notification(client.send(payload(client)), seconds=PATIENCE).json["status"] == "succeeded"
     assert worker.stop(patience=30) == 0
 
 
@@ -97,15 +97,15 @@ def test_a_command_says_so_where_sns_is_down(start_worker: StartWorker, proxy: P
 
 
 def test_a_worker_without_monitoring_asks_for_none_of_it(
-    desk: Desk, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns
+    client: StackClient, start_worker: StartWorker, proxy: Proxy, sns_rule: Sns
 ) -> None:
     # given a worker as it is by default
     worker = start_worker(endpoint=proxy.url)
 
     # when it works, fails and stops
-    desk.notification(desk.send(payload(desk)), seconds=PATIENCE)
-    desk.send({"files": [{"source": "missing"}]})
-    assert len(desk.dead_letters(1, seconds=PATIENCE)) == 1
+    client.notification(client.send(payload(client)), seconds=PATIENCE)
+    client.send({"files": [{"source": "missing"}]})
+    assert len(client.dead_letters(1, seconds=PATIENCE)) == 1
     assert worker.stop() == 0
 
     # then it has asked SNS for nothing, and SQS for no queue but those that it was told of

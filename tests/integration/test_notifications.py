@@ -15,7 +15,7 @@ from archiver.aws.queues import Queue
 from devtools.localstack import LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.support.command import run
 
 if TYPE_CHECKING:
@@ -99,24 +99,24 @@ def test_doctor_warns_of_a_queue_that_takes_less(sqs: "SQSClient", stack: Stack,
 
 
 def test_a_worker_hands_metadata_on_as_it_came_and_refuses_what_it_could_not_tell(
-    desk: Desk, start_worker: StartWorker, sqs: "SQSClient", stack: Stack
+    client: StackClient, start_worker: StartWorker, sqs: "SQSClient", stack: Stack
 ) -> None:
     start_worker(NOTIFY_FAILURES="1")
-    desk.put("a.txt", b"a")
+    client.put("a.txt", b"a")
     # Written anew, this would be 2.7 MB.
     metadata = f'{{"price": 0.1000000000000000055, "totals": [{",".join(["1e15"] * 150_000)}]}}'
     payload = f'{{"files": [{{"source": "a.txt"}}], "metadata": {metadata}}}'
     too_large = {"files": [{"source": "a.txt"}], "metadata": {"text": "x" * MAX_METADATA_BYTES}}
     others = {"files": [{"source": f"s3://{stack.archive_bucket}/"}], "metadata": {"n": 1}}
 
-    told = desk.notification(desk.send(payload))
-    desk.send(too_large)
-    refused = desk.notification().json
-    desk.send(others)
-    guarded = desk.notification().json
+    told = client.notification(client.send(payload))
+    client.send(too_large)
+    refused = client.notification().json
+    client.send(others)
+    guarded = client.notification().json
 
     assert metadata in told.body
     assert (refused["error"]["code"], refused["metadata"]) == ("limit_exceeded", None)
     assert (guarded["error"]["code"], guarded["metadata"]) == ("limit_exceeded", {"n": 1})
     assert stack.archive_bucket in guarded["error"]["message"]
-    assert len(desk.dead_letters(2)) == 2
+    assert len(client.dead_letters(2)) == 2

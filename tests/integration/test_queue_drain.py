@@ -9,7 +9,7 @@ import pytest
 
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 from tests.integration.test_queue_retries import depth
 
@@ -22,12 +22,14 @@ SOFT = 3
 LONG = 60
 
 
-def test_a_long_job_is_handed_to_another_worker(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
+def test_a_long_job_is_handed_to_another_worker(
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
+) -> None:
     # given a worker in the middle of a job that takes longer than the stop may, and another worker
-    first = obedient(SOFT_SHUTDOWN_SECONDS=str(SOFT), VISIBILITY_TIMEOUT_SECONDS="120")
-    job = desk.send(command("sleep", seconds=LONG))
+    first = scripted_worker(SOFT_SHUTDOWN_SECONDS=str(SOFT), VISIBILITY_TIMEOUT_SECONDS="120")
+    job = client.send(command("sleep", seconds=LONG))
     journal.wait("begin")
-    second = obedient()
+    second = scripted_worker()
     # when the first gets SIGTERM
     began = time.time()
     first.send_signal(signal.SIGTERM)
@@ -47,13 +49,13 @@ def test_a_long_job_is_handed_to_another_worker(obedient: Callable[..., Worker],
 
 
 def test_a_job_that_fits_is_finished_and_acked(
-    obedient: Callable[..., Worker], desk: Desk, sqs: "SQSClient", stack: Stack, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, sqs: "SQSClient", stack: Stack, journal: Journal
 ) -> None:
     # given a worker in the middle of a short job, and a job that waits
-    worker = obedient(SOFT_SHUTDOWN_SECONDS="30")
-    running = desk.send(command("sleep", seconds=3))
+    worker = scripted_worker(SOFT_SHUTDOWN_SECONDS="30")
+    running = client.send(command("sleep", seconds=3))
     journal.wait("begin")
-    desk.send(command("succeed"))
+    client.send(command("succeed"))
     # when it gets SIGTERM
     worker.send_signal(signal.SIGTERM)
     # then it ends with its job, long before the timeout, and has taken no other
@@ -63,7 +65,7 @@ def test_a_job_that_fits_is_finished_and_acked(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_an_idle_worker_stops_at_once(obedient: Callable[..., Worker], number: signal.Signals) -> None:
-    worker = obedient(POLL_SECONDS="20", SOFT_SHUTDOWN_SECONDS="90")
+def test_an_idle_worker_stops_at_once(scripted_worker: Callable[..., Worker], number: signal.Signals) -> None:
+    worker = scripted_worker(POLL_SECONDS="20", SOFT_SHUTDOWN_SECONDS="90")
     worker.send_signal(number)
     assert worker.wait(8) == 0

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.localstack
 
 
 def test_a_call_from_another_services_own_celery_app(
-    obedient: Callable[..., Worker], localstack: LocalStack, stack: Stack, journal: Journal
+    scripted_worker: Callable[..., Worker], localstack: LocalStack, stack: Stack, journal: Journal
 ) -> None:
     # given a service with nothing of ours but the task's and the queue's names
     program = """
@@ -42,7 +42,7 @@ app.send_task("archiver.build_archive", kwargs={"payload": payload}, task_id="fr
         env={"PATH": os.environ["PATH"], **localstack.environment, "QUEUE": stack.names.input_queue},
     )
     # when a worker runs
-    obedient()
+    scripted_worker()
     # then both calls are jobs under their own ids, and the payload has arrived as it was
     assert {line["id"] for line in journal.wait("end", count=2)} == {"from-args", "from-kwargs"}
     metadata = journal.lines("begin")[0]["payload"]["metadata"]
@@ -50,11 +50,11 @@ app.send_task("archiver.build_archive", kwargs={"payload": payload}, task_id="fr
 
 
 def test_a_queue_by_its_url_that_comes_into_being_after_the_worker(
-    obedient: Callable[..., Worker], sqs: "SQSClient", stack: Stack, journal: Journal
+    scripted_worker: Callable[..., Worker], sqs: "SQSClient", stack: Stack, journal: Journal
 ) -> None:
     # given a worker on a queue that is not there yet
     name = f"{stack.names.input_queue}-late"
-    worker = obedient(SQS_SOURCE_QUEUE=f"{stack.input_url}-late")
+    worker = scripted_worker(SQS_SOURCE_QUEUE=f"{stack.input_url}-late")
     assert worker.wait_for_log("polling failed, going on")
     # when the queue is created and gets a job
     sqs.send_message(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"], MessageBody=json.dumps(command("succeed")))

@@ -14,8 +14,8 @@ from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk
-from tests.integration.conftest import OBEDIENT, Journal, command
+from tests.conftest import StackClient
+from tests.integration.conftest import SCRIPTED, Journal, command
 from tests.integration.test_queue_retries import depth
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.localstack
 
 
 def test_polling_survives_refusals_and_server_errors(
-    obedient: Callable[..., Worker], localstack: LocalStack, desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], localstack: LocalStack, client: StackClient, journal: Journal
 ) -> None:
     # given a worker with an expired credential, then with a server that fails
     refusals = [Answer(403, "ExpiredToken"), Answer(500, "InternalFailure"), Answer(503, "ServiceUnavailable")]
@@ -34,9 +34,9 @@ def test_polling_survives_refusals_and_server_errors(
         return refusals.pop(0) if refusals and request.operation == "ReceiveMessage" else None
 
     with running_proxy(localstack.url, faults=rule) as proxy:
-        worker = obedient(endpoint=proxy.url)
+        worker = scripted_worker(endpoint=proxy.url)
         # when a job is sent meanwhile
-        desk.send(command("succeed"))
+        client.send(command("succeed"))
         # then it is done once the trouble is over, by the same worker
         assert len(journal.wait("end", seconds=30)) == 1
         assert refusals == []
@@ -45,18 +45,18 @@ def test_polling_survives_refusals_and_server_errors(
 
 
 def test_polling_survives_a_server_that_goes_away_and_comes_back(
-    obedient: Callable[..., Worker], localstack: LocalStack, desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], localstack: LocalStack, client: StackClient, journal: Journal
 ) -> None:
     with running_proxy(localstack.url) as proxy:
         # given a worker that starts while SQS is out of reach
         proxy.shut()
-        worker = obedient(endpoint=proxy.url, wait=False)
+        worker = scripted_worker(endpoint=proxy.url, wait=False)
         assert worker.wait_for_log("polling failed, going on")
         alive = Path(worker.environment["LIVENESS_FILE"])
         assert age(alive) is None
         # when SQS is there
         proxy.open()
-        desk.send(command("succeed"))
+        client.send(command("succeed"))
         assert len(journal.wait("end", seconds=30)) == 1
         # and goes away in the middle of a poll
         failures = worker.output().count("polling failed, going on")
@@ -66,16 +66,16 @@ def test_polling_survives_a_server_that_goes_away_and_comes_back(
         assert wait_until(lambda: (age(alive) or 0) > 3, seconds=10)
         # and the worker goes on where it was
         proxy.open()
-        desk.send(command("succeed"))
+        client.send(command("succeed"))
         assert len(journal.wait("end", count=2, seconds=40)) == 2
         assert worker.alive()
         assert (age(alive) or 0) < 5
 
 
-def test_a_busy_worker_is_alive(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
+def test_a_busy_worker_is_alive(scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal) -> None:
     # given a worker whose only slot runs a job, so that no poll is due
-    worker = obedient()
-    desk.send(command("sleep", seconds=4))
+    worker = scripted_worker()
+    client.send(command("sleep", seconds=4))
     journal.wait("begin")
     alive = Path(worker.environment["LIVENESS_FILE"])
     # then its file stays young for as long as the job runs
@@ -87,14 +87,14 @@ def test_a_busy_worker_is_alive(obedient: Callable[..., Worker], desk: Desk, jou
 
 
 def test_a_lost_connection_loses_neither_the_running_job_nor_the_next_one(
-    obedient: Callable[..., Worker], desk: Desk, sqs: "SQSClient", stack: Stack, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, sqs: "SQSClient", stack: Stack, journal: Journal
 ) -> None:
     # given a worker whose event loop meets with an error two seconds after its start, in the middle of a job
-    running = desk.send(command("sleep", seconds=5))
-    worker = obedient(arguments=("--include", f"{OBEDIENT[1]},tests.integration.lost_connection"))
+    running = client.send(command("sleep", seconds=5))
+    worker = scripted_worker(arguments=("--include", f"{SCRIPTED[1]},tests.integration.lost_connection"))
     assert worker.wait_for_log("Connection to broker lost", seconds=20)
     # when another job is sent
-    following = desk.send(command("succeed"))
+    following = client.send(command("succeed"))
     # then both are done, once, and acked
     assert [line["id"] for line in journal.wait("end", count=2)] == [running, following]
     assert len(journal.lines("begin")) == 2

@@ -10,7 +10,7 @@ import pytest
 from devtools.processes import wait_until
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def depth(sqs: "SQSClient", url: str) -> int:
 
 
 def test_a_transient_failure_comes_back_after_a_back_off_until_sqs_dead_letters_it(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a job that fails as long as it is tried, on a queue with two attempts
-    worker = obedient(BACKOFF_BASE_SECONDS="4", BACKOFF_CAP_SECONDS="4")
-    desk.send(command("fail"), Correlation_Id="c-1")
+    worker = scripted_worker(BACKOFF_BASE_SECONDS="4", BACKOFF_CAP_SECONDS="4")
+    client.send(command("fail"), Correlation_Id="c-1")
     # when both are over
     first, second = journal.wait("begin", count=2)
     # then half of the back-off was certain, and nothing was republished
@@ -38,7 +38,7 @@ def test_a_transient_failure_comes_back_after_a_back_off_until_sqs_dead_letters_
     assert first["id"] == second["id"]
     assert 2 <= second["at"] - first["at"] < 8
     # and SQS has moved the message, as it was
-    (dead,) = desk.dead_letters(1, seconds=20)
+    (dead,) = client.dead_letters(1, seconds=20)
     assert dead.json == command("fail")
     assert dead.attributes == {"Correlation-Id": "c-1"}
     assert len(journal.lines("begin")) == 2
@@ -46,11 +46,11 @@ def test_a_transient_failure_comes_back_after_a_back_off_until_sqs_dead_letters_
 
 
 def test_without_a_dead_letter_queue_a_bad_message_stays_and_the_worker_says_so(
-    obedient: Callable[..., Worker], sqs: "SQSClient", stack: Stack
+    scripted_worker: Callable[..., Worker], sqs: "SQSClient", stack: Stack
 ) -> None:
     # given a queue without a redrive policy
     url = sqs.create_queue(QueueName=f"{stack.names.input_queue}-bare")["QueueUrl"]
-    worker = obedient(SQS_SOURCE_QUEUE=url, BACKOFF_BASE_SECONDS="1", BACKOFF_CAP_SECONDS="1")
+    worker = scripted_worker(SQS_SOURCE_QUEUE=url, BACKOFF_BASE_SECONDS="1", BACKOFF_CAP_SECONDS="1")
     assert worker.output().count("has no redrive policy") == 1
     # when a bad message has been refused twice
     sqs.send_message(QueueUrl=url, MessageBody="no job")
@@ -61,12 +61,12 @@ def test_without_a_dead_letter_queue_a_bad_message_stays_and_the_worker_says_so(
 
 
 def test_a_job_four_times_as_long_as_the_visibility_timeout_runs_once(
-    obedient: Callable[..., Worker], desk: Desk, sqs: "SQSClient", stack: Stack, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, sqs: "SQSClient", stack: Stack, journal: Journal
 ) -> None:
     # given a worker with a process to spare, which would take the message if it showed itself
-    obedient(WORKER_CONCURRENCY="2", VISIBILITY_TIMEOUT_SECONDS="3")
+    scripted_worker(WORKER_CONCURRENCY="2", VISIBILITY_TIMEOUT_SECONDS="3")
     # when a job takes twelve seconds
-    desk.send(command("sleep", seconds=12))
+    client.send(command("sleep", seconds=12))
     # then it runs once, and its message is gone
     assert len(journal.wait("end", seconds=25)) == 1
     assert len(journal.lines("begin")) == 1
@@ -74,22 +74,22 @@ def test_a_job_four_times_as_long_as_the_visibility_timeout_runs_once(
 
 
 def test_a_job_without_memory_is_tried_again_and_does_not_take_the_worker_along(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
-    worker = obedient()
-    desk.send(command("memory"))
+    worker = scripted_worker()
+    client.send(command("memory"))
     assert [line["attempt"] for line in journal.wait("begin", count=2)] == [1, 2]
-    desk.send(command("succeed"))
+    client.send(command("succeed"))
     assert journal.wait("end")
     assert worker.alive()
 
 
 def test_a_killed_pool_process_gives_its_message_back_and_the_worker_goes_on(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a job whose first attempt ends like one that the kernel's OOM killer has met
-    worker = obedient()
-    job = desk.send(command("die"))
+    worker = scripted_worker()
+    job = client.send(command("die"))
     # then another process of the same worker does it
     (end,) = journal.wait("end", seconds=25)
     assert (end["id"], end["attempt"]) == (job, 2)
@@ -97,15 +97,15 @@ def test_a_killed_pool_process_gives_its_message_back_and_the_worker_goes_on(
 
 
 def test_a_killed_worker_gives_its_message_back_after_the_visibility_timeout(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a worker in the middle of a job
-    worker = obedient(VISIBILITY_TIMEOUT_SECONDS="5")
-    desk.send(command("sleep", seconds=3))
+    worker = scripted_worker(VISIBILITY_TIMEOUT_SECONDS="5")
+    client.send(command("sleep", seconds=3))
     (begin,) = journal.wait("begin")
     # when its whole process group is killed
     os.killpg(worker.pid, signal.SIGKILL)
     # then another worker does the job
-    obedient()
+    scripted_worker()
     (end,) = journal.wait("end", seconds=20)
     assert (end["id"], end["attempt"]) == (begin["id"], 2)

@@ -1,6 +1,6 @@
 """A pipeline that does as its payload says: what the queue's tests are about is the queue.
 
-``celery -A archiver worker --include tests.integration.obedient_pipeline`` puts it in place of the real one.
+``celery -A archiver worker --include tests.integration.scripted_pipeline`` puts it in place of the real one.
 
 ``metadata`` commands it: ``{"do": "succeed" | "fail" | "memory" | "sleep" | "die", "seconds": 1.5}``. Each run writes
 a line to the file that ``QUEUE_TEST_JOURNAL`` names.
