@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: one LocalStack a session, resources of its own for each test, real workers."""
+"""Fixtures of the whole suite: one LocalStack a process, resources of its own for each test, real workers."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
@@ -13,13 +13,14 @@ from devtools.processes import tail
 from devtools.stack import Names, Stack, create_stack
 from devtools.worker import Worker, running_worker
 from tests.support.oracles import Readers
+from tests.support.waiting import LONG_ENOUGH
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-#: The session's readers, for the summary.
-_READERS = pytest.StashKey[Readers]()
+#: What the summary says at the end of the run: lines by title.
+_SUMMARY = pytest.StashKey[dict[str, list[str]]]()
 #: Logs to show under a failed test: title and path.
 _LOGS = pytest.StashKey[list[tuple[str, Path]]]()
 
@@ -127,7 +128,7 @@ class StackClient:
         named = {name.replace("_", "-"): value for name, value in attributes.items()}
         return send(self.sqs, self.stack.input_url, body, attributes=named)
 
-    def notification(self, request_id: str | None = None, *, seconds: float = 60) -> Message:
+    def notification(self, request_id: str | None = None, *, seconds: float = LONG_ENOUGH) -> Message:
         """The next notification, or that of ``request_id``; others are taken away on the way."""
         return wait_for(
             self.sqs,
@@ -136,7 +137,7 @@ class StackClient:
             matching=lambda message: request_id is None or message.json["request_id"] == request_id,
         )
 
-    def dead_letters(self, count: int, *, seconds: float = 60) -> list[Message]:
+    def dead_letters(self, count: int, *, seconds: float = LONG_ENOUGH) -> list[Message]:
         """Up to ``count`` messages of the input queue's DLQ, taken away from it."""
         return receive(self.sqs, self.stack.input_dlq_url, count=count, seconds=seconds)
 
@@ -155,17 +156,40 @@ def client(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> StackClient:
 
 
 @pytest.fixture(scope="session")
-def readers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Readers:
+def readers(summary: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readers]:
     """``readers.check(archive, {name: body})``: unzip, 7z, bsdtar, Python and Java all see just this."""
-    return request.config.stash.setdefault(_READERS, Readers(tmp_path_factory.mktemp("readers")))
+    readers = Readers(tmp_path_factory.mktemp("readers"))
+    yield readers
+    if readers.missing:
+        summary["archives were not read with"] = [f"{name}: {reason}" for name, reason in readers.missing.items()]
+
+
+@pytest.fixture(scope="session")
+def summary(request: pytest.FixtureRequest) -> dict[str, list[str]]:
+    """Lines by title that the run's summary shows, whichever process they come from."""
+    return request.config.stash.setdefault(_SUMMARY, {})
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process of xdist's: hand the lines to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["summary"] = session.config.stash.get(_SUMMARY, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the lines of one of xdist's processes; one that died has none."""
+    summary = node.config.stash.setdefault(_SUMMARY, {})
+    for title, lines in getattr(node, "workeroutput", {}).get("summary", {}).items():
+        summary[title] = list(dict.fromkeys([*summary.get(title, []), *lines]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    readers = config.stash.get(_READERS, None)
-    if readers and readers.missing:
-        terminalreporter.section("archives were not read with")
-        for name, reason in readers.missing.items():
-            terminalreporter.line(f"{name}: {reason}")
+    for title, lines in config.stash.get(_SUMMARY, {}).items():
+        if lines:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,8 +51,8 @@ def _log_of_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
 def delivered(client: StackClient, readers: Readers, tmp_path: Path) -> Delivered:
     """Waits for a request's notification, downloads the archive once and has every reader read it."""
 
-    def check(request_id: str, expected: dict[str, bytes | str], *, seconds: float = 60) -> Message:
-        notification = client.notification(request_id, seconds=seconds)
+    def check(request_id: str, expected: dict[str, bytes | str]) -> Message:
+        notification = client.notification(request_id)
         assert notification.json["status"] == "succeeded", notification.body
         assert notification.json["archive"]["files"] == len(expected)
         readers.check(client.download(notification, tmp_path), expected)

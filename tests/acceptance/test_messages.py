@@ -168,7 +168,7 @@ def test_forty_malformed_messages_and_then_a_good_one(
     delivered(good, {"there.txt": b"here I am"})
 
     # and forty are in the dead-letter queue, as they came, each with its reason
-    dead = {letter.attributes["Original-Message-Id"]: letter for letter in client.dead_letters(40, seconds=30)}
+    dead = {letter.attributes["Original-Message-Id"]: letter for letter in client.dead_letters(40)}
     assert {request_id: letter.body for request_id, letter in dead.items()} == sent
     codes = {letter.body: letter.attributes["Error-Code"] for letter in dead.values()}
     assert codes == MALFORMED

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devtools.localstack import CHECKOUT
-from devtools.processes import wait_until
 from devtools.worker import Worker
 from tests.acceptance.conftest import Delivered
 from tests.conftest import StackClient
 from tests.support.jobs import noise, text
 from tests.support.oracles import sha256
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -377,5 +377,5 @@ def _lines(worker: Worker, request_id: str) -> list[dict[str, Any]]:
         lines[:] = [line for line in parsed if line.get("request_id") == request_id]
         return any(line["message"] == "job done" for line in lines)
 
-    assert wait_until(done, seconds=10), lines
+    assert eventually(done), lines
     return lines

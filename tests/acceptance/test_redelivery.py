@@ -5,19 +5,20 @@ The archive bucket keeps versions, so that an archive that was built twice could
 
 import json
 from collections.abc import Callable
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devtools.faults import INTERNAL_ERROR, Delay, Fault, Request, first_of, on
+from devtools.faults import INTERNAL_ERROR, Fault, Request, first_of, on
 from devtools.localstack import LocalStack
 from devtools.messages import depth
-from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Names, Stack, create_stack
 from tests.acceptance.conftest import Delivered
 from tests.conftest import StackClient, StartWorker
 from tests.support.jobs import noise
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,7 +55,7 @@ def settled(
     """Checks that no message is left, and that the archive that a notification speaks of is right."""
 
     def check(notification: str, expected: dict[str, bytes]) -> None:
-        assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=30)
+        assert eventually(lambda: depth(sqs, stack.input_url) == (0, 0, 0))
         assert depth(sqs, stack.input_dlq_url) == (0, 0, 0)
         while depth(sqs, stack.output_url)[0]:
             client.notification()
@@ -153,15 +154,24 @@ def test_two_workers_have_the_message_at_once(
     body = noise(SIZE, seed=3)
     client.put("raced.bin", body)
     before = set(versions())
-    hindered = first_of(on("ChangeMessageVisibility", INTERNAL_ERROR), on(slow, Delay(8_000), times=1))
-    with running_proxy(localstack.url, faults=hindered) as proxy:
+    reached, released = Event(), Event()
+
+    def held(request: Request) -> None:
+        """Keep the first request of that kind, and with it all that come after it, until it is released."""
+        if request.operation == slow and not reached.is_set():
+            reached.set()
+            released.wait(LONG_ENOUGH)
+
+    with running_proxy(localstack.url, faults=first_of(held, on("ChangeMessageVisibility", INTERNAL_ERROR))) as proxy:
         first = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
         request_id = client.send({"files": [{"source": "raced.bin"}]})
-        assert wait_until(lambda: proxy.counts().requests.get(slow, 0) > 0, seconds=10)
-        second = start_worker(VISIBILITY_TIMEOUT_SECONDS="30")
+        assert reached.wait(LONG_ENOUGH)
+        second = start_worker(VISIBILITY_TIMEOUT_SECONDS="60")
 
         # when both build the archive, the second one faster
-        notices = [client.notification(request_id).json for _ in range(2)]
+        notices = [client.notification(request_id).json]
+        released.set()
+        notices.append(client.notification(request_id).json)
 
         # then there is one archive, which both have told of
         assert [{**notice["archive"], "url": None} for notice in notices] == [

@@ -59,9 +59,9 @@ def small_peak(worker: Worker, client: StackClient) -> int:
     return peak_memory(worker)
 
 
-def archived(client: StackClient, payload: dict[str, Any], *, seconds: float = 60) -> Any:
+def archived(client: StackClient, payload: dict[str, Any]) -> Any:
     """Send a payload; answer the notification of its success."""
-    notification = client.notification(client.send(payload), seconds=seconds).json
+    notification = client.notification(client.send(payload)).json
     assert notification["status"] == "succeeded", notification
     return notification
 
@@ -90,7 +90,7 @@ def test_two_gibibytes_in_the_memory_of_one_mebibyte(
 ) -> None:
     # given a worker that has built an archive of 1 MiB, and an object of 64 MiB
     # when the next archive holds it 32 times
-    notification = archived(client, copies_of_large(32), seconds=120)
+    notification = archived(client, copies_of_large(32))
 
     # then the worker's child has hardly needed more
     assert notification["archive"]["size"] > 2 * GIB
@@ -112,7 +112,7 @@ def test_half_a_gibibyte_that_can_not_be_copied_inside_s3(
 
     # when an archive holds the object of 64 MiB eight times
     try:
-        notification = archived(client, copies_of_large(8), seconds=120)
+        notification = archived(client, copies_of_large(8))
         counts = proxy.counts()
     finally:
         proxy.set_faults(no_faults)
@@ -137,7 +137,7 @@ def test_seventy_thousand_entries(worker: Worker, client: StackClient, readers: 
 
     # when a payload lists the prefix 700 times
     request_id = client.send({"files": [{"source": "hundred/", "destination": f"{n:03d}"} for n in range(700)]})
-    notification = client.notification(request_id, seconds=90)
+    notification = client.notification(request_id)
     assert notification.json["status"] == "succeeded", notification.body
     assert notification.json["archive"]["files"] == 70_000
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devtools.messages import depth
-from devtools.processes import wait_until
 from devtools.stack import Stack
 from tests.conftest import StackClient, StartWorker
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -43,11 +43,11 @@ def test_no_body_stops_the_worker(
     sent = {client.send(body): body for body in (body_of(rng) for _ in range(BODIES))}
 
     # when it has seen them all
-    assert wait_until(lambda: depth(sqs, stack.input_url) == (0, 0, 0), seconds=120, interval=0.5)
+    assert eventually(lambda: depth(sqs, stack.input_url) == (0, 0, 0), interval=0.5)
 
     # then each one has its archive, or lies in the DLQ as it came and with a reason
     built = depth(sqs, stack.output_url)[0]
-    letters = client.dead_letters(len(sent) - built, seconds=60)
+    letters = client.dead_letters(len(sent) - built)
     dead = {letter.attributes["Original-Message-Id"]: letter for letter in letters}
     for request_id, letter in dead.items():
         assert letter.body == sent[request_id]

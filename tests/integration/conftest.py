@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from devtools.processes import wait_until
 from devtools.worker import Worker
 from tests.conftest import StartWorker
+from tests.support.waiting import eventually
 
 SCRIPTED = ("--include", "tests.integration.scripted_pipeline")
 
@@ -26,10 +26,14 @@ class Journal:
         lines = [json.loads(line) for line in text.splitlines()]
         return [line for line in lines if event in (None, line["event"])]
 
-    def wait(self, event: str, *, count: int = 1, seconds: float = 20) -> list[dict[str, Any]]:
-        """The lines of ``event``, once there are ``count`` of them; as many as there are after ``seconds``."""
-        wait_until(lambda: len(self.lines(event)) >= count, seconds=seconds)
+    def wait(self, event: str, *, count: int = 1) -> list[dict[str, Any]]:
+        """The lines of ``event``, once there are ``count`` of them; fewer where that never happens."""
+        eventually(lambda: len(self.lines(event)) >= count)
         return self.lines(event)
+
+    def release(self) -> None:
+        """Let the jobs go on that hold, now and from now on."""
+        self.path.with_name(f"{self.path.name}.released").touch()
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 ``celery -A archiver worker --include tests.integration.scripted_pipeline`` puts it in place of the real one.
 
-``metadata`` commands it: ``{"do": "succeed" | "fail" | "memory" | "sleep" | "die", "seconds": 1.5}``. Each run writes
-a line to the file that ``QUEUE_TEST_JOURNAL`` names.
+``metadata`` commands it: ``{"do": "succeed" | "fail" | "memory" | "hold" | "die"}``; what is held goes on once there is
+a file ``$QUEUE_TEST_JOURNAL.released``. Each run writes a line to the file that ``QUEUE_TEST_JOURNAL`` names.
 """
 
 import json
@@ -43,8 +43,10 @@ def _build(payload: Any, *, delivery: Delivery, services: Any, **_: Any) -> Arch
         raise StorageUnavailable("S3 is away")
     if do == "memory":
         raise MemoryError
-    if do == "sleep":
-        time.sleep(command["seconds"])
+    if do == "hold":
+        released = Path(os.environ["QUEUE_TEST_JOURNAL"] + ".released")
+        while not released.exists():
+            time.sleep(0.05)
     if do == "die" and delivery.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     _note("end", delivery)

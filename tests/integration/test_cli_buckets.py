@@ -13,10 +13,10 @@ import pytest
 
 from devtools.faults import Delay, on
 from devtools.localstack import CHECKOUT, LocalStack
-from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Names, Stack, create_stack
 from tests.support.command import run, run_process
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,18 +90,18 @@ def test_build_that_is_interrupted_goes_on_under_its_id(
     localstack: LocalStack, environment: dict[str, str], sources: dict[str, bytes]
 ) -> None:
     # given a build whose completion hangs
-    with running_proxy(localstack.url, faults=on("CompleteMultipartUpload", Delay(20_000))) as proxy:
+    with running_proxy(localstack.url, faults=on("CompleteMultipartUpload", Delay(3_600_000))) as proxy:
         command = [sys.executable, "-m", "archiver", "build", *ALL, "--request-id", "slow"]
         settings = {"PATH": "/usr/bin:/bin", **environment, "AWS_ENDPOINT_URL": proxy.url}
         with subprocess.Popen(command, env=settings, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as process:
             # when somebody presses Ctrl-C
-            hangs = wait_until(lambda: proxy.counts().requests.get("CompleteMultipartUpload", 0) > 0, seconds=30)
+            hangs = eventually(lambda: proxy.counts().requests.get("CompleteMultipartUpload", 0) > 0)
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=30)
+            _, stderr = process.communicate(timeout=LONG_ENOUGH)
 
     # then it says how to go on, and going on takes what is there
-    assert hangs
-    assert process.returncode == 130
+    assert hangs, stderr
+    assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == "interrupted; --request-id slow goes on with the parts that are there"
     with running_proxy(localstack.url) as proxy:
         again = run("build", *ALL, "--request-id", "slow", environment=environment | {"AWS_ENDPOINT_URL": proxy.url})

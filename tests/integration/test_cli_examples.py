@@ -14,6 +14,7 @@ from archiver.worker.envelope import BUILD_TASK
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack
+from tests.support.waiting import LONG_ENOUGH
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -39,7 +40,7 @@ def test_an_example_sends_one_request_and_prints_its_id(
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    (message,) = receive(sqs, stack.input_url, count=1, seconds=10)
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     raw = {
         "MessageId": message.id,
         "Body": message.body,

@@ -9,11 +9,11 @@ import pytest
 from archiver.client import ArchiverClient
 from devtools.localstack import LocalStack
 from devtools.messages import depth, receive, send
-from devtools.processes import wait_until
 from devtools.stack import Stack
 from tests.conftest import StackClient
 from tests.support.command import Outcome, run, run_process
 from tests.support.envelopes import celery_v2, outer
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -33,7 +33,7 @@ def test_submit_sends_the_payload_as_raw_json(sqs: "SQSClient", stack: Stack, en
 
     outcome = run("submit", "-", "--correlation-id", "abc", environment=environment, stdin=payload)
 
-    (message,) = receive(sqs, stack.input_url, count=1, seconds=5)
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     assert (outcome.exit_code, outcome.stdout) == (0, f"{message.id}\n")
     assert message.json == json.loads(payload)
     assert message.attributes == {"Correlation-Id": "abc"}
@@ -42,7 +42,7 @@ def test_submit_sends_the_payload_as_raw_json(sqs: "SQSClient", stack: Stack, en
 def test_submit_as_a_process_prints_json(sqs: "SQSClient", stack: Stack, environment: dict[str, str]) -> None:
     outcome = run_process("submit", "--source", "a.jpg", "--prefix", "b", "--json", environment=environment)
 
-    (message,) = receive(sqs, stack.input_url, count=1, seconds=5)
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert outcome.json == {"request_id": message.id}
     assert message.json == {"files": [{"source": "a.jpg"}, {"source": "b/"}]}
@@ -77,7 +77,7 @@ def test_submit_waits_for_its_own_notification_and_leaves_the_others(
     assert archive.startswith(f"s3://{stack.archive_bucket}/")
     assert url.startswith("http://")
     assert told.startswith("1 file, ")
-    left = receive(sqs, stack.output_url, count=len(others), seconds=10)
+    left = receive(sqs, stack.output_url, count=len(others), seconds=LONG_ENOUGH)
     assert {message.id for message in left} == others
     assert depth(sqs, stack.output_url) == (0, 0, 0)
     assert {message.receive_count for message in left} == {2}  # our look, and this one
@@ -86,7 +86,7 @@ def test_submit_waits_for_its_own_notification_and_leaves_the_others(
     assert failed.exit_code == 1
     assert failed.json["status"] == "failed"
     assert failed.json["error"] == {"code": "missing_sources", "message": "1 missing source(s): gone.jpg"}
-    assert wait_until(lambda: depth(sqs, stack.input_dlq_url)[0] == 1, seconds=10)
+    assert eventually(lambda: depth(sqs, stack.input_dlq_url)[0] == 1)
     worker.kill()  # how it stops is another test's business
 
 
@@ -97,7 +97,7 @@ def test_submit_gives_up_waiting(environment: dict[str, str], sqs: "SQSClient", 
 
     assert outcome.exit_code == 1
     assert outcome.complaint.startswith("error: no notification within 1 s")
-    assert [message.id for message in receive(sqs, stack.output_url, count=1, seconds=5)] == [other]
+    assert [message.id for message in receive(sqs, stack.output_url, count=1, seconds=LONG_ENOUGH)] == [other]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_dlq_list_shows_reasons_and_takes_nothing_away(letters: list[str], envir
     assert all(letter in outcome.stdout for letter in letters)
     assert "1 missing source(s): gone-2.jpg" in outcome.stdout
     assert "attempts_exhausted" in outcome.stdout
-    assert wait_until(lambda: set(listed(environment)) == set(letters), seconds=10)
+    assert eventually(lambda: set(listed(environment)) == set(letters))
 
 
 def test_dlq_list_has_what_a_program_wants(letters: list[str], environment: dict[str, str]) -> None:
@@ -164,7 +164,7 @@ def test_dlq_show_has_the_body(letters: list[str], environment: dict[str, str]) 
     def shown() -> Outcome:
         return run("dlq", "show", letters[3], "--json", environment=environment)
 
-    assert wait_until(lambda: shown().exit_code == 0, seconds=10)
+    assert eventually(lambda: shown().exit_code == 0)
 
 
 def test_dlq_redrive_gives_one_message_back_without_its_reasons(
@@ -172,11 +172,11 @@ def test_dlq_redrive_gives_one_message_back_without_its_reasons(
 ) -> None:
     outcome = run("dlq", "redrive", letters[1], "--json", environment=environment)
 
-    (message,) = receive(sqs, stack.input_url, count=1, seconds=5)
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     assert outcome.json == {"redriven": [{"message_id": letters[1], "request_id": message.id}]}
     assert message.json == {"files": [{"source": "gone-1.jpg"}]}
     assert message.attributes == {"Correlation-Id": "order-1"}
-    assert wait_until(lambda: listed(environment) == [letters[0], *letters[2:]], seconds=10)
+    assert eventually(lambda: listed(environment) == [letters[0], *letters[2:]])
 
 
 def test_dlq_knows_a_celery_call_by_the_calls_id(sqs: "SQSClient", stack: Stack, environment: dict[str, str]) -> None:
@@ -190,14 +190,14 @@ def test_dlq_knows_a_celery_call_by_the_calls_id(sqs: "SQSClient", stack: Stack,
         for letter in run("dlq", "list", "--json", environment=environment).json
     }
     assert shown == {exhausted: "call-1", refused: "call-2"}
-    assert wait_until(lambda: len(listed(environment)) == 2, seconds=10)
+    assert eventually(lambda: len(listed(environment)) == 2)
     assert "request: call-1\n" in run("dlq", "show", exhausted, environment=environment).stdout
-    assert wait_until(lambda: len(listed(environment)) == 2, seconds=10)
+    assert eventually(lambda: len(listed(environment)) == 2)
 
     # the worker will know the redriven call by its id again
     redriven = run("dlq", "redrive", refused, environment=environment)
     assert redriven.stdout == f"{refused} is now request call-2\n"
-    (message,) = receive(sqs, stack.input_url, count=1, seconds=5)
+    (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     assert message.attributes == {}
 
 
@@ -209,7 +209,7 @@ def test_dlq_shows_what_a_terminal_bears(sqs: "SQSClient", stack: Stack, environ
 
     assert "no JSON \ufffd2J ?X-Amz-Signature=REDACTED\n" in shown
     assert "Correlation-Id: two lines\n" in shown
-    assert wait_until(lambda: listed(environment) == [letter], seconds=10)
+    assert eventually(lambda: listed(environment) == [letter])
     assert run("dlq", "show", letter, "--json", environment=environment).json["body"] == body
 
 
@@ -219,21 +219,21 @@ def test_dlq_redrive_all_empties_the_queue(
     outcome = run("dlq", "redrive", "--all", environment=environment)
 
     assert outcome.stdout == "started: SQS moves about 4 message(s)\n"
-    assert len(receive(sqs, stack.input_url, count=4, seconds=10)) == 4
-    assert wait_until(lambda: listed(environment) == [], seconds=10)
+    assert len(receive(sqs, stack.input_url, count=4, seconds=LONG_ENOUGH)) == 4
+    assert eventually(lambda: listed(environment) == [])
 
 
 def test_dlq_drop_deletes_what_is_named(letters: list[str], environment: dict[str, str]) -> None:
     outcome = run("dlq", "drop", letters[0], letters[3], environment=environment)
 
     assert outcome.stdout == "dropped 2 message(s)\n"
-    assert wait_until(lambda: listed(environment) == letters[1:3], seconds=10)
+    assert eventually(lambda: listed(environment) == letters[1:3])
 
 
 def test_dlq_drop_of_all_asks_first(letters: list[str], environment: dict[str, str]) -> None:
     refused = run("dlq", "drop", "--all", environment=environment, stdin="n\n")
     assert refused.exit_code == 1
-    assert wait_until(lambda: listed(environment) == letters, seconds=10)
+    assert eventually(lambda: listed(environment) == letters)
 
     unasked = run("dlq", "drop", "--all", "--json", environment=environment)
     assert (unasked.exit_code, unasked.error["code"]) == (2, "usage")
@@ -272,4 +272,4 @@ def test_the_client_sends_what_a_worker_takes(sqs: "SQSClient", stack: Stack) ->
     with ThreadPoolExecutor(4) as threads:
         ids = list(threads.map(lambda number: archiver.submit([f"{number}.jpg"]), range(8)))
 
-    assert {message.id for message in receive(sqs, stack.input_url, count=8, seconds=10)} == set(ids)
+    assert {message.id for message in receive(sqs, stack.input_url, count=8, seconds=LONG_ENOUGH)} == set(ids)

@@ -76,7 +76,7 @@ def put(client: StackClient, key: str, body: bytes) -> str:
 
 
 def archive(client: StackClient, *sources: str) -> Message:
-    return client.notification(client.send({"files": [{"source": source} for source in sources]}), seconds=90)
+    return client.notification(client.send({"files": [{"source": source} for source in sources]}))
 
 
 def refusal(client: StackClient, body: str | dict[str, Any]) -> str:

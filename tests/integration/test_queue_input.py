@@ -59,5 +59,5 @@ def test_a_queue_by_its_url_that_comes_into_being_after_the_worker(
     # when the queue is created and gets a job
     sqs.send_message(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"], MessageBody=json.dumps(command("succeed")))
     # then the worker, the same as before, does it
-    assert len(journal.wait("end", seconds=30)) == 1
+    assert len(journal.wait("end")) == 1
     assert worker.alive()
