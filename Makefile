@@ -5,12 +5,16 @@ PYTHON ?= $(or $(shell devtools/find-pythons | head -n 1),python3)
 VENV ?= .venv
 LOCALSTACK_VENV ?= .localstack
 PYTEST_ARGS ?=
+# Each process has a LocalStack of its own; -n0 in PYTEST_ARGS is one process.
+TEST_PROCESSES ?= 2
 export LOCALSTACK_VENV
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
 localstack := $(LOCALSTACK_VENV)/.installed
 peers := .bench-venv/.installed
+# A file's tests stay together, for what they share; the files go in order, for the slow ones come first.
+pytest := $(bin)/python -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 compile := $(abspath $(bin))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --allow-unsafe
 
@@ -23,10 +27,10 @@ help: ## this list
 test: lint check ## lint, types, imports and all tests
 
 check: $(installed) $(localstack) ## all tests with coverage, without lint
-	$(bin)/python -m pytest -m "not chaos" --cov --cov-report=term $(PYTEST_ARGS)
+	$(pytest) --cov --cov-report=term $(PYTEST_ARGS)
 
 unit: $(installed) ## the tests that need no server
-	$(bin)/python -m pytest tests/unit tests/properties $(PYTEST_ARGS)
+	$(pytest) tests/unit tests/properties $(PYTEST_ARGS)
 
 demo: $(installed) $(localstack) ## an archive end to end, on this machine
 	@$(bin)/python -m devtools.demo

@@ -11,9 +11,6 @@ import pytest
 from tests.container.engine import Engine, find_engine
 from tests.container.images import Images, NoImage
 
-#: What ran and what this machine lacks, for the summary.
-_ACCOUNT = pytest.StashKey[list[str]]()
-
 
 def lacking(what: str) -> NoReturn:
     """Skip, or fail where CI is set."""
@@ -23,8 +20,9 @@ def lacking(what: str) -> NoReturn:
 
 
 @pytest.fixture(scope="session")
-def account(request: pytest.FixtureRequest) -> list[str]:
-    return request.config.stash.setdefault(_ACCOUNT, [])
+def account(summary: dict[str, list[str]]) -> list[str]:
+    """What ran and what this machine lacks, for the summary."""
+    return summary.setdefault("containers", [])
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +63,3 @@ def compose(engine: Engine, images: Images, image: str) -> list[str]:
     except NoImage as error:
         lacking(str(error))
     return program
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    account = config.stash.get(_ACCOUNT, None)
-    if account:
-        terminalreporter.section("containers")
-        for line in account:
-            terminalreporter.line(line)
