@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.worker.polling import GRACE_SECONDS
+from devtools.faults import Delay, on
+from devtools.localstack import LocalStack
+from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 from tests.integration.test_queue_retries import depth
-from tests.support.waiting import LONG_ENOUGH
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -67,10 +71,14 @@ def test_a_job_that_fits_is_finished_and_acked(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_an_idle_worker_stops_at_once(scripted_worker: Callable[..., Worker], number: signal.Signals) -> None:
-    # given a worker in a poll of 20 seconds, the longest there is
-    worker = scripted_worker(POLL_SECONDS="20", SOFT_SHUTDOWN_SECONDS=NEVER)
-    # when it is told to stop
-    worker.send_signal(number)
-    # then it does not wait for the poll's end
-    assert worker.wait(15) == 0
+def test_an_idle_worker_stops_at_once(
+    scripted_worker: Callable[..., Worker], localstack: LocalStack, number: signal.Signals
+) -> None:
+    # given a worker in a poll that nobody answers
+    with running_proxy(localstack.url, faults=on("ReceiveMessage", Delay(3_600_000))) as proxy:
+        worker = scripted_worker(endpoint=proxy.url, POLL_SECONDS="20", SOFT_SHUTDOWN_SECONDS=NEVER)
+        assert eventually(lambda: proxy.counts().requests.get("ReceiveMessage", 0) > 0)
+        # when it is told to stop
+        worker.send_signal(number)
+        # then it does so before the poll gives up
+        assert worker.wait(20 + GRACE_SECONDS - 5) == 0
