@@ -1,0 +1,205 @@
+"""The Celery tasks: what becomes of a message whose job succeeds, fails for good, or fails for now."""
+
+import json
+import pickle
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from archiver import wiring
+from archiver.archive import pipeline
+from archiver.aws.dead_letters import NO_POLICY, DeadLetters
+from archiver.aws.letters import Letter
+from archiver.errors import MissingSources, StorageUnavailable, TransientError
+from archiver.settings import load_settings
+from archiver.worker.decode import LETTER_HEADER
+from tasks import archive
+from tests.support.fake_s3 import FakeS3
+from tests.support.jobs import SOURCES, FakeNotifier, files, logged, services
+
+# Celery is pinned; what it will call task_acks_on_failure_or_timeout one day is no matter.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:\\s*The 'task_acks_on_failure_or_timeout' setting:PendingDeprecationWarning"
+)
+
+URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
+POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq", "maxReceiveCount": 2})
+LETTER = Letter("m-1", URL, "handle", 3, 1_790_000_000.0, "the body", "c-1")
+
+
+@dataclass
+class Sqs:
+    """The source queue and its dead letters."""
+
+    policy: str | None = POLICY
+    calls: list[str] = field(default_factory=list)
+    letters: list[dict[str, Any]] = field(default_factory=list)
+    hidden: threading.Event = field(default_factory=threading.Event)
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        return {"Attributes": {"RedrivePolicy": self.policy} if self.policy else {}}
+
+    def send_message(self, **arguments: Any) -> dict[str, str]:
+        self.calls.append("send")
+        self.letters.append(arguments)
+        return {"MessageId": "dead"}
+
+    def delete_message(self, **arguments: Any) -> None:
+        assert arguments == {"QueueUrl": URL, "ReceiptHandle": "handle"}
+        self.calls.append("delete")
+
+    def change_message_visibility(self, **arguments: Any) -> None:
+        assert arguments == {"QueueUrl": URL, "ReceiptHandle": "handle", "VisibilityTimeout": 3}
+        self.hidden.set()
+
+
+@dataclass
+class World:
+    """A worker's process: S3, SQS and the consumer's queue."""
+
+    s3: FakeS3 = field(default_factory=FakeS3)
+    sqs: Sqs = field(default_factory=Sqs)
+    notifier: FakeNotifier = field(default_factory=FakeNotifier)
+
+    def run(self, task: Any, *arguments: Any, letter: Letter | None = LETTER) -> Any:
+        """Call the task as the worker does, with the letter in the headers of its message."""
+        headers = {LETTER_HEADER: letter.as_dict()} if letter else {}
+        task.push_request(id="task-1", hostname="worker", task=task.name, **headers)
+        try:
+            return task.run(*arguments)
+        finally:
+            task.pop_request()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    for name, value in {
+        "SQS_SOURCE_QUEUE": URL,
+        "S3_DESTINATION_BUCKET": "zip-storage",
+        "VISIBILITY_TIMEOUT_SECONDS": "3",
+        "AWS_REGION": "eu-west-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    letters = DeadLetters()
+    made = services(world.s3, notifier=world.notifier, notify_failures=True)
+    monkeypatch.setattr(archive, "_settings", lambda: settings)
+    monkeypatch.setattr(archive, "_dead_letters", lambda: letters)
+    monkeypatch.setattr(archive, "_client", lambda url: {URL: world.sqs}[url])
+    monkeypatch.setattr(wiring, "services", lambda: made)
+    world.s3.put_object(SOURCES, "a.txt", b"content")
+    return world
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_job_that_succeeds_answers_its_summary_and_notifies(world: World, as_text: bool) -> None:
+    payload = files("a.txt")
+    with logged() as lines:
+        summary = world.run(archive.build_archive, json.dumps(payload) if as_text else payload)
+    assert summary["files"] == 1
+    assert [body["request_id"] for body in world.notifier.sent] == ["task-1"]
+    # the ack is the channel's
+    assert world.sqs.calls == []
+    # and each line of the job's has its ids
+    assert {"job started", "job done"} <= {line["event"] for line in lines}
+    for line in lines:
+        ids = [line[name] for name in ("request_id", "sqs_message_id", "correlation_id", "attempt")]
+        assert ids == ["task-1", "m-1", "c-1", 3]
+
+
+def test_a_job_without_a_message_is_a_job_all_the_same(world: World) -> None:
+    assert world.run(archive.build_archive, files("a.txt"), letter=None)["files"] == 1
+    with pytest.raises(MissingSources):
+        world.run(archive.build_archive, files("gone.txt"), letter=None)
+    assert world.sqs.calls == []
+
+
+def test_a_permanent_error_is_dead_lettered_with_its_reason_and_notified(world: World) -> None:
+    with logged() as lines, pytest.raises(MissingSources):
+        world.run(archive.build_archive, files("gone.txt"))
+    assert world.sqs.calls == ["send", "delete"]
+    (dead,) = world.sqs.letters
+    assert (dead["QueueUrl"], dead["MessageBody"]) == (f"{URL}-dlq", "the body")
+    assert dead["MessageAttributes"]["Error-Code"]["StringValue"] == "missing_sources"
+    (told,) = world.notifier.sent
+    assert (told["status"], told["error"]["code"]) == ("failed", "missing_sources")
+    (failed,) = [line for line in lines if line["event"] == "job failed"]
+    assert (failed["code"], failed["kind"], failed["log_level"]) == ("missing_sources", "permanent", "warning")
+    assert "job done" not in {line["event"] for line in lines}
+
+
+def test_without_a_dead_letter_queue_the_message_stays_and_nobody_is_told(world: World) -> None:
+    world.sqs.policy = None
+    with logged() as lines, pytest.raises(MissingSources):
+        world.run(archive.build_archive, files("gone.txt"))
+    assert world.sqs.calls == []
+    assert world.notifier.sent == []
+    assert NO_POLICY in {line["event"] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "kind"),
+    [
+        (StorageUnavailable("S3 is away"), StorageUnavailable, "transient"),
+        (MemoryError(), TransientError, "transient"),
+        (ZeroDivisionError("a bug"), ZeroDivisionError, "unexpected"),
+    ],
+)
+def test_an_error_that_may_pass_leaves_the_message(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], kind: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "build_archive", fail)
+    with logged() as lines, pytest.raises(raised):
+        world.run(archive.build_archive, files("a.txt"))
+    assert world.sqs.calls == []
+    assert world.notifier.sent == []
+    (failed,) = [line for line in lines if line["event"] == "job failed"]
+    assert (failed["kind"], failed["log_level"]) == (kind, "error" if kind == "unexpected" else "warning")
+
+
+def test_the_message_is_kept_hidden_while_the_job_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = pipeline.build_archive
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        assert world.sqs.hidden.wait(60)
+        return build(*arguments, **named)
+
+    monkeypatch.setattr(pipeline, "build_archive", slowly)
+    assert world.run(archive.build_archive, files("a.txt"))["files"] == 1
+
+
+def test_what_is_no_job_is_dead_lettered_with_the_decoders_reason(world: World) -> None:
+    with pytest.raises(archive.Refused) as refused:
+        world.run(archive.refuse_message, "unreadable_message", "no JSON")
+    assert refused.value.code == "unreadable_message"
+    assert world.sqs.calls == ["send", "delete"]
+    reason = world.sqs.letters[0]["MessageAttributes"]
+    assert reason["Error-Code"]["StringValue"] == "unreadable_message"
+    assert reason["Error-Message"]["StringValue"] == "no JSON"
+
+
+def test_a_refusal_travels_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(archive.Refused("unknown_task", "os.system")))
+    assert (error.code, error.message) == ("unknown_task", "os.system")
+
+
+def test_monitoring_hears_of_progress_and_of_failures(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(archive, "_events", lambda _: lambda kind, **fields: events.append((kind, fields)))
+    world.run(archive.build_archive, files("a.txt"))
+    kinds = [(kind, fields["step"], fields["attempt"]) for kind, fields in events]
+    assert kinds[0] == ("archive-progress", "resolved", 3)
+    assert kinds[-1] == ("archive-progress", "completed", 3)
+    events.clear()
+    with pytest.raises(MissingSources):
+        world.run(archive.build_archive, files("gone.txt"))
+    assert events[-1] == (
+        "archive-failed",
+        {"attempt": 3, "code": "missing_sources", "reason": "1 missing source(s): gone.txt", "permanent": True},
+    )

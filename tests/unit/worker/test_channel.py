@@ -1,0 +1,255 @@
+"""The source queue's channel: polling without end, and messages that are deleted, hidden or handed back."""
+
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import ClientError
+
+from archiver.worker import channel as module
+from archiver.worker.channel import BUSY_SECONDS, MAX_PAUSE_SECONDS, WATCH_SECONDS
+from tests.support.jobs import logged
+from tests.unit.worker.conftest import NAME, URL, Consumer, Loop, message
+
+Connect = Callable[..., Consumer]
+
+AWAY = ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "away"}}, "Operation")
+
+
+class TestPolling:
+    def test_begins_with_the_consumer_and_asks_for_as_much_as_there_is_room(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.loop.turn()
+        (poll,) = consumer.polls.started
+        assert (poll["url"], poll["count"], poll["hide_seconds"], poll["wait_seconds"]) == (URL, 2, 120, 20)
+        assert consumer.channel.polling
+
+    def test_goes_on_at_once_after_each_end(self, connect: Connect) -> None:
+        consumer = connect()
+        for _ in range(3):
+            consumer.loop.turn()
+            consumer.polls.end()
+            assert consumer.loop.due() == [0]
+        assert len(consumer.polls.started) == 3
+        assert consumer.liveness.exists()
+
+    def test_is_one_poll_at_a_time(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.loop.turn()
+        consumer.channel._schedule_queue(NAME)
+        assert len(consumer.polls.started) == 1
+
+    def test_pauses_longer_after_each_failure_and_no_longer_after_a_success(self, connect: Connect) -> None:
+        consumer = connect()
+        pauses = []
+        with logged() as lines:
+            for _ in range(8):
+                consumer.loop.turn()
+                consumer.polls.end(error="HTTP 500")
+                pauses += consumer.loop.due()
+        assert all(2**n / 2 <= pause <= 2**n for n, pause in enumerate(pauses[:5]))
+        assert all(MAX_PAUSE_SECONDS / 2 <= pause <= MAX_PAUSE_SECONDS for pause in pauses[5:])
+        assert [line["event"] for line in lines] == ["polling failed, going on"] * 8
+        assert not consumer.liveness.exists()
+
+        consumer.loop.turn()
+        consumer.polls.end()
+        consumer.loop.turn()
+        consumer.polls.end(error="HTTP 500")
+        assert consumer.loop.due()[0] <= 1
+
+    def test_goes_on_where_a_poll_can_not_even_be_started(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.polls.error = OSError("no network")
+        consumer.loop.turn()
+        assert not consumer.channel.polling
+        assert 0.5 <= consumer.loop.due()[0] <= 1
+
+    def test_waits_for_a_slot_and_is_alive_meanwhile(self, connect: Connect) -> None:
+        # given a worker both of whose slots have a message
+        consumer = connect()
+        consumer.receive(message(1), message(2))
+        consumer.liveness.unlink()
+        # when the next poll would be due
+        consumer.loop.turn()
+        # then it looks again soon
+        assert len(consumer.polls.started) == 1
+        consumer.channel._schedule_queue(NAME)
+        assert consumer.loop.due() == [BUSY_SECONDS]
+        assert consumer.liveness.exists()
+        # and polls once a slot is free
+        consumer.channel.basic_ack("handle-1")
+        consumer.loop.turn()
+        assert consumer.polls.started[1]["count"] == 1
+
+    def test_ends_with_the_consumer(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.loop.turn()
+        (watch,) = consumer.loop.repeated
+        consumer.channel.basic_cancel("tag")
+        consumer.polls.end()
+        consumer.loop.turn()
+        assert len(consumer.polls.started) == 1
+        assert watch.cancelled
+
+    def test_looks_a_queue_up_by_its_name_once_and_again_when_it_is_gone(self, connect: Connect) -> None:
+        consumer = connect(url=NAME)
+        for _ in range(2):
+            consumer.loop.turn()
+            consumer.polls.end()
+        assert consumer.sqs.calls == [("url", {"QueueName": NAME})]
+        assert consumer.polls.started[0]["url"] == URL
+        # when it was deleted, it may come again under another URL
+        consumer.loop.turn()
+        consumer.polls.end(error="HTTP 400", code="QueueDoesNotExist")
+        consumer.loop.turn()
+        assert [name for name, _ in consumer.sqs.calls] == ["url", "url"]
+
+
+class TestALostPoll:
+    @pytest.fixture
+    def consumer(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Consumer:
+        """One whose poll began long ago and has not ended."""
+        consumer = connect()
+        consumer.loop.turn()
+        consumer.channel._last_turn -= 120
+        return consumer
+
+    def test_is_replaced(self, consumer: Consumer) -> None:
+        (watch,) = consumer.loop.repeated
+        assert watch.seconds == WATCH_SECONDS
+        watch.call()
+        assert len(consumer.polls.started) == 2
+        # and the new one has its time
+        watch.call()
+        assert len(consumer.polls.started) == 2
+
+    def test_still_brings_its_messages_and_is_followed_by_none(self, consumer: Consumer) -> None:
+        consumer.loop.repeated[0].call()
+        consumer.polls.end(message(), number=0)
+        assert len(consumer.taken) == 1
+        assert consumer.channel.polling
+        assert consumer.loop.due() == []
+
+    def test_is_nobodys_business_after_the_stop(self, consumer: Consumer) -> None:
+        consumer.channel.basic_cancel("tag")
+        with logged() as lines:
+            consumer.loop.repeated[0].call()
+        assert lines == []
+        assert len(consumer.polls.started) == 1
+
+
+class TestAMessage:
+    def test_becomes_a_task_call(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        (taken,) = consumer.taken
+        assert taken.headers["task"] == "archiver.build_archive"
+        assert taken.delivery_tag == "handle-1"
+        assert consumer.channel.unsettled == 1
+
+    def test_is_deleted_by_its_ack(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.taken[0].ack()
+        assert consumer.sqs.calls == [("delete", {"QueueUrl": URL, "ReceiptHandle": "handle-1"})]
+        assert consumer.channel.unsettled == 0
+        assert consumer.channel.qos.can_consume_max_estimate() == 2
+
+    def test_that_can_not_be_deleted_frees_its_slot(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.sqs.error = AWAY
+        with logged() as lines:
+            consumer.taken[0].ack()
+        assert [line["event"] for line in lines] == ["ack failed, the message will come back"]
+        assert consumer.channel.qos.can_consume_max_estimate() == 2
+
+    @pytest.mark.parametrize(("receives", "most"), [(1, 8), (2, 16), (3, 32), (4, 60), (9, 60)])
+    def test_that_is_rejected_hides_for_a_back_off(self, connect: Connect, receives: int, most: int) -> None:
+        consumer = connect()
+        consumer.receive(message(receives=receives))
+        consumer.taken[0].reject()
+        assert most / 2 <= consumer.sqs.hidden["handle-1"] <= most
+        assert [name for name, _ in consumer.sqs.calls] == ["hide"]
+        assert consumer.channel.qos.can_consume_max_estimate() == 2
+
+    @pytest.mark.parametrize(("draining", "died"), [(True, True), (True, False), (False, True)])
+    def test_whose_process_died_with_the_worker_is_another_workers_at_once(
+        self, connect: Connect, draining: bool, died: bool
+    ) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.channel.draining = draining
+        consumer.channel.basic_reject("handle-1", requeue=died)
+        assert (consumer.sqs.hidden["handle-1"] == 0) is (draining and died)
+
+    def test_that_can_not_be_hidden_frees_its_slot(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.sqs.error = AWAY
+        consumer.taken[0].reject()
+        assert consumer.channel.qos.can_consume_max_estimate() == 2
+
+    def test_that_can_not_be_taken_on_is_rejected_and_the_next_one_is_taken(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.error = MemoryError()
+        with logged() as lines:
+            consumer.receive(message(1))
+        assert [line["event"] for line in lines] == ["a message could not be taken on"]
+        assert consumer.sqs.hidden["handle-1"] > 0
+        consumer.error = None
+        consumer.receive(message(2))
+        assert len(consumer.taken) == 1
+
+    def test_that_comes_after_the_connection_is_handed_back(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.loop.turn()
+        consumer.channel.close()
+        consumer.polls.end(message())
+        assert consumer.sqs.hidden == {"handle-1": 0}
+        assert consumer.taken == []
+
+
+def test_unsettled_messages_are_handed_back_all_at_once(connect: Connect) -> None:
+    consumer = connect()
+    consumer.receive(message(1), message(2))
+    assert consumer.channel.hand_back() == 2
+    assert consumer.sqs.hidden == {"handle-1": 0, "handle-2": 0}
+    assert consumer.channel.unsettled == 0
+    assert consumer.channel.qos.can_consume_max_estimate() == 2
+    assert consumer.channel.hand_back() == 0
+
+
+def test_a_lost_connection_leaves_running_jobs_their_messages(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a job that runs
+    consumer = connect()
+    consumer.receive(message())
+    restored: list[object] = []
+    monkeypatch.setattr(consumer.channel, "_restore", restored.append)
+    # when the connection is lost
+    consumer.channel.close()
+    # then its message stays hidden, and can still be acked
+    assert restored == []
+    assert consumer.sqs.calls == []
+    consumer.taken[0].ack()
+    assert [name for name, _ in consumer.sqs.calls] == ["delete"]
+
+
+def test_every_channel_gets_the_loop_of_a_new_connection(connect: Connect) -> None:
+    consumer = connect()
+    transport = consumer.channel.connection
+    loop = Loop()
+    transport.register_with_event_loop(None, loop)
+    assert consumer.channel.hub is loop
+
+
+def test_the_source_queue_is_not_declared(connect: Connect) -> None:
+    consumer = connect()
+    assert consumer.channel.queue_declare(NAME).queue == NAME
+    assert consumer.sqs.calls == []
+
+
+def test_a_client_error_at_the_wrong_moment_means_to_connect_again() -> None:
+    assert ClientError in module.Transport.connection_errors
