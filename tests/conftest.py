@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import pytest
 
 from devtools.localstack import LocalStack, LocalStackError, running_localstack
@@ -18,6 +19,10 @@ from tests.support.waiting import LONG_ENOUGH
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+
+# A busy machine makes an example slow, not wrong.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 #: What the summary says at the end of the run: lines by title.
 _SUMMARY = pytest.StashKey[dict[str, list[str]]]()
