@@ -95,7 +95,7 @@ def fleet(localstack: LocalStack, stack: Stack) -> Iterator[Fleet]:
 
 
 @pytest.mark.parametrize(
-    ("kills", "seconds"), [pytest.param(8, 150, id="short"), pytest.param(50, 900, id="long", marks=pytest.mark.chaos)]
+    ("kills", "seconds"), [pytest.param(8, 240, id="short"), pytest.param(50, 900, id="long", marks=pytest.mark.chaos)]
 )
 def test_every_message_ends_as_a_right_archive(
     kills: int,

@@ -10,6 +10,7 @@ import pytest
 from archiver.archive.checksums import Cancelled, Checksums
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.entry import Entry
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 CONTENT = random.Random(1).randbytes(10_000)
 
@@ -37,26 +38,45 @@ def test_a_waiting_part_goes_on_with_the_last_piece() -> None:
     assert heard == []
     checksums.learn(0, 0, zlib.crc32(CONTENT[:4_000]), 4_000)
 
-    waiting.join(10)
+    waiting.join(LONG_ENOUGH)
     assert heard == [zlib.crc32(CONTENT)]
 
 
-def test_nobody_waits_for_a_build_that_failed() -> None:
-    checksums = Checksums([Entry("a", 10, 0)])
-    outcome: list[str] = []
+def waiting_for(checksums: Checksums, *entries: int) -> dict[int, int | None]:
+    """What threads have heard that wait for the entries: a CRC32, or None where they were cancelled."""
+    heard: dict[int, int | None] = {}
 
-    def wait() -> None:
+    def wait(entry: int) -> None:
         try:
-            checksums.wait_for_all()
+            heard[entry] = checksums.wait(entry)
         except Cancelled:
-            outcome.append("cancelled")
+            heard[entry] = None
 
-    waiting = threading.Thread(target=wait)
-    waiting.start()
+    for number, entry in enumerate(entries, 1):
+        threading.Thread(target=wait, args=[entry], daemon=True).start()
+        assert eventually(lambda: len(checksums._changed._waiters) == number)  # type: ignore[attr-defined]  # noqa: B023  # the standard library's
+    return heard
+
+
+def test_each_waiting_part_goes_on_whoever_began_to_wait_first() -> None:
+    checksums = Checksums([Entry("a", 3, 0), Entry("b", 3, 0)])
+    heard = waiting_for(checksums, 1, 0)
+
+    checksums.learn(0, 0, 77, 3)
+    assert eventually(lambda: heard == {0: 77})
+    checksums.learn(1, 0, 88, 3)
+    assert eventually(lambda: heard == {0: 77, 1: 88})
+
+
+def test_nobody_waits_for_a_build_that_failed() -> None:
+    checksums = Checksums([Entry("a", 10, 0), Entry("b", 10, 0)])
+    heard = waiting_for(checksums, 0, 1)
+
     checksums.cancel()
-    waiting.join(10)
 
-    assert outcome == ["cancelled"]
+    assert eventually(lambda: heard == {0: None, 1: None})
+    with pytest.raises(Cancelled):
+        checksums.wait_for_all()
 
 
 def test_an_entry_is_refuted_until_its_pieces_come_to_what_s3_says() -> None:

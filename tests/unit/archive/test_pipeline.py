@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from archiver.archive.access import Access
+from archiver.archive.location import Location
 from archiver.archive.pipeline import ArchiveResult, build_archive, notify_failure
 from archiver.archive.progress import Progress
 from archiver.archive.resolve import Limits
@@ -414,6 +415,31 @@ class TestRefusedCopies:
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert result.bytes_copied > 10 * MIB
 
+    def test_that_go_on_one_by_one_end_with_the_whole_bucket(self, s3: FakeS3) -> None:
+        # Given an S3 that refuses one more object under each plan, having copied the first one,
+        contents = {f"many/{n}.jpg": noise(12 * MIB + n, seed=n) for n in range(6)}
+        for key, content in contents.items():
+            s3.put_object(SOURCES, key, content)
+
+        copying_plans: set[int] = set()
+
+        def refuse(call: Call) -> None:
+            plan = s3.calls["create"]
+            if call.source == f"many/{plan}.jpg":
+                raise CopyRefused("AccessDenied: no")
+            copying_plans.add(plan)
+
+        s3.before("copy_part", refuse)
+        one_by_one = replace(OPTIONS, copy_concurrency=1)
+
+        # when the archive is built,
+        result = build_archive(files(*contents), delivery=delivery(), services=services(s3, options=one_by_one))
+
+        # then three plans have given an object up each, and the fourth copied none.
+        assert s3.calls["create"] == 4
+        assert copying_plans == {1, 2, 3}
+        assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
+
 
 class TestARedelivery:
     def test_of_a_finished_job_only_notifies(self, s3: FakeS3, notifier: FakeNotifier) -> None:
@@ -559,6 +585,22 @@ class TestAKilledJob:
         assert unzipped(s3.content(ARCHIVES, result.key)) == by_base_name(contents)
         assert s3.unfinished() == [], f"{old} was aborted: its marker is that of another plan"
         assert s3.calls["create"] == 2
+
+    def test_begins_anew_where_a_source_was_written_again_as_it_was(self, s3: FakeS3) -> None:
+        # Its time stands in the local header, which may have been sent, and in the directory, which was not.
+        contents = three_photos(s3)
+        s3.before("put_part", kill, skip=3)
+        with pytest.raises(Killed):
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
+        s3.heal()
+        before = s3.find(Location(SOURCES, "photos/0.jpg"))
+        s3.put_object(SOURCES, "photos/0.jpg", contents["photos/0.jpg"], modified=before.modified + 3600)
+        assert s3.find(Location(SOURCES, "photos/0.jpg")).etag == before.etag
+
+        build_archive(files(*contents), delivery=delivery(attempt=2), services=services(s3))
+
+        assert s3.calls["create"] == 2
+        assert s3.unfinished() == []
 
     def test_a_part_that_is_not_what_it_should_be_is_sent_again(self, s3: FakeS3) -> None:
         contents = three_photos(s3)

@@ -133,6 +133,16 @@ def test_missing_ones_leave_the_budget_of_bodies_as_it_was(s3: FakeS3) -> None:
     assert found.sources[0].body == b"last"
 
 
+def test_only_what_came_along_counts_against_the_bound(s3: FakeS3) -> None:
+    s3.put_object(SOURCES, "a", noise(1000))
+    count = 2 * SMALL_BUDGET // SMALL
+
+    found = resolved(s3, *["a"] * count)
+
+    assert s3.calls == {"fetch_small": count}
+    assert all(source.body for source in found.sources)
+
+
 def test_small_objects_below_a_prefix_take_no_request_of_their_own(s3: FakeS3) -> None:
     for n in range(20):
         s3.put_object(SOURCES, f"p/{n}", noise(1000 + n))

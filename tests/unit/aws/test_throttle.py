@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from archiver.aws.throttle import COOL_DOWN, Throttle
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 
 class Clock:
@@ -80,7 +81,7 @@ def test_no_more_pass_at_once_than_it_is_wide() -> None:
                 peak = max(peak, inside)
                 if inside == 2:
                     release.set()
-            release.wait(10)
+            release.wait(LONG_ENOUGH)
             with lock:
                 inside -= 1
 
@@ -105,8 +106,29 @@ def test_a_waiting_request_goes_on_when_another_ends() -> None:
         waiting = threading.Thread(target=enter)
         waiting.start()
         assert not entered.wait(0.05)
-    assert entered.wait(10)
+    assert entered.wait(LONG_ENOUGH)
     waiting.join()
+
+
+def test_all_go_on_for_whom_there_is_room_now() -> None:
+    # given two requests that wait for one, while S3 is to be asked for one at a time
+    throttle = Throttle(2, clock=Clock())
+    throttle.slow_down()
+    together = threading.Barrier(2)
+    went_on = []
+
+    def enter() -> None:
+        with throttle.slot():
+            together.wait(LONG_ENOUGH)
+            went_on.append(True)
+
+    with throttle.slot():
+        for _ in range(2):
+            threading.Thread(target=enter, daemon=True).start()
+        assert eventually(lambda: len(throttle._changed._waiters) == 2)  # type: ignore[attr-defined]  # the standard library's
+
+    # when that one has gone well, then there is room for two
+    assert eventually(lambda: len(went_on) == 2)
 
 
 def test_it_learns_from_every_answer_of_a_client() -> None:

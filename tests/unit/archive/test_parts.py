@@ -1,0 +1,55 @@
+"""The parts of a plan, built by threads that wait for one another."""
+
+import pytest
+
+from archiver.archive.blueprint import make_blueprint
+from archiver.archive.checksums import Checksums
+from archiver.archive.location import Location
+from archiver.archive.parallel import open_threads
+from archiver.archive.parts import Carry, PartBuilder
+from archiver.archive.storage import ArchiveObject
+from archiver.archive.traffic import Traffic
+from archiver.archive.upload import Upload
+from archiver.zipformat.crc import crc32_of_parts
+from tests.support.fake_s3 import MIB, FakeS3
+from tests.support.jobs import ARCHIVES, SOURCES, noise, unzipped
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("memory", [0, 1, 5 * MIB])
+def test_two_parts_are_in_flight_however_little_memory_there_is(memory: int) -> None:
+    # given an object without a checksum over three parts: its local header, in the first, waits for the last
+    s3 = FakeS3()
+    s3.create_bucket(SOURCES)
+    s3.create_bucket(ARCHIVES)
+    content = noise(13 * MIB)
+    s3.put_object(SOURCES, "a", content, checksum="none")
+    store = s3.objects(Traffic())
+    source = store.head(Location(SOURCES, "a"))
+    blueprint = make_blueprint(["a"], [source], part_size=5 * MIB, uncopyable={0})
+    assert len(blueprint.parts) == 3
+    upload = Upload(
+        s3.archives(ARCHIVES)(Traffic()), ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False
+    )
+
+    # when its parts are built in less memory than one of them takes
+    with open_threads(parts=2, reads=2, copies=1) as threads:
+        builder = PartBuilder(
+            layout=blueprint.layout,
+            sources=blueprint.sources,
+            checksums=Checksums(blueprint.layout.entries),
+            store=store,
+            upload=upload,
+            threads=threads,
+            carry=Carry(0),
+            parts_in_flight=6,
+            memory=memory,
+            on_part=lambda _: None,
+        )
+        parts = builder.run(blueprint.parts)
+        crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
+        archive = upload.complete(parts, crc32=crc32, size=blueprint.layout.size)
+
+    # then nobody has waited for a part that could not begin
+    assert archive.size == blueprint.layout.size
+    assert unzipped(s3.content(ARCHIVES, "a.zip")) == {"a": content}
