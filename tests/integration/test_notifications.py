@@ -17,6 +17,7 @@ from devtools.messages import receive
 from devtools.stack import Stack
 from tests.conftest import StackClient, StartWorker
 from tests.support.command import run
+from tests.support.waiting import LONG_ENOUGH
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -82,7 +83,7 @@ def test_the_largest_notification_is_one_that_sqs_takes(sqs: "SQSClient", stack:
         success("r" * 255, metadata=metadata, missing=names), correlation_id="c" * 8_000
     )
 
-    (message,) = receive(sqs, stack.output_url, count=1, seconds=30)
+    (message,) = receive(sqs, stack.output_url, count=1, seconds=LONG_ENOUGH)
     assert message.json["metadata"] == json.loads(metadata)
     assert message.json["missing_total"] == len(names)
 

@@ -10,7 +10,7 @@ from celery.signals import celeryd_init, setup_logging, worker_ready
 
 from archiver import logs
 from archiver.celery import ArchiverApp
-from archiver.settings import SettingsError
+from archiver.errors import SettingsError
 from archiver.worker import startup
 from archiver.worker.drain import Drain
 

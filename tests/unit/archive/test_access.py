@@ -11,14 +11,6 @@ from archiver.errors import LimitExceeded
 from tests.support.fake_s3 import FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, delivery, files, services, unzipped
 
-
-@pytest.fixture
-def s3() -> FakeS3:
-    s3 = FakeS3()
-    s3.create_bucket(SOURCES)
-    return s3
-
-
 KEY = archive_key({}, request_id="r", sent_at=0, prefix="photos")
 
 

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,13 +14,6 @@ from archiver.archive.traffic import Traffic
 from archiver.errors import SourceAccessDenied
 from tests.support.fake_s3 import FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, delivery, files, services
-
-
-@pytest.fixture
-def s3() -> FakeS3:
-    s3 = FakeS3()
-    s3.create_bucket(SOURCES)
-    return s3
 
 
 def store(s3: FakeS3, *keys: str) -> None:

@@ -27,13 +27,6 @@ from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import SOURCES, logged, noise
 
 
-@pytest.fixture
-def s3() -> FakeS3:
-    s3 = FakeS3()
-    s3.create_bucket(SOURCES)
-    return s3
-
-
 def resolved(
     s3: FakeS3,
     *sources: str,
@@ -134,12 +127,13 @@ def test_missing_ones_leave_the_budget_of_bodies_as_it_was(s3: FakeS3) -> None:
 
 
 def test_only_what_came_along_counts_against_the_bound(s3: FakeS3) -> None:
-    s3.put_object(SOURCES, "a", noise(1000))
-    count = 2 * SMALL_BUDGET // SMALL
+    names = [f"s3://b{n % 20:02}/{n}" for n in range(SMALL_BUDGET // SMALL + 20)]
+    for n in range(len(names)):
+        s3.put_object(f"b{n % 20:02}", f"{n}", noise(1000))
 
-    found = resolved(s3, *["a"] * count)
+    found = resolved(s3, *names)
 
-    assert s3.calls == {"fetch_small": count}
+    assert s3.calls == {"fetch_small": len(names)}
     assert all(source.body for source in found.sources)
 
 

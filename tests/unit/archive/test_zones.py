@@ -22,13 +22,6 @@ def kill(_: Call) -> None:
     raise Killed
 
 
-@pytest.fixture
-def s3() -> FakeS3:
-    s3 = FakeS3()
-    s3.create_bucket(SOURCES)
-    return s3
-
-
 @pytest.mark.parametrize("compression", ["stored", "auto"])
 def test_entries_have_local_times_in_the_zone_of_the_settings(s3: FakeS3, compression: str) -> None:
     s3.put_object(SOURCES, "a.csv", text(100_000))
