@@ -10,13 +10,13 @@ import pytest
 
 from devtools.localstack import LocalStack
 from devtools.messages import Message, receive
-from devtools.processes import wait_until
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.integration.conftest import Journal, command
 from tests.support.command import run
 from tests.support.envelopes import celery_v1, celery_v2, outer
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -45,24 +45,24 @@ def by_request(letters: list[Message]) -> dict[str, tuple[str, str]]:
 
 
 def test_time_limits_that_are_none_stop_no_process(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a worker that has nothing to do
-    worker = obedient()
+    worker = scripted_worker()
     children = worker.children()
     # when calls arrive whose limits once ended the worker, or one of its processes each
     limits = [[10**400, None], [None, 10**400], [1e-9, None], [0.001, None], [-1, None], ["1", "2"], [1e300, None]]
     for number, timelimit in enumerate(limits):
         make = celery_v1 if number % 2 else celery_v2
-        desk.send(outer(make(id=f"call-{number}", timelimit=timelimit)))
-    desk.send(outer(celery_v2([command("succeed")], id="good", timelimit=[43_200, None])))
+        client.send(outer(make(id=f"call-{number}", timelimit=timelimit)))
+    client.send(outer(celery_v2([command("succeed")], id="good", timelimit=[43_200, None])))
     # then each is refused with a reason that names the limit, under the call's own id
-    dead = by_request(desk.dead_letters(len(limits)))
+    dead = by_request(client.dead_letters(len(limits)))
     assert set(dead) == {f"call-{number}" for number in range(len(limits))}
     assert {code for code, _ in dead.values()} == {"unsupported_call"}
     assert all("time_limit=" in reason for _, reason in dead.values())
     # and the next job is done, by the same processes
-    assert [line["id"] for line in journal.wait("end", seconds=60)] == ["good"]
+    assert [line["id"] for line in journal.wait("end")] == ["good"]
     assert worker.alive()
     assert worker.children() == children
     assert log_lines(worker)
@@ -70,13 +70,17 @@ def test_time_limits_that_are_none_stop_no_process(
 
 @pytest.mark.parametrize(("timelimit", "name"), [([2, None], "time_limit=2"), ([None, 2], "soft_time_limit=2")])
 def test_a_job_that_its_limit_ends_is_a_dead_letter_with_that_reason(
-    timelimit: list[int | None], name: str, obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    timelimit: list[int | None],
+    name: str,
+    scripted_worker: Callable[..., Worker],
+    client: StackClient,
+    journal: Journal,
 ) -> None:
     # given a call with a limit, and a job that takes longer
-    worker = obedient()
-    desk.send(outer(celery_v2([command("sleep", seconds=600)], id="too-long", timelimit=timelimit)))
+    worker = scripted_worker()
+    client.send(outer(celery_v2([command("hold")], id="too-long", timelimit=timelimit)))
     # when the limit has ended it
-    (dead,) = desk.dead_letters(1)
+    (dead,) = client.dead_letters(1)
     # then its first attempt was its last one, and the consumer is told
     code, reason = by_request([dead])["too-long"]
     assert code == "time_limit_exceeded"
@@ -84,36 +88,40 @@ def test_a_job_that_its_limit_ends_is_a_dead_letter_with_that_reason(
     assert dead.attributes["Receive-Count"] == "1"
     assert [line["code"] for line in journal.wait("failure notified")] == ["time_limit_exceeded"]
     # and the log says it under the request's id
-    assert worker.wait_for_log("message dead-lettered", seconds=20)
+    assert worker.wait_for_log("message dead-lettered")
     told = [line for line in log_lines(worker) if line["message"] in ("job failed", "message dead-lettered")]
     assert {(line["request_id"], line["code"]) for line in told} == {("too-long", "time_limit_exceeded")}
     assert all(line.get("request_id") == "too-long" for line in log_lines(worker) if "time limit" in line["message"])
     # and the worker goes on
-    desk.send(command("succeed"))
-    assert journal.wait("end", seconds=60)
+    client.send(command("succeed"))
+    assert journal.wait("end")
     assert len(journal.lines("begin")) == 2
 
 
-def test_a_pool_that_loses_processes_logs_json(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
+def test_a_pool_that_loses_processes_logs_json(
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
+) -> None:
     # given jobs whose first attempts take their process along
-    worker = obedient(APP_DEBUG="1")
+    worker = scripted_worker(APP_DEBUG="1")
     for _ in range(3):
-        desk.send(command("die"))
+        client.send(command("die"))
     # when all are done
-    assert len(journal.wait("end", count=3, seconds=120)) == 3
+    assert len(journal.wait("end", count=3)) == 3
     # then the worker has told of the processes, and in its own form
     lost = [line for line in log_lines(worker) if "exited with" in line["message"] and "SIGKILL" in line["message"]]
     assert len(lost) == 3
 
 
-def test_a_correlation_id_of_control_characters_costs_no_reason(obedient: Callable[..., Worker], desk: Desk) -> None:
+def test_a_correlation_id_of_control_characters_costs_no_reason(
+    scripted_worker: Callable[..., Worker], client: StackClient
+) -> None:
     # given an SNS notification whose correlation id SQS would refuse as an attribute, and one without end
-    obedient()
+    scripted_worker()
     for value in ("nul \0 esc \x1b[2J", "x" * 200_000):
         attributes = {"Correlation-Id": {"Type": "String", "Value": value}}
-        desk.send({"Type": "Notification", "Message": "no job", "MessageAttributes": attributes})
+        client.send({"Type": "Notification", "Message": "no job", "MessageAttributes": attributes})
     # when both are dead letters
-    dead = desk.dead_letters(2)
+    dead = client.dead_letters(2)
     # then both have their reason, and a correlation id that can be read
     assert {letter.attributes["Error-Code"] for letter in dead} == {"unreadable_message"}
     found = sorted(letter.attributes["Correlation-Id"] for letter in dead)
@@ -121,11 +129,11 @@ def test_a_correlation_id_of_control_characters_costs_no_reason(obedient: Callab
 
 
 def test_no_output_of_a_hostile_run_holds_a_secret(
-    start_worker: StartWorker, desk: Desk, sqs: "SQSClient", stack: Stack, localstack: LocalStack
+    start_worker: StartWorker, client: StackClient, sqs: "SQSClient", stack: Stack, localstack: LocalStack
 ) -> None:
     # given a worker that says all it can
     worker = start_worker(APP_DEBUG="1", NOTIFY_FAILURES="1", S3_SOURCE_BUCKET=stack.source_bucket)
-    desk.put("there.txt", b"here")
+    client.put("there.txt", b"here")
     # when presigned URLs stand wherever a message has a text
     marked = {"metadata": {"marker": MARKER}}
     failing: list[dict[str, Any]] = [
@@ -142,12 +150,12 @@ def test_no_output_of_a_hostile_run_holds_a_secret(
         PRESIGNED: PRESIGNED,
     }
     for payload in [*failing, succeeding]:
-        desk.send(payload | marked, Correlation_Id="r-7")
-    desk.send(succeeding | marked, Correlation_Id=PRESIGNED)
-    desk.send(outer(celery_v2([marked], task=PRESIGNED)))
-    desk.send(outer(celery_v2([marked], eta=PRESIGNED)))
+        client.send(payload | marked, Correlation_Id="r-7")
+    client.send(succeeding | marked, Correlation_Id=PRESIGNED)
+    client.send(outer(celery_v2([marked], task=PRESIGNED)))
+    client.send(outer(celery_v2([marked], eta=PRESIGNED)))
     # then each has ended
-    dead = desk.dead_letters(len(failing) + 2, seconds=120)
+    dead = client.dead_letters(len(failing) + 2)
     assert len(dead) == len(failing) + 2
     told = receive(sqs, stack.output_url, count=len(failing) + 4, seconds=120)
     assert len(told) == len(failing) + 4
@@ -157,7 +165,7 @@ def test_no_output_of_a_hostile_run_holds_a_secret(
     for notification in told:
         assert SECRET not in notification.body
         assert SECRET not in json.dumps(dict(notification.attributes))
-    assert wait_until(lambda: worker.output().count("job done") >= 2, seconds=20)
+    assert eventually(lambda: worker.output().count("job done") >= 2)
     log = worker.output()
     assert log_lines(worker)
     assert SECRET not in log
@@ -168,7 +176,7 @@ def test_no_output_of_a_hostile_run_holds_a_secret(
         assert stack.names.input_queue.encode() not in base64.b64decode(token)
     # and the operator's commands tell the reasons, not the secret
     for letter in dead:
-        desk.sqs.send_message(
+        client.sqs.send_message(
             QueueUrl=stack.input_dlq_url,
             MessageBody=letter.body,
             MessageAttributes={

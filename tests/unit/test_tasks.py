@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from archiver import wiring
 from archiver.archive import pipeline
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters
 from archiver.aws.letters import Letter
-from archiver.errors import MissingSources, StorageUnavailable, TransientError
+from archiver.errors import MissingSources, StorageUnavailable, TimeLimitExceeded, TransientError
 from archiver.settings import load_settings
-from archiver.worker.decode import LETTER_HEADER
+from archiver.worker.envelope import LETTER_HEADER
 from tasks import archive
 from tests.support.fake_s3 import FakeS3
 from tests.support.jobs import SOURCES, FakeNotifier, files, logged, services
@@ -63,10 +64,10 @@ class World:
     sqs: Sqs = field(default_factory=Sqs)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
 
-    def run(self, task: Any, *arguments: Any, letter: Letter | None = LETTER) -> Any:
+    def run(self, task: Any, *arguments: Any, letter: Letter | None = LETTER, **request: Any) -> Any:
         """Call the task as the worker does, with the letter in the headers of its message."""
         headers = {LETTER_HEADER: letter.as_dict()} if letter else {}
-        task.push_request(id="task-1", hostname="worker", task=task.name, **headers)
+        task.push_request(id="task-1", hostname="worker", task=task.name, **headers, **request)
         try:
             return task.run(*arguments)
         finally:
@@ -138,6 +139,19 @@ def test_without_a_dead_letter_queue_the_message_stays_and_nobody_is_told(world:
     assert world.sqs.calls == []
     assert world.notifier.sent == []
     assert NO_POLICY in {line["event"] for line in lines}
+
+
+def test_a_job_that_its_callers_soft_limit_ends_is_a_permanent_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any, **__: Any) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(pipeline, "build_archive", end)
+    with pytest.raises(TimeLimitExceeded, match=r"soft_time_limit=60 \(seconds\)"):
+        world.run(archive.build_archive, files("a.txt"), timelimit=[None, 60])
+    assert world.sqs.calls == ["send", "delete"]
+    assert [body["error"]["code"] for body in world.notifier.sent] == [TimeLimitExceeded.code]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from tests.support.jobs import (
 
 
 class TestASourceThatChanges:
-    @pytest.mark.parametrize("when", ["read_into", "copy_part", "create", "complete"])
+    @pytest.mark.parametrize("when", ["read", "copy_part", "create", "complete"])
     def test_starts_the_build_over(self, s3: FakeS3, when: str) -> None:
         contents = three_photos(s3)
         changed = noise(12 * MIB, seed=9)
@@ -63,7 +63,7 @@ class TestASourceThatChanges:
         assert s3.calls["create"] == 3
         assert s3.unfinished() == []
 
-    @pytest.mark.parametrize("operation", ["read_into", "copy_part"])
+    @pytest.mark.parametrize("operation", ["read", "copy_part"])
     def test_by_vanishing_is_missing(self, s3: FakeS3, operation: str) -> None:
         contents = three_photos(s3)
 

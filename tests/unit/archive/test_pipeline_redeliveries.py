@@ -210,7 +210,7 @@ class TestAKilledJob:
 class TestWhatAnErrorLeaves:
     def test_a_permanent_one_aborts_the_upload(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
-        s3.before("read_into", raising(SourceAccessDenied("denied")), skip=1)
+        s3.before("read", raising(SourceAccessDenied("denied")), skip=1)
 
         with pytest.raises(SourceAccessDenied):
             build_archive(files(*contents), delivery=delivery(), services=services(s3))
@@ -220,7 +220,7 @@ class TestWhatAnErrorLeaves:
 
     def test_a_transient_one_leaves_it(self, s3: FakeS3) -> None:
         contents = three_photos(s3)
-        s3.before("read_into", raising(TransientError("later")), skip=1)
+        s3.before("read", raising(TransientError("later")), skip=1)
 
         with pytest.raises(TransientError, match="later"):
             build_archive(files(*contents), delivery=delivery(), services=services(s3))

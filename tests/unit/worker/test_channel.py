@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 
+from archiver.errors import InvalidPayload
 from archiver.worker import channel as module
 from archiver.worker.channel import BUSY_SECONDS, MAX_PAUSE_SECONDS, WATCH_SECONDS
 from tests.support.jobs import logged
@@ -77,7 +78,7 @@ class TestPolling:
         assert consumer.loop.due() == [BUSY_SECONDS]
         assert consumer.liveness.exists()
         # and polls once a slot is free
-        consumer.channel.basic_ack("handle-1")
+        consumer.taken[0].ack()
         consumer.loop.turn()
         assert consumer.polls.started[1]["count"] == 1
 
@@ -144,7 +145,6 @@ class TestAMessage:
         consumer.receive(message())
         (taken,) = consumer.taken
         assert taken.headers["task"] == "archiver.build_archive"
-        assert taken.delivery_tag == "handle-1"
         assert consumer.channel.unsettled == 1
 
     def test_is_deleted_by_its_ack(self, connect: Connect) -> None:
@@ -180,7 +180,7 @@ class TestAMessage:
         consumer = connect()
         consumer.receive(message())
         consumer.channel.draining = draining
-        consumer.channel.basic_reject("handle-1", requeue=died)
+        consumer.channel.basic_reject(consumer.taken[0].delivery_tag, requeue=died)
         assert (consumer.sqs.hidden["handle-1"] == 0) is (draining and died)
 
     def test_that_can_not_be_hidden_frees_its_slot(self, connect: Connect) -> None:
@@ -208,6 +208,43 @@ class TestAMessage:
         consumer.polls.end(message())
         assert consumer.sqs.hidden == {"handle-1": 0}
         assert consumer.taken == []
+
+
+class TestARefusal:
+    def test_is_a_task_of_its_own_for_the_same_message(self, connect: Connect) -> None:
+        # given a job that remote control has ended
+        consumer = connect()
+        consumer.receive(message())
+        (job,) = consumer.taken
+        # when its message is refused
+        consumer.channel.refuse(job.delivery_tag, InvalidPayload("no"), task_id="job-1")
+        assert len(consumer.taken) == 1, "once the job's own end is over"
+        consumer.loop.turn()
+        # then the pool has it dead-lettered, and the ack is that task's
+        refused = consumer.taken[1]
+        assert (refused.headers["task"], refused.headers["id"]) == ("archiver.refuse_message", "job-1")
+        assert consumer.channel.unsettled == 1
+        assert consumer.sqs.calls == []
+        refused.ack()
+        assert [name for name, _ in consumer.sqs.calls] == ["delete"]
+        assert consumer.channel.qos.can_consume_max_estimate() == 2
+
+    def test_by_a_worker_that_stops_is_another_workers(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.channel.refuse(consumer.taken[0].delivery_tag, InvalidPayload("no"), task_id="job-1")
+        consumer.channel.basic_cancel("tag")
+        consumer.loop.turn()
+        assert consumer.sqs.hidden["handle-1"] > 0
+        assert len(consumer.taken) == 1
+
+    def test_of_what_was_handed_back_is_nothing(self, connect: Connect) -> None:
+        consumer = connect()
+        consumer.receive(message())
+        consumer.channel.refuse(consumer.taken[0].delivery_tag, InvalidPayload("no"), task_id="job-1")
+        consumer.channel.hand_back()
+        consumer.loop.turn()
+        assert len(consumer.taken) == 1
 
 
 def test_unsettled_messages_are_handed_back_all_at_once(connect: Connect) -> None:
