@@ -25,6 +25,8 @@ from devtools.proxy import RemoteProxy, spawned_proxy
 ENGINE = {"archiver": "engine"}
 PEERS = {
     "threads": "peers.threads",
+    "threads, 64": "peers.threads64",
+    "obstore": "peers.obstore_threads",
     "in-memory": "peers.in_memory",
     "smart_open + zipfile": "peers.smart_open_zipfile",
     "stream-zip": "peers.stream_zip_fileobj",
@@ -32,7 +34,7 @@ PEERS = {
 }
 #: What ``make bench`` has installed from ``requirements.txt``.
 PEERS_PYTHON = CHECKOUT / ".bench-venv" / "bin" / "python"
-LIBRARIES = ("boto3", "smart-open", "stream-zip", "zipstream-ng")
+LIBRARIES = ("boto3", "obstore", "smart-open", "stream-zip", "zipstream-ng")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from botocore.config import Config
 from benchmarks.job import ArchiveJob
 
 MIB = 1024 * 1024
-THREADS = 16
 
 
-def build(job: ArchiveJob) -> str:
-    s3 = boto3.client("s3", config=Config(max_pool_connections=THREADS))
+def build(job: ArchiveJob, *, number_of_threads: int = 16) -> str:
+    s3 = boto3.client("s3", config=Config(max_pool_connections=number_of_threads))
     with tempfile.TemporaryDirectory(prefix="benchmark-threads-") as name:
         folder = Path(name)
 
@@ -28,7 +27,7 @@ def build(job: ArchiveJob) -> str:
             return path
 
         packed = folder / "archive.zip"
-        with ThreadPoolExecutor(THREADS) as pool, zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        with ThreadPoolExecutor(number_of_threads) as pool, zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
             downloads = {pool.submit(download, number): number for number in range(len(job.entries))}
             for done in as_completed(downloads):
                 path = done.result()
