@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archiver.archive.request import parse_request, payload_document
 from archiver.aws.clients import PROMPT
-from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, open_queue, string_attributes
+from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ File = str | tuple[str, str | None] | Mapping[str, Any]
 class ArchiverClient:
     """Sends payloads to a queue, given by its name or its URL. Safe to share between threads, as boto3's clients are.
 
+    ``tenant`` is whose jobs these are, in up to 128 printable ASCII characters without a space: where many share a
+    standard queue, SQS keeps one's thousand jobs from delaying another's first. Another name raises ``InvalidPayload``.
     ``sqs`` is a boto3 SQS client; without one, one is made from the SDK's own configuration.
     """
 
-    def __init__(self, queue: str, *, sqs: "SQSClient | None" = None) -> None:
+    def __init__(self, queue: str, *, tenant: str | None = None, sqs: "SQSClient | None" = None) -> None:
+        _check_tenant(tenant)
+        self._tenant = tenant
         self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
 
     def submit(
@@ -92,7 +96,13 @@ class ArchiverClient:
             attributes=string_attributes({"Correlation-Id": correlation_id}),
             group_id=unique,
             deduplication_id=unique,
+            tenant=self._tenant,
         )
+
+
+def _check_tenant(given: object) -> None:
+    if given is not None and not (isinstance(given, str) and TENANT.fullmatch(given)):
+        raise InvalidPayload(f"tenant: 1 to 128 printable ASCII characters without a space, not {shown(given)}")
 
 
 def _check_correlation_id(given: object) -> None:

@@ -62,6 +62,7 @@ def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: Permanen
         letter.body,
         group_id=letter.group_id or letter.message_id,
         deduplication_id=letter.message_id,
+        tenant=letter.group_id,
     )
     try:
         send(attributes=reasons(letter, error, request_id=request_id))

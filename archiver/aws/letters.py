@@ -26,7 +26,7 @@ class Letter:
     sent_at: float  # epoch seconds, from SentTimestamp
     body: str  # exactly as received
     correlation_id: str | None = None  # message attribute Correlation-Id, made presentable
-    group_id: str | None = None  # MessageGroupId, on a FIFO queue
+    group_id: str | None = None  # MessageGroupId: on a standard queue the tenant
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # message attributes, in boto3's shape
 
     @classmethod

@@ -200,6 +200,7 @@ def _resend(queues: _Queues, letter: Letter) -> str:
         attributes={name: value for name, value in letter.sendable_attributes().items() if name not in REASONS},
         group_id=letter.group_id or letter.message_id,
         deduplication_id=f"redrive-{letter.message_id}",
+        tenant=letter.group_id,
     )
 
 

@@ -37,5 +37,5 @@ class Prices:
         )
 
 
-#: https://aws.amazon.com/s3/pricing/, Requests & data retrievals.
-US_EAST_1 = Prices(region="us-east-1", storage_class="Standard", as_of="2025", writes=0.005, reads=0.0004)
+#: https://aws.amazon.com/s3/pricing/, Requests & data retrievals; the same figures as docs/scaling.md's.
+US_EAST_1 = Prices(region="us-east-1", storage_class="Standard", as_of="November 2026", writes=0.005, reads=0.0004)

@@ -27,12 +27,20 @@ _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
 @click.command()
 @payload_options
 @click.option("--correlation-id", help="Found again in every log line and on the notification.")
+@click.option("--tenant", help="Whose job it is; SQS shares a queue fairly between tenants.")
 @click.option("--wait", is_flag=True, help="Wait for the notification and take it off the queue. For development.")
 @click.option("--timeout", type=click.IntRange(min=1), default=300, show_default=True, help="Seconds to wait at most.")
 @json_option
 @click.pass_context
 def submit(
-    ctx: click.Context, /, correlation_id: str | None, wait: bool, timeout: int, as_json: bool, **given: Any
+    ctx: click.Context,
+    /,
+    correlation_id: str | None,
+    tenant: str | None,
+    wait: bool,
+    timeout: int,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Send a payload to the source queue and print the request's id.
 
@@ -48,7 +56,8 @@ def submit(
     source = open_queue(
         settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
     )
-    request_id = ArchiverClient(source.url, sqs=source.client).submit_payload(payload, correlation_id=correlation_id)
+    client = ArchiverClient(source.url, tenant=tenant, sqs=source.client)
+    request_id = client.submit_payload(payload, correlation_id=correlation_id)
     if not wait or settings.sqs_destination_queue is None:
         print_json({"request_id": request_id}) if as_json else click.echo(request_id)
         return

@@ -217,3 +217,12 @@ def test_an_unknown_queue_and_a_broken_connection_are_one_kind_of_error(sqs: Fak
     sqs.down = True
     with pytest.raises(QueueUnavailable, match=r"sqs\.example"):
         client(sqs).submit(["a.jpg"])
+
+
+def test_a_tenant_is_what_sqs_takes_as_a_group(sqs: FakeSqs) -> None:
+    ArchiverClient("input-queue", tenant="customer-7", sqs=cast(Any, sqs)).submit(["a.jpg"])
+
+    assert sqs.sent[0]["MessageGroupId"] == "customer-7"
+    for unusable in ("", "two words", "ü", "x" * 129):
+        with pytest.raises(InvalidPayload, match="tenant"):
+            ArchiverClient("input-queue", tenant=unusable, sqs=cast(Any, sqs))

@@ -77,6 +77,19 @@ def test_ids_that_a_fifo_queue_would_refuse_are_made_to_fit(client: Any, stub: S
     assert all(re.fullmatch(r"[0-9a-f]{64}", text) for text in ids if text not in {"1", "2"})
 
 
+def test_a_standard_queue_gets_the_tenant_as_its_group(client: Any, stub: Stubber) -> None:
+    expected = {"QueueUrl": URL, "MessageBody": "{}", "MessageGroupId": "acme"}
+    stub.add_response("send_message", {"MessageId": "m"}, expected)
+    assert Queue(client, URL).send("{}", group_id="g", deduplication_id="d", tenant="acme") == "m"
+
+
+def test_a_fifo_queue_has_no_tenants_for_one_job_would_wait_for_another(client: Any, stub: Stubber) -> None:
+    url = f"{URL}.fifo"
+    expected = {"QueueUrl": url, "MessageBody": "{}", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    stub.add_response("send_message", {"MessageId": "m"}, expected)
+    assert Queue(client, url).send("{}", group_id="g", deduplication_id="d", tenant="acme") == "m"
+
+
 def test_a_fifo_queue_gets_a_group_and_a_deduplication_id(client: Any, stub: Stubber) -> None:
     url = f"{URL}.fifo"
     expected = {"QueueUrl": url, "MessageBody": "{}", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
