@@ -64,7 +64,14 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the step that only a worker has."""
     from archiver.worker.drain import Drain
+    from archiver.worker.startup import Unfit, check_machine
 
+    try:
+        check_machine()
+    except Unfit as unfit:
+        # A signal's receiver can end a program by no other exception.
+        click.echo(f"Error: {unfit}", err=True)
+        raise SystemExit(_Unusable.exit_code) from None
     _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
     instance.app.steps["worker"].add(Drain)

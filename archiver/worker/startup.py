@@ -1,4 +1,7 @@
-"""What a worker looks at when it starts, and says when it is ready."""
+"""What a worker needs of its machine, looks at when it starts, and says when it is ready."""
+
+import tempfile
+from multiprocessing import get_context
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,6 +18,22 @@ log = structlog.get_logger(__name__)
 
 #: Settings that work for one more release.
 DEPRECATED = ("parts_in_flight", "read_concurrency")
+
+
+class Unfit(Exception):
+    """The machine lacks something without which no worker runs; the message is one line that says what."""
+
+
+def check_machine() -> None:
+    """Try what Celery's pool can't do without. Raises ``Unfit`` where the root filesystem is read-only altogether."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise Unfit(f"no folder for temporary files can be written to: mount one at /tmp ({error})") from None
+    try:
+        get_context("fork").Semaphore()
+    except (OSError, ImportError) as error:
+        raise Unfit(f"no POSIX semaphores: /dev/shm must be a tmpfs that can be written to ({error})") from None
 
 
 def announce_worker(settings: Settings) -> None:
