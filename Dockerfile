@@ -2,7 +2,12 @@
 # Flower beside it:     docker build -t archiver-flower:local --target flower .
 # Without a registry:   --build-arg BASE_IMAGE=<a local image with Python 3.11 or later>
 # Packages by a mirror: --secret id=pip,src=<a pip.conf>; deploy/container/build does it all, with podman as well
-ARG BASE_IMAGE=python:3.13-slim
+#
+# checkov:skip=CKV_DOCKER_7: BASE_IMAGE is by default the stage below, whose image has its tag and its digest
+ARG BASE_IMAGE=base
+
+# By its digest, of the index for all architectures, and not by an ARG: in this form Dependabot keeps it up to date.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS base
 
 # --- built here, copied from here: neither pip's cache nor a build tool reaches the images below -------------------
 FROM ${BASE_IMAGE} AS build
@@ -17,9 +22,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certi
  && /build/bin/pip --python /opt/archiver/bin/python install \
         --no-cache-dir --require-hashes --only-binary :all: -r requirements/worker.txt
 # The SDK describes 400 services, a quarter of all bytes: these are called, the last four by the credential chain.
-RUN cd /opt/archiver/lib/python*/site-packages/botocore/data \
- && find . -mindepth 1 -maxdepth 1 -type d ! -name s3 ! -name sqs ! -name sns \
-        ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
+RUN find /opt/archiver/lib/python*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sqs ! -name sns ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -r {} +
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY archiver archiver
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \

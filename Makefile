@@ -54,7 +54,7 @@ bench: $(installed) $(localstack) $(peers) ## this engine beside its peers
 install: $(installed) $(localstack) ## the environments that the commands above use
 
 lock: $(installed) ## compile requirements/*.in anew
-	cd requirements && for name in uv build worker flower dev; do $(compile) $$name.in -o $$name.txt || exit 1; done
+	cd requirements && for name in uv build worker flower dev audit; do $(compile) $$name.in -o $$name.txt || exit 1; done
 	cd requirements && $(compile) localstack.in -o localstack.txt \
 		--override localstack.overrides --exclude-newer 2026-03-05
 

@@ -30,14 +30,19 @@ class Images:
     _worker: str | None = None
 
     def base(self) -> str:
-        """The Dockerfile's base image: there already, pulled, or stood in for. Raises ``NoImage``."""
+        """The Dockerfile's base image: there already, pulled, or stood in for under its tag. Raises ``NoImage``."""
         if self._base is None:
-            name = _named("Dockerfile", r"^ARG BASE_IMAGE=(\S+)$")
+            name = _named("Dockerfile", r"^FROM (\S+) AS base$")
+            tag = name.partition("@")[0]
+            # A stand-in has no digest; where one was made before, no registry was there.
+            if self.engine.succeeds("image", "inspect", tag) and self._is_stand_in(tag):
+                name = tag
             if not self._got(name):
                 obstacle = self._no_stand_in()
                 if obstacle:
                     raise NoImage(f"no registry has {name}, and {obstacle}, so there is no stand-in for it either")
-                self._make(name, str(STAND_IN_BASE))
+                self._make(tag, str(STAND_IN_BASE))
+                name = tag
             self._base = name
         return self._base
 
@@ -91,7 +96,9 @@ class Images:
     def _make(self, what: str, *command: str) -> None:
         started = time.monotonic()
         # One label for all commits: a layer is built anew when what is in it changes, not with each commit.
-        variables = {"ENGINE": self.engine.program, "REVISION": "tests"}
+        variables = {"ENGINE": self.engine.program, "REVISION": "tests"} | (
+            {"BASE_IMAGE": self._base} if self._base else {}
+        )
         try:
             self.engine.call("nice", *command, seconds=MAKE_SECONDS, **variables)
         except EngineError as error:
