@@ -17,6 +17,7 @@ from devtools.messages import Message
 from devtools.proxy import Proxy, running_proxy
 from devtools.worker import Worker, running_worker
 from tests.conftest import StackClient
+from tests.support.command import run_process
 from tests.support.permissions import Permissions
 
 pytestmark = [pytest.mark.localstack, pytest.mark.acceptance]
@@ -86,7 +87,12 @@ def refusal(client: StackClient, body: str | dict[str, Any]) -> str:
 
 
 def test_a_full_run_needs_every_right_of_the_role_and_no_other(
-    client: StackClient, worker: Worker, permissions: Permissions, proxy: Proxy, messaging: Messaging
+    client: StackClient,
+    worker: Worker,
+    permissions: Permissions,
+    proxy: Proxy,
+    messaging: Messaging,
+    localstack: LocalStack,
 ) -> None:
     # given sources small and large, with a full-object checksum, with one of parts, and in an older version
     bucket = messaging.source_bucket
@@ -137,6 +143,12 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
     assert refusal(client, "no JSON") == "unreadable_message"
     someones = f"s3://{messaging.destination_bucket}/{small.json['archive']['key']}"
     assert refusal(client, {"files": [{"source": someones}]}) == "limit_exceeded"
+
+    # and somebody looks whether all is right, with the worker's role
+    environment = localstack.environment | messaging.stack.environment | {"AWS_ENDPOINT_URL": proxy.url}
+    environment["AWS_ENDPOINT_URL_STS"] = localstack.url  # nobody needs a right to ask who he is
+    doctor = run_process("doctor", "--json", environment=environment)
+    assert {check["name"]: check["state"] for check in doctor.json["checks"] if check["state"] == "wrong"} == {}
 
     # then the role forbade nothing, and nothing in it went unused
     assert permissions.denied == []

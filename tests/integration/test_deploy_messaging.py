@@ -43,6 +43,8 @@ def with_everything(localstack: LocalStack) -> Messaging:
         parameters={
             "VisibilityTimeoutSeconds": "30",
             "MaxReceiveCount": "2",
+            "PayloadTopicArns": "arn:aws:sns:us-east-1:111111111111:uploads,arn:aws:sns:us-east-1:111111111111:scans",
+            "ProducerAccountIds": "111111111111",
             "ExtraSourceBucketArns": "arn:aws:s3:::second,arn:aws:s3:::third",
             "KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/archives",
             "SourceKmsKeyArns": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/sources",
@@ -68,6 +70,10 @@ def statements(localstack: LocalStack, role_arn: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         found += iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
+    for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        arn = policy["PolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found += iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]["Statement"]
     return found
 
 
@@ -115,6 +121,38 @@ def test_all_queues_are_encrypted_and_refuse_plain_http(localstack: LocalStack, 
         (statement,) = json.loads(found["Policy"])["Statement"]
         assert statement["Effect"] == "Deny"
         assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_topics_and_other_accounts_may_send_to_the_source_queue_alone(
+    localstack: LocalStack, with_everything: Messaging
+) -> None:
+    policy = json.loads(attributes(localstack, with_everything.source_queue_url)["Policy"])
+    other = json.loads(attributes(localstack, with_everything.destination_queue_url)["Policy"])
+
+    allowed = {one["Sid"]: one for one in policy["Statement"] if one["Effect"] == "Allow"}
+    assert set(allowed) == {"PayloadTopics", "ProducerAccounts"}
+    assert allowed["PayloadTopics"]["Condition"]["ArnEquals"]["aws:SourceArn"] == [
+        "arn:aws:sns:us-east-1:111111111111:uploads",
+        "arn:aws:sns:us-east-1:111111111111:scans",
+    ]
+    assert allowed["ProducerAccounts"]["Principal"] == {"AWS": ["111111111111"]}
+    for statement in allowed.values():
+        assert statement["Resource"] == f"arn:aws:sqs:us-east-1:{ACCOUNT}:{with_everything.name}-input"
+    assert [one["Effect"] for one in other["Statement"]] == ["Deny"]
+
+
+def test_a_topic_of_ones_own_brings_a_payload(localstack: LocalStack, with_everything: Messaging) -> None:
+    """As docs/operations.md does it."""
+    sns, sqs = localstack.client("sns"), localstack.client("sqs")
+    topic = sns.create_topic(Name=f"{with_everything.name}-uploads")["TopicArn"]
+    queue = attributes(localstack, with_everything.source_queue_url)["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"})
+
+    sns.publish(TopicArn=topic, Message="payload of a topic")
+
+    (message,) = sqs.receive_message(QueueUrl=with_everything.source_queue_url, WaitTimeSeconds=10)["Messages"]
+    sqs.delete_message(QueueUrl=with_everything.source_queue_url, ReceiptHandle=message["ReceiptHandle"])
+    assert message["Body"] == "payload of a topic"
 
 
 def test_a_message_that_is_received_too_often_arrives_in_the_dead_letters(

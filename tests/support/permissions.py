@@ -20,7 +20,7 @@ _OF_A_VERSION = {
 }
 
 #: Actions that S3 checks on the bucket.
-_ON_BUCKETS = {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
+_ON_BUCKETS = {"s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:GetLifecycleConfiguration"}
 
 
 class Permissions:

@@ -30,6 +30,7 @@ IAM_ACTIONS: Mapping[str, frozenset[str]] = {
     "s3.ListParts": frozenset({"s3:ListMultipartUploadParts"}),
     "s3.ListMultipartUploads": frozenset({"s3:ListBucketMultipartUploads"}),
     "s3.GetBucketLifecycleConfiguration": frozenset({"s3:GetLifecycleConfiguration"}),
+    "s3.GET ?lifecycle": frozenset({"s3:GetLifecycleConfiguration"}),  # as the proxy calls it
     "sqs.SendMessageBatch": frozenset({"sqs:SendMessage"}),
     "sqs.DeleteMessageBatch": frozenset({"sqs:DeleteMessage"}),
     "sqs.ChangeMessageVisibilityBatch": frozenset({"sqs:ChangeMessageVisibility"}),
@@ -66,7 +67,7 @@ def load_template(path: Path) -> Template:
 
 
 def allowed_actions(template: Template, role: str, *, conditions: Iterable[str] = ()) -> frozenset[str]:
-    """The actions of a role, by its logical id, where the conditions hold that are named."""
+    """The actions of a role or of a managed policy, by its logical id, where the conditions hold that are named."""
     return frozenset(grants(template, role, conditions=conditions))
 
 
@@ -85,9 +86,19 @@ def _statements(template: Template, role: str, conditions: frozenset[str]) -> It
     for policy in resources[role]["Properties"].get("Policies", []):
         yield from policy["PolicyDocument"]["Statement"]
     for resource in resources.values():
-        attached = resource["Type"] == "AWS::IAM::Policy" and {"Ref": role} in resource["Properties"]["Roles"]
+        # A managed policy that is attached to no role is for people: then ``role`` is the policy's own id.
+        if resource["Type"] not in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+            continue
+        attached = {"Ref": role} in resource["Properties"].get("Roles", []) or resource is resources[role]
         if attached and resource.get("Condition", "") in {"", *conditions}:
-            yield from resource["Properties"]["PolicyDocument"]["Statement"]
+            yield from _present(resource["Properties"]["PolicyDocument"]["Statement"], conditions)
+
+
+def _present(statements: Iterable[dict[str, Any]], conditions: frozenset[str]) -> Iterable[dict[str, Any]]:
+    for statement in statements:
+        condition, there, _ = statement.get("Fn::If", (None, statement, None))
+        if condition is None or condition in conditions:
+            yield there
 
 
 def _list(value: Any) -> list[Any]:

@@ -1,10 +1,15 @@
 """The roles of the deployment: what they may do, on what, and nothing else."""
 
 import fnmatch
+import re
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore import xform_name
 
 from devtools.cloudformation import MESSAGING
+from devtools.localstack import CHECKOUT
 from tests.support.policies import UNSEEN, actions_for, allowed_actions, grants, load_template, operations_in
 
 TEMPLATE = load_template(MESSAGING)
@@ -25,10 +30,11 @@ def test_the_task_role_is_exactly_this() -> None:
         "s3:AbortMultipartUpload": {ARCHIVES},
         "s3:ListMultipartUploadParts": {ARCHIVES},
         "s3:ListBucketMultipartUploads": {"DestinationBucket.Arn"},
+        "s3:GetLifecycleConfiguration": {"DestinationBucket.Arn"},
         "sqs:ReceiveMessage": {"SourceQueue.Arn"},
         "sqs:DeleteMessage": {"SourceQueue.Arn"},
         "sqs:ChangeMessageVisibility": {"SourceQueue.Arn"},
-        "sqs:GetQueueAttributes": {"SourceQueue.Arn"},
+        "sqs:GetQueueAttributes": {"SourceQueue.Arn", "SourceDeadLetters.Arn"},
         "sqs:GetQueueUrl": {"SourceQueue.Arn", "SourceDeadLetters.Arn", "DestinationQueue.Arn"},
         "sqs:SendMessage": {"SourceDeadLetters.Arn", "DestinationQueue.Arn"},
     }
@@ -61,9 +67,27 @@ def test_monitoring_stays_within_its_prefix() -> None:
         if resources != before.get(action)
     }
     unnamed = {action for action, resources in added.items() if resources == {"*"}}
-    assert unnamed == {"sns:ListTopics", "sqs:ListQueues"}
+    assert unnamed == {"sqs:ListQueues"}
     named = set().union(*(resources for action, resources in added.items() if action not in unnamed))
     assert named == {EVENTS % "sns", EVENTS % "sqs"}
+
+
+def test_monitoring_may_do_what_its_code_asks_for_and_no_more() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "archiver" / "monitoring").glob("*.py"))
+    called = set(re.findall(r"\b(sns|sqs)\.([a-z_]+)", code)) | {
+        (service, operation) for service, operation in re.findall(r"\b(sns|sqs)\.get_paginator\(\"([a-z_]+)\"", code)
+    }
+    called |= {("sqs", name) for name in re.findall(r"\bpolling\.([a-z_]+)", code)}
+    models = {service: botocore.session.get_session().get_service_model(service) for service in ("sns", "sqs")}
+    operations = {
+        f"{service}.{name}"
+        for service, model in models.items()
+        for name in model.operation_names
+        if (service, xform_name(name)) in called
+    }
+
+    assert operations
+    assert allowed_actions(TEMPLATE, "FlowerRole", conditions=["Monitored"]) == actions_for(operations)
 
 
 def test_flower_sees_neither_payloads_nor_archives() -> None:
@@ -115,6 +139,85 @@ def test_the_execution_role_pulls_one_repository_and_writes_its_own_logs() -> No
         "logs:PutLogEvents",
     }
     assert [action for action, resources in allowed.items() if "*" in resources] == ["ecr:GetAuthorizationToken"]
+
+
+# ---- who may send ----
+
+
+def source_queue_policy() -> dict[str, Any]:
+    """The statements by their Sid, those behind a condition as if it held."""
+    statements = TEMPLATE["Resources"]["SourceQueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    return {there["Sid"]: there for there in (one.get("Fn::If", [None, one])[1] for one in statements)}
+
+
+def test_topics_and_accounts_may_send_payloads_and_do_nothing_else() -> None:
+    policy = source_queue_policy()
+
+    topics, accounts = policy["PayloadTopics"], policy["ProducerAccounts"]
+    assert topics["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert topics["Action"] == "sqs:SendMessage"
+    assert topics["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Ref": "PayloadTopicArns"}}}
+    assert accounts["Principal"] == {"AWS": {"Ref": "ProducerAccountIds"}}
+    assert accounts["Action"] == ["sqs:SendMessage", "sqs:GetQueueUrl"]
+    assert topics["Resource"] == accounts["Resource"] == {"Fn::GetAtt": ["SourceQueue", "Arn"]}
+
+
+def test_each_queue_has_one_policy_for_sqs_keeps_only_the_last() -> None:
+    named = [
+        queue["Ref"]
+        for resource in TEMPLATE["Resources"].values()
+        if resource["Type"] == "AWS::SQS::QueuePolicy"
+        for queue in resource["Properties"]["Queues"]
+    ]
+
+    assert sorted(named) == ["DestinationDeadLetters", "DestinationQueue", "SourceDeadLetters", "SourceQueue"]
+
+
+# ---- people ----
+
+
+def test_the_operator_policy_is_exactly_this() -> None:
+    every = {"SourceQueue.Arn", "SourceDeadLetters.Arn", "DestinationQueue.Arn", "DestinationDeadLetters.Arn"}
+    dead_letters = {"SourceDeadLetters.Arn", "DestinationDeadLetters.Arn"}
+
+    assert grants(TEMPLATE, "OperatorPolicy") == {
+        "sqs:GetQueueUrl": every,
+        "sqs:GetQueueAttributes": every,
+        "sqs:SendMessage": {"SourceQueue.Arn", "DestinationQueue.Arn"},
+        "sqs:ReceiveMessage": every - {"SourceQueue.Arn"},
+        "sqs:DeleteMessage": every - {"SourceQueue.Arn"},
+        "sqs:ChangeMessageVisibility": every - {"SourceQueue.Arn"},
+        "sqs:StartMessageMoveTask": dead_letters,
+        "sqs:ListMessageMoveTasks": dead_letters,
+        "sqs:CancelMessageMoveTask": dead_letters,
+        # `archiver dlq drop --all` alone
+        "sqs:PurgeQueue": {"SourceDeadLetters.Arn"},
+        "s3:ListBucket": {"DestinationBucket.Arn", SOURCES},
+        "s3:ListBucketMultipartUploads": {"DestinationBucket.Arn"},
+        "s3:GetLifecycleConfiguration": {"DestinationBucket.Arn"},
+        "s3:PutObject": {ARCHIVES},
+        "s3:GetObject": {ARCHIVES},
+        "s3:ListMultipartUploadParts": {ARCHIVES},
+        "s3:AbortMultipartUpload": {ARCHIVES},
+    }
+
+
+def test_operators_that_watch_have_the_monitors_rights() -> None:
+    monitored = grants(TEMPLATE, "MonitoringPolicy", conditions=["Monitored"])
+
+    assert monitored == grants(TEMPLATE, "FlowerRole", conditions=["Monitored"])
+    assert TEMPLATE["Outputs"]["MonitoringPolicyArn"]["Value"] == {"Ref": "MonitoringPolicy"}
+
+
+def test_a_task_is_run_with_no_other_role_and_in_no_other_cluster() -> None:
+    statements = {
+        one["Sid"]: one for one in TEMPLATE["Resources"]["RunTaskPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    }
+
+    assert set(grants(TEMPLATE, "RunTaskPolicy")["iam:PassRole"]) == {"TaskRole.Arn", "ExecutionRole.Arn"}
+    assert statements["PassRoles"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    (cluster,) = statements["RunTask"]["Condition"]["ArnEquals"].values()
+    assert cluster["Fn::Sub"].endswith(":cluster/${Name}")
 
 
 @pytest.mark.parametrize("role", ["TaskRole", "ExecutionRole", "FlowerRole"])

@@ -1,6 +1,5 @@
 """The templates: valid, in step with the program's settings, and safe by default."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +36,9 @@ def environment(task_definition: str) -> dict[str, Any]:
     return {pair["Name"]: pair["Value"] for pair in pairs}
 
 
-@pytest.mark.parametrize("template", [MESSAGING, SERVICE], ids=lambda path: path.name)
+@pytest.mark.parametrize("template", sorted(MESSAGING.parent.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_aws_cli_takes_the_template_without_a_bucket_for_it(template: Path) -> None:
     assert len(template.read_bytes()) < 51_200  # CloudFormation quotas, "Template body size in a request"
-
-
-def test_the_service_imports_only_what_the_messaging_stack_exports() -> None:
-    exported = set()
-    for output in MESSAGING_TEMPLATE["Outputs"].values():
-        if "Export" in output:
-            exported.add(output["Export"]["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}-"))
-
-    imported = set(re.findall(r"\$\{MessagingStack\}-(\w+)", SERVICE.read_text(encoding="utf-8")))
-
-    assert imported
-    assert imported <= exported
 
 
 # ---- in step with the program ----
@@ -89,8 +76,7 @@ def test_the_heartbeat_and_the_queue_agree_on_the_visibility_timeout() -> None:
     worker = environment("TaskDefinition")["VISIBILITY_TIMEOUT_SECONDS"]
 
     assert queue == {"Ref": "VisibilityTimeoutSeconds"}
-    assert MESSAGING_TEMPLATE["Outputs"]["VisibilityTimeoutSeconds"]["Value"] == queue
-    assert worker == {"Fn::ImportValue": {"Fn::Sub": "${MessagingStack}-VisibilityTimeoutSeconds"}}
+    assert worker == queue
 
 
 def test_the_drain_ends_well_before_ecs_kills() -> None:
@@ -131,7 +117,7 @@ def test_dead_letters_outlive_the_messages() -> None:
 def test_a_payload_can_name_the_source_bucket_and_what_the_operator_adds() -> None:
     separator, (source, extra) = environment("TaskDefinition")["ALLOWED_SOURCE_BUCKETS"]["Fn::Join"]
 
-    assert source == {"Fn::ImportValue": {"Fn::Sub": "${MessagingStack}-SourceBucketName"}}
+    assert source == {"Ref": "SourceBucket"}
     assert extra == {"Fn::Join": [",", {"Ref": "ExtraSourceBuckets"}]}
     # without an extra one the list ends in a comma, which is no bucket and above all not "any"
     settings = Settings(
@@ -200,17 +186,61 @@ def test_nothing_comes_in_to_the_worker() -> None:
     group = properties(SERVICE_TEMPLATE, "SecurityGroup")
 
     assert "SecurityGroupIngress" not in group
-    assert [rule["FromPort"] for rule in group["SecurityGroupEgress"]] == [443]
+    assert {rule["FromPort"] for rule in group["SecurityGroupEgress"]} == {443}
+    assert [rule.get("CidrIp", rule.get("CidrIpv6")) for rule in group["SecurityGroupEgress"]] == ["0.0.0.0/0", "::/0"]
 
 
 def test_flower_runs_only_with_a_password_and_for_nobody_by_default() -> None:
     (secret,) = container("FlowerTaskDefinition")["Secrets"]
-    rule, _ = SERVICE_TEMPLATE["Rules"]["FlowerNeedsSecretAndImage"]["Assertions"]
+    rule, *_ = SERVICE_TEMPLATE["Rules"]["FlowerNeedsSecretAndImage"]["Assertions"]
 
     assert secret == {"Name": "FLOWER_BASIC_AUTH", "ValueFrom": {"Ref": "FlowerSecretArn"}}
     assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "FlowerSecretArn"}, ""]}]}
     assert default(SERVICE_TEMPLATE, "FlowerClientCidr") == "127.0.0.1/32"
     assert default(SERVICE_TEMPLATE, "Flower") == "false"
+
+
+def test_a_task_has_a_size_that_fargate_knows() -> None:
+    sizes = SERVICE_TEMPLATE["Parameters"]
+    rules = {
+        int(rule["RuleCondition"]["Fn::Equals"][1]): rule["Assertions"][0]["Assert"]["Fn::Contains"][0]
+        for name, rule in SERVICE_TEMPLATE["Rules"].items()
+        if name.startswith("MemoryOf")
+    }
+
+    assert sorted(rules) == sizes["Cpu"]["AllowedValues"]
+    assert {int(memory) for given in rules.values() for memory in given} == set(sizes["Memory"]["AllowedValues"])
+    for cpu, given in rules.items():
+        # Source: Amazon ECS Developer Guide, Fargate task size: 2 to 8 GiB a vCPU.
+        vcpus = cpu / 1024
+        assert all(1024 * 2 * vcpus <= int(memory) <= 1024 * 8 * vcpus for memory in given)
+    assert str(default(SERVICE_TEMPLATE, "Memory")) in rules[default(SERVICE_TEMPLATE, "Cpu")]
+
+
+# ---- links ----
+
+
+def test_no_edge_serves_what_has_expired() -> None:
+    config = properties(MESSAGING_TEMPLATE, "CachePolicy")["CachePolicyConfig"]
+    behaviour = properties(MESSAGING_TEMPLATE, "Distribution")["DistributionConfig"]["DefaultCacheBehavior"]
+
+    assert behaviour["CachePolicyId"] == {"Ref": "CachePolicy"}
+    assert config["MinTTL"] == 0
+    assert config["DefaultTTL"] == config["MaxTTL"] == {"Ref": "EdgeCacheSeconds"}
+    assert default(MESSAGING_TEMPLATE, "EdgeCacheSeconds") == 0
+    headers = properties(MESSAGING_TEMPLATE, "ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]
+    (header,) = headers["CustomHeadersConfig"]["Items"]
+    assert header == {"Header": "Cache-Control", "Value": "private, no-cache", "Override": True}
+
+
+def test_a_domain_of_ones_own_insists_on_tls_1_2() -> None:
+    condition, own, otherwise = properties(MESSAGING_TEMPLATE, "Distribution")["DistributionConfig"][
+        "ViewerCertificate"
+    ]["Fn::If"]
+
+    assert condition == "HasLinkDomain"
+    assert own["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    assert otherwise == {"CloudFrontDefaultCertificate": True}
 
 
 # ---- scaling ----
@@ -264,7 +294,8 @@ def test_new_tasks_come_before_old_ones_go() -> None:
 
 def test_every_parameter_and_every_alarm_is_in_the_document() -> None:
     text = OPERATIONS.read_text(encoding="utf-8")
-    parameters = {*MESSAGING_TEMPLATE["Parameters"], *SERVICE_TEMPLATE["Parameters"]}
+    templates = (MESSAGING_TEMPLATE, SERVICE_TEMPLATE, load_template(MESSAGING.with_name("images.yaml")))
+    parameters = {name for template in templates for name in template["Parameters"]}
     alarms = {
         resource["Properties"]["AlarmName"]["Fn::Sub"].replace("${Name}-", "")
         for template in (MESSAGING_TEMPLATE, SERVICE_TEMPLATE)
