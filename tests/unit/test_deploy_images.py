@@ -131,6 +131,10 @@ def test_only_the_branch_and_version_tags_of_one_repository_get_the_role() -> No
         },
     }
     assert IMAGES["Resources"]["GitHubProvider"]["Properties"]["Url"] == f"https://{host}"
+    named = re.compile(IMAGES["Parameters"]["GitHubRepository"]["AllowedPattern"])
+    assert named.fullmatch("acme/archiver")
+    assert named.fullmatch("acme@123/archiver@456")
+    assert not named.fullmatch("acme/*")
     allowed = grants(IMAGES, "PushRole")
     assert {action for action, resources in allowed.items() if "*" in resources} == {"ecr:GetAuthorizationToken"}
     assert set().union(*allowed.values()) == {"*", "WorkerRepository.Arn", "FlowerRepository.Arn"}
