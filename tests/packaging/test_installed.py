@@ -1,5 +1,6 @@
 """What `pip install` of the project puts into an environment, and what works there."""
 
+import json
 import re
 from configparser import ConfigParser
 from pathlib import Path
@@ -66,7 +67,9 @@ print(ArchiverClient("https://sqs.example/1/input-queue", sqs=Sqs()).submit(["ph
 
     # then the message is sent
     assert asked.stderr == ""
-    assert asked.stdout == '{"files": [{"source": "photos/2026/"}]}\none\n'
+    sent, request_id = asked.stdout.splitlines()
+    assert json.loads(sent) == {"files": [{"source": "photos/2026/"}]}
+    assert request_id == "one"
 
 
 def test_the_client_makes_its_own_connection_to_sqs(client_alone: Environment, tmp_path: Path) -> None:
