@@ -146,6 +146,12 @@ class NoSuchBucket(PermanentError):
     code = "no_such_bucket"
 
 
+class KeyTaken(PermanentError):
+    """The key that the payload chose is another object's."""
+
+    code = "archive_exists"
+
+
 class SourceChanged(TransientError):
     """A source changed while the archive was being built."""
 

@@ -150,13 +150,22 @@ class Settings(LivenessSettings):
         (), description="comma-separated; empty: any bucket that the role can read, but for that of the archives"
     )
 
+    allowed_destination_buckets: Annotated[tuple[BucketName, ...], NoDecode] = Field(
+        (), description="comma-separated; buckets that a payload's archive.bucket may name beside S3_DESTINATION_BUCKET"
+    )
+    allowed_destination_prefixes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated; what a payload's archive.key and archive.prefix begin with; empty: anything"
+    )
+
     # Monitoring (Flower, celery inspect) over SNS and SQS.
     monitoring: bool = Field(False, description="worker and task events and remote control over SNS and SQS")
     monitoring_prefix: str = Field(
         "archiver", description="prefix of the monitoring's topics and queues", pattern=r"^[A-Za-z0-9_-]{1,20}$"
     )
 
-    @field_validator("allowed_source_buckets", mode="before")
+    @field_validator(
+        "allowed_source_buckets", "allowed_destination_buckets", "allowed_destination_prefixes", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -10,6 +10,7 @@ from botocore.utils import get_environ_proxies
 
 from archiver.archive.access import Access
 from archiver.archive.build import Options
+from archiver.archive.destination import Destinations
 from archiver.archive.pipeline import Services
 from archiver.archive.plan import write_worth
 from archiver.archive.resolve import Limits
@@ -50,9 +51,9 @@ def open_services(settings: Settings) -> Services:
     bucket = settings.s3_destination_bucket
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
-        archives=lambda traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
+        archives=lambda bucket, traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
         link=Links(
-            endpoints.presigning_client(bucket),
+            endpoints.presigning_client,
             bucket=bucket,
             base_url=settings.archive_base_url,
             expires=settings.link_expires_seconds,
@@ -70,7 +71,18 @@ def open_services(settings: Settings) -> Services:
         limits=Limits(
             settings.max_files,
             settings.max_archive_bytes,
-            Access(settings.allowed_source_buckets, sources=settings.s3_source_bucket, archives=bucket),
+            Access(
+                settings.allowed_source_buckets,
+                sources=settings.s3_source_bucket,
+                archives=bucket,
+                destinations=settings.allowed_destination_buckets,
+            ),
+        ),
+        destinations=Destinations(
+            bucket,
+            settings.allowed_destination_buckets,
+            settings.allowed_destination_prefixes,
+            settings.link_expires_seconds,
         ),
         source_bucket=settings.s3_source_bucket,
         file_prefix=settings.s3_file_prefix,

@@ -14,21 +14,28 @@ from archiver.archive.location import Location
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What may be asked for. ``allowed`` empty: any bucket that the role can read, but for ``archives``."""
+    """What may be asked for. ``allowed`` empty: any bucket that the role can read, but for those of archives.
+
+    These are ``archives``, where they go by default, and ``destinations``, where a payload may have them go.
+    """
 
     allowed: tuple[str, ...] = ()
     sources: str | None = None
     archives: str | None = None
+    destinations: tuple[str, ...] = ()
 
     def complaint(self, location: Location) -> str | None:
         """Why a source may not lie there; None where it may."""
         bucket = location.bucket
         if self.allowed:
             return None if bucket in self.allowed else f"bucket {bucket!r} is not in ALLOWED_SOURCE_BUCKETS"
-        if bucket == self.archives and bucket != self.sources:
+        if self._has_archives(bucket) and bucket != self.sources:
             return f"bucket {bucket!r} is that of the archives, and no source unless ALLOWED_SOURCE_BUCKETS names it"
         return None
 
     def comes_along(self, bucket: str, key: str) -> bool:
         """Whether an object below a prefix is one of its objects: an archive, which is somebody's, is not."""
-        return bucket != self.archives or not is_archive_key(key)
+        return not (self._has_archives(bucket) and is_archive_key(key))
+
+    def _has_archives(self, bucket: str) -> bool:
+        return bucket == self.archives or bucket in self.destinations

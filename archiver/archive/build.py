@@ -99,7 +99,7 @@ class Build:
             else:
                 if self.resume:
                     # Those of other plans: earlier attempts may have seen other sources.
-                    abort_uploads(self.archives, self.archive.key)
+                    abort_uploads(self.archives, self.archive.key, owner=self.archive.owner)
                 return archive
         raise AssertionError("unreachable")
 
@@ -194,6 +194,8 @@ class Build:
             str(self.options.zone),
             zlib_ng.ZLIBNG_RUNTIME_VERSION,
             sorted(uncopyable),
+            # Another request's upload under the key is no part of this archive, be it of the same sources.
+            *([] if self.archive.owner is None else [self.archive.owner]),
         ]
         digest = hashlib.sha256(json.dumps(engine).encode())
         for name, source in zip(self.names, self.sources, strict=True):

@@ -11,6 +11,7 @@ from structlog.contextvars import bound_contextvars
 
 from archiver.archive import notification
 from archiver.archive.build import Build, Options
+from archiver.archive.destination import Destination, Destinations
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.progress import OnProgress, ignore
@@ -31,6 +32,7 @@ from archiver.archive.upload import abort_uploads
 from archiver.errors import (
     Cancelled,
     DestinationUnavailable,
+    KeyTaken,
     MissingSources,
     PermanentError,
     QueueUnavailable,
@@ -53,11 +55,12 @@ class Services:
     """What jobs work with. The stores are opened per job, so that each job counts its own traffic."""
 
     sources: Callable[[Traffic], SourceStore]
-    archives: Callable[[Traffic], ArchiveStore]
-    link: Callable[[str], str]
+    archives: Callable[[str, Traffic], ArchiveStore]  # of a bucket
+    link: Callable[[str, str, int | None], str]  # of bucket, key and seconds; None: as long as the settings say
     notifier: Notifier | None
     options: Options
     limits: Limits
+    destinations: Destinations
     source_bucket: str | None
     file_prefix: str
     rebuilds: int = 3
@@ -147,12 +150,18 @@ def build_archive(
     request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
         log.warning("unknown keys ignored", keys=request.unknown_keys)
-    key = archive_key(
-        document.value, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
+    destination = services.destinations.choose(
+        request.archive,
+        generated_key=archive_key(
+            document.value, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
+        ),
+        link_seconds=request.link_expires_seconds,
     )
-    with bound_contextvars(archive_key=key):
-        digest = hashlib.sha256(canonical_json(document.value).encode()).hexdigest()
-        job = Job(request, digest, key, delivery, services, on_progress)
+    with bound_contextvars(archive_key=destination.key):
+        # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
+        identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        job = Job(request, digest, destination, delivery, services, on_progress)
         result = replace(job.run(), seconds=time.monotonic() - started)
         log.info("archive ready", **result.summary())
         if services.notifier is not None:
@@ -187,11 +196,15 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request on its way to the archive under ``key``. ``digest`` is the SHA-256 of the payload."""
+    """A request on its way to its ``destination``.
+
+    ``digest`` tells it from all others that may have its key: a SHA-256 of the payload, and of the message's id where
+    the payload chose the key.
+    """
 
     request: ArchiveRequest
     digest: str
-    key: str
+    destination: Destination
     delivery: Delivery
     services: Services
     on_progress: OnProgress
@@ -199,9 +212,12 @@ class Job:
 
     def run(self) -> ArchiveResult:
         """Find the archive or build it, again where a source changes or the upload is taken away meanwhile."""
-        archives = self.services.archives(self.traffic)
-        # A first delivery has no archive to find; should it have one, the completion says so.
-        if self.delivery.attempt > 1 and (found := self._finished_before(archives)):
+        destination = self.destination
+        archives = self.services.archives(destination.bucket, self.traffic)
+        # A first delivery has no archive to find; should it have one, the completion says so. Somebody else's under a
+        # key of the payload's choice is better found before the work than after it.
+        first = self.delivery.attempt == 1 and (destination.overwrite or not destination.named)
+        if not first and (found := self._finished_before(archives)):
             return found
         rebuilds = self.services.rebuilds
         for rebuild in range(rebuilds + 1):
@@ -210,7 +226,7 @@ class Job:
             except PermanentError:
                 if self.delivery.attempt > 1 or rebuild > 0:
                     # Nobody will come back for what an earlier attempt has uploaded.
-                    abort_uploads(archives, self.key)
+                    abort_uploads(archives, destination.key, owner=self._owner)
                 raise
             except (ArchiveExists, UploadGone):
                 # Another worker with the same message has completed the upload, or aborted it.
@@ -222,6 +238,11 @@ class Job:
                     raise
                 log.warning("a source changed: building again", reason=str(error), rebuild=rebuild + 1)
         raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
+
+    @property
+    def _owner(self) -> str | None:
+        """Under a key of the payload's choice there may be others' uploads; under a generated one all are ours."""
+        return self.digest if self.destination.named else None
 
     def _built(self, archives: ArchiveStore, *, resume: bool) -> ArchiveResult:
         sources = self.services.sources(self.traffic)
@@ -236,9 +257,13 @@ class Job:
                 names=resolution.names,
                 sources=resolution.sources,
                 archive=ArchiveObject(
-                    key=self.key,
+                    key=self.destination.key,
                     metadata=record.as_metadata(),
                     content_disposition=content_disposition(self.request.filename) if self.request.filename else None,
+                    tags=self.destination.tags,
+                    storage_class=self.destination.storage_class,
+                    overwrite=self.destination.overwrite,
+                    owner=self._owner,
                 ),
                 store=sources,
                 archives=archives,
@@ -268,13 +293,21 @@ class Job:
             return None
 
     def _finished(self, archives: ArchiveStore) -> ArchiveResult | None:
-        """The archive that an earlier attempt completed; ``DestinationUnavailable`` where the object is not ours."""
-        stored = archives.find_archive(self.key)
+        """The archive that an earlier attempt completed.
+
+        Where another object has the key, None if that is to be replaced, else ``KeyTaken`` or, of a key that nobody
+        chose, ``DestinationUnavailable``.
+        """
+        key = self.destination.key
+        stored = archives.find_archive(key)
         if stored is None:
             return None
         record = ArchiveRecord.from_metadata(stored.metadata)
         if record is None or record.request != self.digest:
-            raise DestinationUnavailable(f"s3://{archives.bucket}/{self.key} exists and is no archive of this request")
+            if self.destination.overwrite:
+                return None
+            taken = f"s3://{archives.bucket}/{key} exists and is no archive of this request"
+            raise KeyTaken(f"archive.key: {taken}") if self.destination.named else DestinationUnavailable(taken)
         log.info("archive found: an earlier attempt completed it")
         missing = self._missing() if record.missing is None else record.missing
         return replace(self._result(archives, stored, record, missing), reused=True)
@@ -294,9 +327,9 @@ class Job:
         self, archives: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[int]
     ) -> ArchiveResult:
         return ArchiveResult(
-            url=self.services.link(self.key),
+            url=self.services.link(archives.bucket, self.destination.key, self.destination.link_seconds),
             bucket=archives.bucket,
-            key=self.key,
+            key=self.destination.key,
             version_id=stored.version_id,
             size=stored.size,
             files=record.files,

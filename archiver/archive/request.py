@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.location import Location, parse_location
 from archiver.errors import InvalidPayload, LimitExceeded, shown
@@ -75,6 +76,10 @@ class Payload(BaseModel):
     filename: Annotated[str, Field(min_length=1), AfterValidator(_filename)] | None = Field(
         None, description="name that a browser saves the archive under"
     )
+    archive: ArchiveSpec | None = Field(None, description="where the archive goes")
+    link_expires_seconds: Annotated[int, Field(ge=1, le=MAX_LINK_SECONDS)] | None = Field(
+        None, description="life of a presigned link, at most the settings'"
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -104,6 +109,8 @@ class ArchiveRequest:
     on_missing: Literal["fail", "skip"]
     filename: str | None
     unknown_keys: tuple[str, ...]
+    archive: ArchiveSpec | None = None
+    link_expires_seconds: int | None = None
 
 
 def parse_request(payload: object, *, max_files: int, default_bucket: str | None) -> ArchiveRequest:
@@ -137,7 +144,9 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
         compression=model.compression,
         on_missing=model.on_missing,
         filename=model.filename,
-        unknown_keys=_few(sorted(model.model_extra or {}) + sorted(requested.unknown_keys)),
+        unknown_keys=_few(_unknown(model) + sorted(requested.unknown_keys)),
+        archive=model.archive,
+        link_expires_seconds=model.link_expires_seconds,
     )
 
 
@@ -186,6 +195,11 @@ def _requested_files(files: list[object], default_bucket: str | None) -> _Files:
         at_least = "at least " if faults >= MAX_FAULTS else ""
         raise InvalidPayload(fault + (f" (and {at_least}{faults - 1} more)" if faults > 1 else ""))
     return _Files(tuple(requested), frozenset(unknown))
+
+
+def _unknown(model: Payload) -> list[str]:
+    below = [] if model.archive is None else [f"archive.{key}" for key in model.archive.model_extra or {}]
+    return sorted(model.model_extra or {}) + sorted(below)
 
 
 def _few(keys: list[str]) -> tuple[str, ...]:

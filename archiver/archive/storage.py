@@ -100,11 +100,19 @@ class UploadedPart:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveObject:
-    """What the finished object says of itself."""
+    """What the finished object says of itself.
+
+    ``owner`` identifies the request where others may write under the same key: then the unfinished uploads of others
+    are left alone, and carry marks of their own. ``overwrite``: whatever has the key is replaced.
+    """
 
     key: str
     metadata: dict[str, str]
     content_disposition: str | None
+    tags: tuple[tuple[str, str], ...] = ()
+    storage_class: str | None = None
+    overwrite: bool = False
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,7 @@ class ArchiveStore(Protocol):
         self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
     ) -> UploadedPart: ...
     def uploads_of(self, key: str) -> list[str]: ...
-    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]: ...
+    def parts_of(self, key: str, upload_id: str, *, after: int = 0) -> dict[int, UploadedPart]: ...
     def complete(
         self, archive: ArchiveObject, upload_id: str, parts: list[UploadedPart], *, crc32: int, size: int
     ) -> StoredArchive: ...

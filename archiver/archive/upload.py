@@ -3,6 +3,10 @@
 A resumable upload carries a marker: a part with the highest number, whose content is the digest of everything that
 determines the archive's parts. Listing the parts shows the marker's checksum, so one call says whether the parts are
 ours to use. The completion does not list the marker, and S3 drops parts that a completion does not list.
+
+Under a key that several requests may have chosen, a second marker says whose the upload is: the part before, whose
+content is the owner's. No other program leaves two parts of 64 bytes at the end of 10,000: S3 would refuse to complete
+them, since only the last part may have less than 5 MiB. So ``archiver.aws.sweep`` knows these uploads, too.
 """
 
 import hashlib
@@ -25,8 +29,11 @@ from archiver.archive.storage import (
 from archiver.errors import ArchiveRefused, ArchiverError
 
 MARKER_NUMBER = MAX_PARTS
+OWNER_NUMBER = MAX_PARTS - 1
 #: The highest number of a part of the archive itself.
-LAST_NUMBER = MAX_PARTS - 1
+LAST_NUMBER = MAX_PARTS - 2
+#: Size of either marker in bytes: a SHA-256 in hexadecimal digits.
+MARKER_SIZE = 64
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +63,13 @@ class Upload:
                 self._id = self._resumed(marker) if self._resume else None
                 if self._id is None:
                     self._id = self._store.create(self._archive)
-                    self._store.put_part(self._archive.key, self._id, MARKER_NUMBER, marker, crc32=zlib.crc32(marker))
+                    if self._archive.owner is not None:
+                        self._mark(self._id, OWNER_NUMBER, self._archive.owner.encode())
+                    self._mark(self._id, MARKER_NUMBER, marker)
             return self._id
+
+    def _mark(self, upload_id: str, number: int, content: bytes) -> None:
+        self._store.put_part(self._archive.key, upload_id, number, content, crc32=zlib.crc32(content))
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:
         """The part that S3 has, mostly from an earlier attempt, where it has this size and a CRC32.
@@ -129,7 +141,7 @@ class Upload:
             except UploadsUnlisted as error:
                 log.warning("upload not resumed: its parts are not ours to list", reason=str(error))
                 continue
-            mark = parts.pop(MARKER_NUMBER, None)
+            mark, _ = parts.pop(MARKER_NUMBER, None), parts.pop(OWNER_NUMBER, None)
             if mark is None or not _is_marker(mark, marker):
                 log.info("upload not resumed: its plan is another", parts=len(parts))
             elif resumed is None or len(parts) > len(self._done):
@@ -139,15 +151,28 @@ class Upload:
         return resumed
 
 
-def abort_uploads(store: ArchiveStore, key: str) -> None:
-    """Drop all unfinished uploads under a key, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
+def abort_uploads(store: ArchiveStore, key: str, *, owner: str | None = None) -> None:
+    """Drop all unfinished uploads under a key, or those of their ``owner``, as far as S3 lets us.
+
+    The bucket's lifecycle rule does the rest.
+    """
     try:
-        left = store.uploads_of(key)
+        left = [
+            upload_id for upload_id in store.uploads_of(key) if owner is None or _is_of(store, key, upload_id, owner)
+        ]
     except ArchiverError as error:
         log.warning("unfinished uploads not found: the lifecycle rule will abort them", reason=str(error))
         return
     for upload_id in left:
         _abort(store, key, upload_id)
+
+
+def _is_of(store: ArchiveStore, key: str, upload_id: str, owner: str) -> bool:
+    try:
+        mark = store.parts_of(key, upload_id, after=OWNER_NUMBER - 1).get(OWNER_NUMBER)
+    except (UploadGone, UploadsUnlisted):
+        return False
+    return mark is not None and _is_marker(mark, owner.encode())
 
 
 def _abort(store: ArchiveStore, key: str, upload_id: str) -> None:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
@@ -73,8 +74,8 @@ class S3Uploads:
                 Key=archive.key,
                 Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
                 ChecksumCRC32=encode_crc32(crc32),
-                IfNoneMatch="*",
                 **_headers(archive),
+                **_condition(archive),
             )
         self._traffic.uploaded(len(body))
         return StoredArchive(answer["ETag"].strip('"'), len(body), _version(answer), crc32, archive.metadata)
@@ -90,7 +91,7 @@ class S3Uploads:
                 **_headers(archive),
             )
         upload_id = answer["UploadId"]
-        if answer["ResponseMetadata"].get("RetryAttempts"):
+        if answer["ResponseMetadata"].get("RetryAttempts") and archive.owner is None:
             # A lost answer: S3 may have begun an upload that nobody knows the id of.
             with suppress(UploadsUnlisted):  # then the lifecycle rule finds it
                 for other in self.uploads_of(archive.key):
@@ -148,12 +149,18 @@ class S3Uploads:
                 ]
         return [upload_id for _, upload_id in sorted(found)]
 
-    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]:
-        """The parts that an unfinished upload has, by number. Raises ``UploadGone`` or ``UploadsUnlisted``."""
+    def parts_of(self, key: str, upload_id: str, *, after: int = 0) -> dict[int, UploadedPart]:
+        """The parts that an unfinished upload has, by number, those behind ``after``.
+
+        Raises ``UploadGone`` or ``UploadsUnlisted``.
+        """
         parts: dict[int, UploadedPart] = {}
+        begin: Any = {"PartNumberMarker": after} if after else {}
         with self._calling(key), unlisted_uploads(self.bucket):
             pages = going_forward(
-                self._client.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=key, UploadId=upload_id),
+                self._client.get_paginator("list_parts").paginate(
+                    Bucket=self.bucket, Key=key, UploadId=upload_id, **begin
+                ),
                 what=f"the parts of s3://{self.bucket}/{key}",
                 items="Parts",
                 identity=lambda item: item["PartNumber"],
@@ -189,7 +196,7 @@ class S3Uploads:
                 ChecksumCRC32=encode_crc32(crc32),
                 ChecksumType="FULL_OBJECT",
                 MpuObjectSize=size,
-                IfNoneMatch="*",
+                **_condition(archive),
             )
         return StoredArchive(answer["ETag"].strip('"'), size, _version(answer), crc32, archive.metadata)
 
@@ -217,7 +224,17 @@ def upload_pages(client: "S3Client", bucket: str, *, prefix: str = "") -> Iterat
 
 def _headers(archive: ArchiveObject) -> dict[str, Any]:
     headers: dict[str, Any] = {"ContentType": "application/zip", "Metadata": archive.metadata}
-    return headers | ({"ContentDisposition": archive.content_disposition} if archive.content_disposition else {})
+    if archive.content_disposition:
+        headers["ContentDisposition"] = archive.content_disposition
+    if archive.tags:
+        headers["Tagging"] = urlencode(archive.tags)
+    if archive.storage_class:
+        headers["StorageClass"] = archive.storage_class
+    return headers
+
+
+def _condition(archive: ArchiveObject) -> dict[str, Any]:
+    return {} if archive.overwrite else {"IfNoneMatch": "*"}
 
 
 def _version(answer: Any) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key_pattern
+from archiver.archive.upload import MARKER_NUMBER, MARKER_SIZE, OWNER_NUMBER
 from archiver.aws.failures import Side, Verdict, refused_by
 from archiver.aws.multipart import upload_pages
 from archiver.errors import DestinationUnavailable
@@ -40,16 +41,18 @@ class Sweep:
 def sweep(
     client: "S3Client", *, bucket: str, prefix: str, older_than: timedelta, now: datetime, dry_run: bool = False
 ) -> Sweep:
-    """Abort the uploads of archives named ``{64 hex}/{prefix}-{date}.zip`` that began before ``now - older_than``.
+    """Abort the uploads of archives that began before ``now - older_than``.
 
-    A job that still runs by then starts over. Raises ``DestinationUnavailable``.
+    Those of generated keys are known by their form, ``{64 hex}/{prefix}-{date}.zip`` with any prefix of a payload's
+    before it; those of keys that payloads chose by their two markers, which takes a request for each other upload in
+    the bucket. A job that still runs by then starts over. Raises ``DestinationUnavailable``.
     """
     ours = archive_key_pattern(prefix)
     aborted: list[Leftover] = []
     young = foreign = 0
     try:
         for leftover in _unfinished(client, bucket):
-            if not ours.fullmatch(leftover.key):
+            if not (ours.fullmatch(leftover.key) or _is_marked(client, bucket, leftover)):
                 foreign += 1
             elif now - leftover.initiated < older_than:
                 young += 1
@@ -66,6 +69,23 @@ def _unfinished(client: "S3Client", bucket: str) -> Iterator[Leftover]:
     for page in upload_pages(client, bucket):
         for item in page.get("Uploads", ()):
             yield Leftover(item["Key"], item["UploadId"], item["Initiated"])
+
+
+def _is_marked(client: "S3Client", bucket: str, leftover: Leftover) -> bool:
+    """Whether the upload ends in the two markers that ``archiver.archive.upload`` explains."""
+    try:
+        answer = client.list_parts(
+            Bucket=bucket,
+            Key=leftover.key,
+            UploadId=leftover.upload_id,
+            PartNumberMarker=OWNER_NUMBER - 1,
+        )
+    except ClientError as error:
+        if refused_by(error).verdict(Side.WRITE) in (Verdict.GONE, Verdict.DENIED):
+            return False
+        raise
+    sizes = {part["PartNumber"]: part["Size"] for part in answer.get("Parts", ())}
+    return sizes == {OWNER_NUMBER: MARKER_SIZE, MARKER_NUMBER: MARKER_SIZE}
 
 
 def _abort(client: "S3Client", bucket: str, leftover: Leftover) -> None:

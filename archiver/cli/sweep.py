@@ -43,30 +43,34 @@ def _age(_ctx: click.Context, _option: click.Parameter, value: str) -> timedelta
 @json_option
 @click.pass_context
 def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, dry_run: bool, as_json: bool) -> None:
-    """Abort unfinished uploads of archives in the destination bucket. Uploads that are not ours are left alone.
+    """Abort unfinished uploads of archives in the destination buckets. Uploads that are not ours are left alone.
 
     Choose an age that no job reaches: one that runs longer would have to start over. With MONITORING=1 the queues
     and subscriptions that killed workers and monitors left are deleted, too.
     """
     quiet_logs(debug=ctx.find_root().params["debug"])
     settings = load(BucketSettings)
-    bucket, now = settings.s3_destination_bucket, datetime.now(UTC)
-    swept = sweeping.sweep(
-        brief_client("s3", settings),
-        bucket=bucket,
-        prefix=settings.s3_file_prefix,
-        older_than=older_than,
-        now=now,
-        dry_run=dry_run,
-    )
+    now, client = datetime.now(UTC), brief_client("s3", settings)
+    swept = {
+        bucket: sweeping.sweep(
+            client, bucket=bucket, prefix=settings.s3_file_prefix, older_than=older_than, now=now, dry_run=dry_run
+        )
+        for bucket in dict.fromkeys((settings.s3_destination_bucket, *settings.allowed_destination_buckets))
+    }
+    young, foreign = sum(one.young for one in swept.values()), sum(one.foreign for one in swept.values())
+    aborted = [(bucket, item) for bucket, one in swept.items() for item in one.aborted]
     inboxes = _sweep_inboxes(settings, unattended, dry_run=dry_run) if settings.monitoring else None
     if as_json:
-        aborted = [
-            {"key": item.key, "upload_id": item.upload_id, "initiated": item.initiated.isoformat()}
-            for item in swept.aborted
+        items = [
+            {
+                "bucket": bucket,
+                "key": item.key,
+                "upload_id": item.upload_id,
+                "initiated": item.initiated.isoformat(),
+            }
+            for bucket, item in aborted
         ]
-        report: dict[str, Any] = {"aborted": aborted, "dry_run": dry_run}
-        report |= {"young": swept.young, "foreign": swept.foreign}
+        report: dict[str, Any] = {"aborted": items, "dry_run": dry_run, "young": young, "foreign": foreign}
         if inboxes is not None:
             report["monitoring"] = {
                 "queues": inboxes.queues,
@@ -75,11 +79,11 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
             }
         print_json(report)
         return
-    for item in swept.aborted:
+    for bucket, item in aborted:
         age = duration((now - item.initiated).total_seconds())
         click.echo(f"{'would abort' if dry_run else 'aborted'} s3://{bucket}/{item.key}, begun {age} ago")
     verb = "to abort" if dry_run else "aborted"
-    click.echo(f"{len(swept.aborted)} {verb}, {swept.young} younger than that, {swept.foreign} not ours")
+    click.echo(f"{len(aborted)} {verb}, {young} younger than that, {foreign} not ours")
     if inboxes is not None:
         for queue in inboxes.queues:
             click.echo(f"{'would delete' if dry_run else 'deleted'} queue {queue}")

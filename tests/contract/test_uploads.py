@@ -1,6 +1,7 @@
 """Writing archives: what the engine counts on, on the in-memory S3 as on a real server."""
 
 import zlib
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,28 @@ def test_a_small_archive_is_put_once(server: Server) -> None:
     assert server.content(ARCHIVE.key) == b"zip"
     found = server.uploads.find_archive(ARCHIVE.key)
     assert found == stored
+
+
+def test_an_archive_that_may_overwrite_does(server: Server) -> None:
+    overwriting = replace(ARCHIVE, overwrite=True)
+    server.uploads.put(ARCHIVE, b"first", crc32=zlib.crc32(b"first"))
+
+    server.uploads.put(overwriting, b"second", crc32=zlib.crc32(b"second"))
+    assert server.content(ARCHIVE.key) == b"second"
+
+    upload_id = server.uploads.create(overwriting)
+    part = put(server, upload_id, 1, b"third")
+    server.uploads.complete(overwriting, upload_id, [part], crc32=zlib.crc32(b"third"), size=5)
+    assert server.content(ARCHIVE.key) == b"third"
+
+
+def test_the_last_parts_of_an_upload_are_listed_alone(server: Server) -> None:
+    upload_id = server.uploads.create(ARCHIVE)
+    for number in (1, 2, 9_999, 10_000):
+        put(server, upload_id, number, b"x")
+
+    assert list(server.uploads.parts_of(ARCHIVE.key, upload_id)) == [1, 2, 9_999, 10_000]
+    assert list(server.uploads.parts_of(ARCHIVE.key, upload_id, after=9_998)) == [9_999, 10_000]
 
 
 def test_nothing_is_found_where_nothing_is(server: Server) -> None:

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.archive.upload import MARKER_NUMBER, MARKER_SIZE, OWNER_NUMBER
 from devtools.faults import Delay, on
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.proxy import running_proxy
@@ -195,6 +197,33 @@ def test_sweep_aborts_old_uploads_of_ours_alone(s3: "S3Client", stack: Stack, en
     swept = run("sweep", "--older-than", "0s", "--json", environment=environment)
     assert [item["key"] for item in swept.json["aborted"]] == [OURS]
     assert unfinished(s3, stack) == {THEIRS, OTHER_PREFIX}
+
+
+def test_sweep_knows_the_uploads_of_keys_that_payloads_chose(s3: "S3Client", environment: dict[str, str]) -> None:
+    bucket = f"exports-{uuid.uuid4().hex[:10]}"
+    s3.create_bucket(Bucket=bucket)
+    prefixed = f"team-a/{OURS}"
+    for key, sizes in {
+        "chosen.zip": {1: 5, OWNER_NUMBER: MARKER_SIZE, MARKER_NUMBER: MARKER_SIZE},
+        "theirs.zip": {1: 5, MARKER_NUMBER: MARKER_SIZE},
+        "begun.zip": {},
+        prefixed: {},
+    }.items():
+        upload_id = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        for number, size in sizes.items():
+            s3.upload_part(Bucket=bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=b"x" * size)
+    environment["ALLOWED_DESTINATION_BUCKETS"] = bucket
+
+    young = run("sweep", "--json", environment=environment)
+    assert young.json["young"] >= 2
+
+    time.sleep(max(0.0, 1.1 - time.time() % 1))  # S3 tells whole seconds
+    swept = run("sweep", "--older-than", "0s", "--json", environment=environment)
+
+    aborted = {(item["bucket"], item["key"]) for item in swept.json["aborted"] if item["bucket"] == bucket}
+    assert aborted == {(bucket, "chosen.zip"), (bucket, prefixed)}
+    left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert {upload["Key"] for upload in left} == {"theirs.zip", "begun.zip"}
 
 
 def test_sweep_wants_an_age_and_a_bucket(environment: dict[str, str]) -> None:

@@ -91,6 +91,8 @@ class StoredObject:
     metadata: dict[str, str] = field(default_factory=dict)
     content_disposition: str | None = None
     archived: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+    storage_class: str | None = None
 
 
 @dataclass(slots=True)
@@ -242,6 +244,8 @@ class FakeS3:
             crc32=crc32,
             metadata=archive.metadata,
             content_disposition=archive.content_disposition,
+            tags=dict(archive.tags),
+            storage_class=archive.storage_class,
         )
         self._store(bucket, archive.key, stored)
         return seen_archive(stored)
@@ -359,7 +363,7 @@ class FakeUploads:
         self._s3.called("put", self.bucket, archive.key)
         self._check_body(body, crc32)
         with self._s3.lock:
-            self._check_free(archive.key)
+            self._check_free(archive)
             self._traffic.uploaded(len(body))
             return self._s3.store_archive(self.bucket, archive, bytes(body), crc32=crc32)
 
@@ -414,10 +418,11 @@ class FakeUploads:
         with self._s3.lock:
             return [upload_id for upload_id, upload in self._s3.uploads.items() if upload.archive.key == key]
 
-    def parts_of(self, key: str, upload_id: str) -> dict[int, UploadedPart]:
+    def parts_of(self, key: str, upload_id: str, *, after: int = 0) -> dict[int, UploadedPart]:
         self._s3.called("parts_of", self.bucket, key)
         with self._s3.lock:
-            return {number: part for number, (part, _) in sorted(self._upload(key, upload_id).parts.items())}
+            listed = sorted(self._upload(key, upload_id).parts.items())
+            return {number: part for number, (part, _) in listed if number > after}
 
     def complete(
         self, archive: ArchiveObject, upload_id: str, parts: list[UploadedPart], *, crc32: int, size: int
@@ -425,7 +430,7 @@ class FakeUploads:
         self._s3.called("complete", self.bucket, archive.key)
         with self._s3.lock:
             upload = self._upload(archive.key, upload_id)
-            self._check_free(archive.key)
+            self._check_free(archive)
             numbers = [part.number for part in parts]
             if numbers != sorted(set(numbers)) or not numbers:
                 raise ArchiveRefused(f"InvalidPartOrder: {numbers}")
@@ -457,9 +462,9 @@ class FakeUploads:
             raise UploadGone
         return upload
 
-    def _check_free(self, key: str) -> None:
-        if key in self._s3.buckets[self.bucket]:
-            raise ArchiveExists(key)
+    def _check_free(self, archive: ArchiveObject) -> None:
+        if archive.key in self._s3.buckets[self.bucket] and not archive.overwrite:
+            raise ArchiveExists(archive.key)
 
     def _check_body(self, body: bytes | bytearray, crc32: int) -> None:
         self._s3.release(body)

@@ -16,6 +16,7 @@ from structlog.testing import LogCapture
 from structlog.types import EventDict
 
 from archiver.archive.build import Options
+from archiver.archive.destination import Destinations
 from archiver.archive.notification import Message
 from archiver.archive.pipeline import Delivery, Services
 from archiver.archive.resolve import Limits
@@ -47,9 +48,11 @@ def text(size: int) -> bytes:
     return (lines * (size // len(lines) + 1))[:size]
 
 
-def link(key: str) -> str:
+def link(bucket: str, key: str, seconds: int | None) -> str:
     """A link without a signature's randomness."""
-    return f"https://archives.example/{key}?X-Amz-Signature=secret"
+    host = "archives" if bucket == ARCHIVES else bucket
+    life = f"X-Amz-Expires={seconds}&" if seconds else ""
+    return f"https://{host}.example/{key}?{life}X-Amz-Signature=secret"
 
 
 @dataclass
@@ -76,9 +79,11 @@ def services(
 ) -> Services:
     """What a job works with, on the in-memory S3."""
     s3.create_bucket(SOURCES)
+    s3.create_bucket(ARCHIVES)
     values: dict[str, Any] = {
         "sources": s3.objects,
-        "archives": s3.archives(ARCHIVES),
+        "archives": lambda bucket, traffic: s3.archives(bucket)(traffic),
+        "destinations": Destinations(ARCHIVES),
         "link": link,
         "notifier": notifier,
         "options": options,

@@ -36,6 +36,7 @@ def test_codes_are_a_contract() -> None:
         "SourceArchived": "source_archived",
         "SourceUnreadable": "source_unreadable",
         "NoSuchBucket": "no_such_bucket",
+        "KeyTaken": "archive_exists",
         "SourceChanged": "source_changed",
         "StorageUnavailable": "storage_unavailable",
         "DestinationUnavailable": "destination_unavailable",

@@ -3,6 +3,7 @@
 import pytest
 
 from archiver.archive.access import Access
+from archiver.archive.location import Location
 from archiver.settings import Settings
 from archiver.wiring import open_services
 
@@ -30,7 +31,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_presigned_link_names_the_region_that_ecs_names(bucket: str, start: str) -> None:
     services = open_services(settings(bucket, aws_region="eu-west-1"))
 
-    assert services.link("k/a.zip").startswith(start)
+    assert services.link(bucket, "k/a.zip", None).startswith(start)
 
 
 def test_the_sdks_own_region_wins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +39,7 @@ def test_the_sdks_own_region_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
     services = open_services(settings(aws_region="eu-west-1"))
 
-    assert ".s3.ap-south-1.amazonaws.com/" in services.link("k")
+    assert ".s3.ap-south-1.amazonaws.com/" in services.link("archives", "k", None)
 
 
 def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,13 +47,20 @@ def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.Mo
 
     services = open_services(settings(aws_region="eu-west-1"))
 
-    assert services.link("k").startswith("http://127.0.0.1:4566/archives/k?")
+    assert services.link("archives", "k", None).startswith("http://127.0.0.1:4566/archives/k?")
 
 
 def test_the_bucket_of_the_archives_is_no_source() -> None:
     access = open_services(settings(aws_region="eu-west-1", s3_source_bucket="sources")).limits.access
 
     assert access == Access(sources="sources", archives="archives")
+
+
+def test_further_buckets_of_archives_are_no_sources_either() -> None:
+    services = open_services(settings(aws_region="eu-west-1", allowed_destination_buckets="reports, exports"))
+
+    assert services.destinations.buckets == ("reports", "exports")
+    assert services.limits.access.complaint(Location("exports", "a"))
 
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:

@@ -38,8 +38,9 @@ def test_which_bucket_may_be_named(access: Access, bucket: str, allowed: bool) -
     [
         ("zips", KEY, False),
         ("zips", KEY.replace("photos", "an-earlier-prefix"), False),
-        ("zips", f"copies/{KEY}", True),
+        ("zips", f"team/{KEY}", False),
         ("zips", "report.zip", True),
+        ("zips", f"{KEY}.txt", True),
         ("others", KEY, True),
     ],
 )

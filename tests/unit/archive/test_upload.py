@@ -7,7 +7,7 @@ import pytest
 
 from archiver.archive.storage import ArchiveObject
 from archiver.archive.traffic import Traffic
-from archiver.archive.upload import LAST_NUMBER, MARKER_NUMBER, Upload, abort_uploads
+from archiver.archive.upload import LAST_NUMBER, MARKER_NUMBER, OWNER_NUMBER, Upload, abort_uploads
 from archiver.errors import ArchiveRefused, DestinationUnavailable
 from tests.support.fake_s3 import Call, FakeS3, FakeUploads
 from tests.support.jobs import ARCHIVES, logged
@@ -34,7 +34,7 @@ def put(one: Upload, number: int, body: bytes) -> None:
 
 
 def test_the_marker_has_a_number_of_its_own() -> None:
-    assert (MARKER_NUMBER, LAST_NUMBER) == (10_000, 9_999)
+    assert (MARKER_NUMBER, OWNER_NUMBER, LAST_NUMBER) == (10_000, 9_999, 9_998)
 
 
 def test_nothing_is_begun_before_it_is_needed(s3: FakeS3, uploads: FakeUploads) -> None:

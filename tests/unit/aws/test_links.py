@@ -20,16 +20,31 @@ def links(base_url: str | None) -> Links:
         aws_secret_access_key="test",
         config=Config(signature_version="s3v4"),
     )
-    return Links(client, bucket="zip-storage", base_url=base_url, expires=3600)
+    return Links(lambda _: client, bucket="zip-storage", base_url=base_url, expires=3600)
 
 
 @pytest.mark.parametrize("base", ["https://cdn.example/archives", "https://cdn.example/archives/"])
 def test_a_base_url_leads_to_the_key(base: str) -> None:
-    assert links(base).url(KEY) == "https://cdn.example/archives/00ff/down%20load%20%C3%BC-2026-11-24.zip"
+    assert (
+        links(base).url("zip-storage", KEY) == "https://cdn.example/archives/00ff/down%20load%20%C3%BC-2026-11-24.zip"
+    )
+
+
+def test_a_base_url_leads_to_its_own_bucket_alone() -> None:
+    assert urlsplit(links("https://cdn.example").url("reports", KEY)).netloc != "cdn.example"
+
+
+@pytest.mark.parametrize(("asked", "granted"), [(60, "60"), (None, "3600"), (7200, "3600")])
+def test_a_presigned_link_lives_as_long_as_asked_for_and_no_longer_than_the_settings_let_it(
+    asked: int | None, granted: str
+) -> None:
+    url = urlsplit(links(None).url("zip-storage", KEY, asked))
+
+    assert parse_qs(url.query)["X-Amz-Expires"] == [granted]
 
 
 def test_without_one_the_link_is_presigned() -> None:
-    url = urlsplit(links(None).url(KEY))
+    url = urlsplit(links(None).url("zip-storage", KEY))
 
     query = parse_qs(url.query)
     assert url.path.endswith("/00ff/down%20load%20%C3%BC-2026-11-24.zip")

@@ -1,0 +1,136 @@
+"""Where a payload has its archive go, with real workers on a real server."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from devtools.localstack import LocalStack
+from devtools.stack import Stack
+from devtools.worker import Worker, running_worker
+from tests.acceptance.conftest import Delivered
+from tests.conftest import Desk
+from tests.support.jobs import noise
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.localstack, pytest.mark.usefixtures("worker")]
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def exports(s3: "S3Client") -> str:
+    bucket = f"exports-{uuid.uuid4().hex[:10]}"
+    s3.create_bucket(Bucket=bucket)
+    return bucket
+
+
+@pytest.fixture(scope="module")
+def settings(exports: str) -> dict[str, str]:
+    return {"NOTIFY_FAILURES": "1", "ALLOWED_DESTINATION_BUCKETS": exports, "LINK_EXPIRES_SECONDS": "3600"}
+
+
+@pytest.fixture(scope="module")
+def worker(localstack: LocalStack, stack: Stack, settings: dict[str, str]) -> Iterator[Worker]:
+    with running_worker(localstack, stack, settings=settings) as running:
+        yield running
+
+
+def wanted(source: str, **archive: Any) -> dict[str, Any]:
+    return {"files": [{"source": source}], "archive": archive}
+
+
+def test_a_key_of_ones_own_in_another_bucket(desk: Desk, s3: "S3Client", exports: str, delivered: Delivered) -> None:
+    # given a source that is large enough for an upload in parts
+    film = noise(12 * MIB)
+    desk.put("film.mp4", film)
+
+    # when everything is asked for
+    wish = {"key": "2026/film ü.zip", "bucket": exports, "tags": {"team": "a+b c"}, "storage_class": "STANDARD_IA"}
+    request_id = desk.send(wanted("film.mp4", **wish) | {"link_expires_seconds": 60})
+
+    # then it is so
+    archive = delivered(request_id, {"film.mp4": film}).json["archive"]
+    assert (archive["bucket"], archive["key"]) == (exports, "2026/film ü.zip")
+    assert parse_qs(urlsplit(archive["url"]).query)["X-Amz-Expires"] == ["60"]
+    stored = s3.head_object(Bucket=exports, Key="2026/film ü.zip")
+    assert stored["StorageClass"] == "STANDARD_IA"
+    tags = s3.get_object_tagging(Bucket=exports, Key="2026/film ü.zip")["TagSet"]
+    assert tags == [{"Key": "team", "Value": "a+b c"}]
+
+
+def test_a_prefix_before_the_generated_key(desk: Desk, delivered: Delivered) -> None:
+    desk.put("prefixed.txt", b"x")
+
+    request_id = desk.send(wanted("prefixed.txt", prefix="team-a/"))
+
+    key = delivered(request_id, {"prefixed.txt": b"x"}).json["archive"]["key"]
+    prefix, digest, name = key.split("/")
+    assert (prefix, len(digest), name.startswith("download-")) == ("team-a", 64, True)
+
+
+def test_a_taken_key_is_a_dead_letter_and_overwriting_it_is_not(desk: Desk, delivered: Delivered) -> None:
+    # given an archive under a key
+    desk.put("one.txt", b"1")
+    desk.put("two.txt", b"2")
+    delivered(desk.send(wanted("one.txt", key="numbers.zip")), {"one.txt": b"1"})
+
+    # when others want the same key
+    refused = desk.send(wanted("two.txt", key="numbers.zip"))
+
+    # then they are told so
+    failure = desk.notification(refused)
+    assert (failure.json["status"], failure.json["error"]["code"]) == ("failed", "archive_exists")
+    (dead,) = desk.dead_letters(1)
+    assert dead.attributes["Error-Code"] == "archive_exists"
+
+    # unless they say that it may be overwritten
+    delivered(desk.send(wanted("two.txt", key="numbers.zip", overwrite=True)), {"two.txt": b"2"})
+
+
+@pytest.mark.parametrize(
+    ("archive", "code"),
+    [({"bucket": "not-allowed"}, "limit_exceeded"), ({"key": "a\u0001b"}, "invalid_payload")],
+)
+def test_what_is_not_granted_is_a_dead_letter(desk: Desk, archive: dict[str, str], code: str) -> None:
+    request_id = desk.send(wanted("one.txt", **archive))
+
+    assert desk.notification(request_id).json["error"]["code"] == code
+    (dead,) = desk.dead_letters(1)
+    assert dead.attributes["Error-Code"] == code
+
+
+def test_two_requests_for_one_key_to_two_workers_at_once(
+    desk: Desk, s3: "S3Client", localstack: LocalStack, stack: Stack, settings: dict[str, str], delivered: Delivered
+) -> None:
+    # given a second worker, and two large sources
+    bodies = {f"race-{n}.bin": noise((14 + n) * MIB, seed=n) for n in (1, 2)}
+    for key, body in bodies.items():
+        desk.put(key, body)
+    with running_worker(localstack, stack, settings=settings):
+        # when both are asked for under one key, at once
+        sent: dict[str, str] = {}
+        senders = [
+            threading.Thread(target=lambda key=key: sent.update({desk.send(wanted(key, key="race.zip")): key}))
+            for key in bodies
+        ]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        told = {message.json["request_id"]: message for message in (desk.notification(), desk.notification())}
+
+    # then one has the key, whole, and the other is told that it is taken
+    assert set(told) == set(sent)
+    (winner,) = (request_id for request_id, message in told.items() if message.json["status"] == "succeeded")
+    (loser,) = set(told) - {winner}
+    assert told[loser].json["error"]["code"] == "archive_exists"
+    source = sent[winner]
+    archive = s3.get_object(Bucket=stack.archive_bucket, Key="race.zip")["Body"].read()
+    assert bodies[source] in archive
+    assert s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []
