@@ -8,8 +8,12 @@ from functools import partial
 from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.parallel import ordered_map
+from archiver.archive.patterns import Selection
 from archiver.archive.storage import SourceLookup, SourceObject
 from archiver.errors import LimitExceeded
+
+#: A prefix, and what is taken of what lies below it.
+Prefix = tuple[Location, Selection | None]
 
 
 class Allowance:
@@ -29,21 +33,21 @@ class Allowance:
 
 
 def list_prefixes(
-    prefixes: Iterable[Location],
+    prefixes: Iterable[Prefix],
     *,
     sources: SourceLookup,
     executor: Executor,
     window: int,
     most: int,
     access: Access,
-) -> dict[Location, list[SourceObject]]:
-    """What lies below each prefix; ``window`` listings at a time.
+) -> dict[Prefix, list[SourceObject]]:
+    """What lies below each prefix and is selected; ``window`` listings at a time.
 
-    A prefix that is named n times brings each of its objects n times. An empty folder is its own marker, the object
-    whose key is the prefix. What ``access`` leaves out does not count. Raises ``LimitExceeded`` as soon as all
+    A prefix that is named n times with one selection brings each of its objects n times. An empty folder is its own marker, the object
+    whose key is the prefix. What ``access`` or the selection leaves out does not count. Raises ``LimitExceeded`` as soon as all
     together bring more than ``most`` objects, and what ``sources`` raises.
     """
-    times: dict[Location, int] = {}
+    times: dict[Prefix, int] = {}
     for prefix in prefixes:
         times[prefix] = times.get(prefix, 0) + 1
     listings = ordered_map(
@@ -56,16 +60,18 @@ def list_prefixes(
 
 
 def _below(
-    named: tuple[Location, int], *, sources: SourceLookup, allowance: Allowance, access: Access
+    named: tuple[Prefix, int], *, sources: SourceLookup, allowance: Allowance, access: Access
 ) -> list[SourceObject]:
-    prefix, times = named
+    (prefix, selection), times = named
     found: list[SourceObject] = []
     marker: list[SourceObject] = []
     for item in sources.below(prefix):
         if not access.comes_along(item.bucket, item.key):
             continue
         if item.key == prefix.key:
-            marker = [item]
+            marker = [item] if selection is None else []
+            continue
+        if selection is not None and not selection.takes(item.key[len(prefix.key) :]):
             continue
         allowance.take(times)
         found.append(item)

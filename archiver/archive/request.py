@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.location import Location, parse_location
+from archiver.archive.patterns import Patterns, Selection
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
@@ -56,6 +57,12 @@ class FileSpec(BaseModel):
         description="path inside the archive: with a file extension the whole path, "
         "else the directory that holds the file",
     )
+    include: Patterns | None = Field(
+        None, description="globs over the path below a prefix: only what matches one of them is taken"
+    )
+    exclude: Patterns | None = Field(
+        None, description="globs over the path below a prefix: what matches one of them is left out"
+    )
 
 
 class Payload(BaseModel):
@@ -97,6 +104,7 @@ class RequestedFile:
     source: str
     location: Location
     destination: str | None = None
+    selection: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +220,15 @@ def _requested(index: int, file: FileSpec, default_bucket: str | None) -> Reques
         location = parse_location(file.source, default_bucket=default_bucket)
     except ValueError as error:
         raise InvalidPayload(f"files[{index}].source: {error}, got {shown(file.source)}") from None
-    return RequestedFile(file.source, location, file.destination)
+    if file.include is None and file.exclude is None:
+        return RequestedFile(file.source, location, file.destination)
+    if not location.is_prefix:
+        field, value = ("exclude", file.exclude) if file.include is None else ("include", file.include)
+        raise InvalidPayload(
+            f"files[{index}].{field}: {shown(file.source)} is no prefix, which would end in a slash, got {shown(value)}"
+        )
+    selection = Selection(tuple(file.include or ()), tuple(file.exclude or ()))
+    return RequestedFile(file.source, location, file.destination, selection)
 
 
 def _complaint(error: ValidationError, path: str = "", *, more: bool = True) -> str:

@@ -13,7 +13,7 @@ from archiver.archive.listings import find_in_listings
 from archiver.archive.location import Location, other_writing
 from archiver.archive.looks import Look, Wanted
 from archiver.archive.parallel import ordered_map
-from archiver.archive.prefixes import list_prefixes
+from archiver.archive.prefixes import Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
 from archiver.errors import (
@@ -76,7 +76,7 @@ def resolve(
     told_at = clock()
     try:
         below = list_prefixes(
-            (file.location for file in request.files if file.location.is_prefix),
+            ((file.location, file.selection) for file in request.files if file.location.is_prefix),
             sources=sources,
             executor=executor,
             window=window,
@@ -141,15 +141,16 @@ class _Found:
 
 
 def _wanted(
-    request: ArchiveRequest, below: Mapping[Location, Sequence[SourceObject]], known: Mapping[Location, SourceObject]
+    request: ArchiveRequest, below: Mapping[Prefix, Sequence[SourceObject]], known: Mapping[Location, SourceObject]
 ) -> Iterator[Wanted]:
     """Every object that the request names or that lies below a prefix of it, in the request's order."""
     for index, file in enumerate(request.files):
         prefix = file.location
-        if not prefix.is_prefix or not below[prefix]:
+        objects = below[prefix, file.selection] if prefix.is_prefix else ()
+        if not objects:
             yield Wanted(index, prefix, listed=known.get(prefix))
             continue
-        for item in below[prefix]:
+        for item in objects:
             yield Wanted(index, item.location, relative=item.key[len(prefix.key) :], listed=item)
 
 
