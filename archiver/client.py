@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from archiver.archive.request import parse_request, payload_document
+from archiver.archive.request import OnMissing, parse_request, payload_document
 from archiver.aws.clients import PROMPT
 from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
 from archiver.errors import InvalidPayload, LimitExceeded, shown
@@ -53,7 +53,7 @@ class ArchiverClient:
         *,
         metadata: Mapping[str, Any] | None = None,
         compression: Literal["stored", "auto"] = "stored",
-        on_missing: Literal["fail", "skip"] = "fail",
+        on_missing: OnMissing = "fail",
         filename: str | None = None,
         correlation_id: str | None = None,
     ) -> str:

@@ -63,7 +63,7 @@ def make_blueprint(
         layout,
         part_size=part_size,
         write_worth=write_worth,
-        copyable=lambda entry: entry >= first and order[entry] not in uncopyable,
+        copyable=lambda entry: entry >= first and order[entry] not in uncopyable and stored[entry - first].body is None,
         start=deflated.carry.start,
         first_number=deflated.next_number,
         last_number=LAST_NUMBER,

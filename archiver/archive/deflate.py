@@ -113,6 +113,9 @@ def deflate(
         return _deflate_block(block, sources[block.index], store)
 
     def shrinks(index: int) -> bool:
+        body = sources[index].body
+        if body is not None:
+            return _shrinks(body)
         head = bytearray(TRIAL)
         read_verified(store, [Read(sources[index], 0, memoryview(head))])
         return _shrinks(head)
@@ -245,7 +248,7 @@ def _weight(block: _Block) -> int:
 
 def _deflate_block(block: _Block, source: SourceObject, store: SourceStore) -> _Done:
     if source.body is not None:
-        raw: bytes | bytearray = source.body
+        raw: bytes | bytearray = source.body[block.start : block.stop]
     else:
         raw = bytearray(block.stop - block.start)
         read_verified(store, [Read(source, block.start, memoryview(raw))])

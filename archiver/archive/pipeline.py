@@ -13,6 +13,7 @@ from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.key import archive_key, canonical_json
+from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.progress import OnProgress, ignore
 from archiver.archive.record import ArchiveRecord, content_disposition
@@ -251,6 +252,9 @@ class Job:
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
         ) as threads:
             resolution = self._resolution(sources, threads)
+            if resolution.missing and self.request.on_missing == "list":
+                missing = (self.request.files[index].source for index in resolution.missing)
+                resolution = with_missing_list(resolution, missing, modified=int(self.delivery.sent_at))
             log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))
             record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing)
             stored = Build(

@@ -43,9 +43,9 @@ def list_prefixes(
 ) -> dict[Prefix, list[SourceObject]]:
     """What lies below each prefix and is selected; ``window`` listings at a time.
 
-    A prefix that is named n times with one selection brings each of its objects n times. An empty folder is its own marker, the object
-    whose key is the prefix. What ``access`` or the selection leaves out does not count. Raises ``LimitExceeded`` as soon as all
-    together bring more than ``most`` objects, and what ``sources`` raises.
+    A prefix that is named n times with one selection brings each of its objects n times. An empty folder is its own
+    marker, the object whose key is the prefix. What ``access`` or the selection leaves out does not count. Raises
+    ``LimitExceeded`` as soon as all together bring more than ``most`` objects, and what ``sources`` raises.
     """
     times: dict[Prefix, int] = {}
     for prefix in prefixes:

@@ -32,6 +32,9 @@ MAX_UNKNOWN_KEY_CHARACTERS = 60
 #: The dialect of our JSON Schemas.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
+#: What becomes of a job with missing sources.
+OnMissing = Literal["fail", "skip", "list"]
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -77,8 +80,10 @@ class Payload(BaseModel):
     compression: Literal["stored", "auto"] = Field(
         "stored", description="auto deflates what shrinks: text, JSON, CSV, …"
     )
-    on_missing: Literal["fail", "skip"] = Field(
-        "fail", description="skip: the archive is built without the missing sources, which the notification lists"
+    on_missing: OnMissing = Field(
+        "fail",
+        description="skip: the archive is built without the missing sources, which the notification lists; "
+        "list: so does MISSING.txt in the archive",
     )
     filename: Annotated[str, Field(min_length=1), AfterValidator(_filename)] | None = Field(
         None, description="name that a browser saves the archive under"
@@ -114,7 +119,7 @@ class ArchiveRequest:
     files: tuple[RequestedFile, ...]
     metadata: str | None
     compression: Literal["stored", "auto"]
-    on_missing: Literal["fail", "skip"]
+    on_missing: OnMissing
     filename: str | None
     unknown_keys: tuple[str, ...]
     archive: ArchiveSpec | None = None

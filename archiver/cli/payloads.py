@@ -20,7 +20,7 @@ def payload_options(command: F) -> F:
         click.option("--source", "sources", multiple=True, help="A key or s3://bucket/key, in place of FILE."),
         click.option("--prefix", "prefixes", multiple=True, help="A prefix, taken with all that lies below it."),
         click.option("--compression", type=click.Choice(["stored", "auto"]), help="Overrides the payload's."),
-        click.option("--on-missing", type=click.Choice(["fail", "skip"]), help="Overrides the payload's."),
+        click.option("--on-missing", type=click.Choice(["fail", "skip", "list"]), help="Overrides the payload's."),
         click.option("--filename", help="Overrides the payload's."),
     ]
     for option in reversed(options):

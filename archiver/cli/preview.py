@@ -1,5 +1,6 @@
 """What building an archive would take: the engine's own resolution, layout and plan, and nothing written."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.deflate import may_shrink
 from archiver.archive.location import Location
+from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import open_threads
 from archiver.archive.pipeline import Services
 from archiver.archive.plan import PlanError, bytes_copied, bytes_literal
@@ -78,6 +80,9 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
             limits=services.limits,
             source_bucket=services.source_bucket,
         )
+    missing = tuple(request.files[index].source for index in resolution.missing)
+    if missing and request.on_missing == "list":
+        resolution = with_missing_list(resolution, missing, modified=int(time.time()))
     try:
         blueprint = make_blueprint(
             resolution.names,
@@ -91,7 +96,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
     tried = _deflatable(resolution) if request.compression == "auto" else []
     return Preview(
         entries=entries,
-        missing=tuple(request.files[index].source for index in resolution.missing),
+        missing=missing,
         size=blueprint.layout.size,
         parts_literal=sum(part.entry is None for part in blueprint.parts),
         parts_copied=sum(part.entry is not None for part in blueprint.parts),

@@ -82,7 +82,7 @@ def test_the_whole_payload() -> None:
         ({"files": [{"source": "a", "destination": 3}]}, "files[0].destination: input should be a valid string, got 3"),
         (GOOD | {"metadata": []}, "metadata: input should be a valid dictionary, got []"),
         (GOOD | {"compression": "zstd"}, "compression: input should be 'stored' or 'auto', got 'zstd'"),
-        (GOOD | {"on_missing": True}, "on_missing: input should be 'fail' or 'skip', got True"),
+        (GOOD | {"on_missing": True}, "on_missing: input should be 'fail', 'skip' or 'list', got True"),
         (GOOD | {"filename": ""}, "filename: string should have at least 1 character"),
         (GOOD | {"filename": "a/b"}, "filename: a file name has no slash"),
         (GOOD | {"filename": "a\r\nX-Evil: 1"}, "filename: a file name has no slash"),
