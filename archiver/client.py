@@ -10,7 +10,7 @@ The request id is the SQS message's; it is in the notification, in the worker's 
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from archiver.archive.request import OnMissing, parse_request, payload_document
@@ -49,19 +49,32 @@ class ArchiverClient:
 
     def submit(
         self,
-        files: Iterable[File],
+        files: Iterable[File] = (),
         *,
+        manifest: str | Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         compression: Literal["stored", "auto"] = "stored",
         on_missing: OnMissing = "fail",
         filename: str | None = None,
+        archive: Mapping[str, Any] | None = None,
+        link_expires_seconds: int | None = None,
         correlation_id: str | None = None,
     ) -> str:
-        """Ask for an archive of ``files`` and return the request's id.
+        """Ask for an archive of ``files``, and of what ``manifest`` lists, and return the request's id.
+
+        ``archive`` says where it goes, as a payload does: ``{"key": "exports/june.zip"}``.
 
         Raises as ``submit_payload`` does.
         """
         payload: dict[str, Any] = {"files": _files(files)}
+        if manifest is not None:
+            payload["manifest"] = manifest if isinstance(manifest, str) else list(manifest)
+            if not payload["files"]:
+                del payload["files"]
+        if archive is not None:
+            payload["archive"] = _plain(archive)
+        if link_expires_seconds is not None:
+            payload["link_expires_seconds"] = link_expires_seconds
         if metadata is not None:
             payload["metadata"] = _plain(metadata)
         if compression != "stored":

@@ -1,6 +1,7 @@
 """Where an object lies: the bucket, key and version that a source names."""
 
 import re
+import sys
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ MAX_KEY_BYTES = 1024
 
 #: General purpose buckets have 3 to 63 characters; buckets from before 2018 up to 255, with capitals and underscores:
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 #: Longest id of a version, in bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 MAX_VERSION_BYTES = 1024
 _VERSION = re.compile(r"\?versionId=(?P<version>[^?&]+)$")
@@ -60,21 +61,22 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
         if default_bucket is None:
             hint = other_writing(source)
             raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set" + (f"; {hint}" if hint else ""))
-        return _checked(Location(default_bucket, source))
+        return check_key(Location(default_bucket, source))
     bucket, slash, key = source[len("s3://") :].partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    bucket = sys.intern(bucket)  # a million sources lie in a few
+    if not BUCKET.fullmatch(bucket):
         raise ValueError(f"names no valid bucket ({shown(bucket)})")
     if not slash:
         raise ValueError("names no key; s3://bucket/ takes the whole bucket")
     version = _VERSION.search(key)
     if version is None:
-        return _checked(Location(bucket, key))
+        return check_key(Location(bucket, key))
     location = Location(bucket, key[: version.start()], version["version"])
     if location.is_prefix:
         raise ValueError("pins the version of a prefix")
     if not _VERSION_ID.fullmatch(version["version"]):
         raise ValueError(f"names no valid version: an id has up to {MAX_VERSION_BYTES} characters that a URL takes")
-    return _checked(location)
+    return check_key(location)
 
 
 def other_writing(source: str) -> str | None:
@@ -104,7 +106,10 @@ def other_writing(source: str) -> str | None:
     return None
 
 
-def _checked(location: Location) -> Location:
+def check_key(location: Location) -> Location:
+    """The same, where S3 can have such a key. Raises ``ValueError`` as ``parse_location`` does."""
+    if "\0" in location.key:
+        raise ValueError("holds a NUL character")
     if len(location.key.encode()) > MAX_KEY_BYTES:
         raise ValueError(f"the key is longer than S3's {MAX_KEY_BYTES} bytes")
     return location

@@ -13,6 +13,7 @@ from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.key import archive_key, canonical_json
+from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.progress import OnProgress, ignore
@@ -251,12 +252,13 @@ class Job:
         with open_threads(
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
         ) as threads:
-            resolution = self._resolution(sources, threads)
-            if resolution.missing and self.request.on_missing == "list":
-                missing = (self.request.files[index].source for index in resolution.missing)
+            listed = self._listed(sources)
+            resolution = self._resolution(listed.request, sources, threads)
+            missing = names_of(listed.request, resolution.missing)
+            if missing and self.request.on_missing == "list":
                 resolution = with_missing_list(resolution, missing, modified=int(self.delivery.sent_at))
             log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))
-            record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing)
+            record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing, listed.etags)
             stored = Build(
                 names=resolution.names,
                 sources=resolution.sources,
@@ -276,11 +278,20 @@ class Job:
                 resume=resume,
                 on_progress=self.on_progress,
             ).run()
-        return self._result(archives, stored, record, resolution.missing)
+        return self._result(archives, stored, record, missing)
 
-    def _resolution(self, sources: SourceStore, threads: Threads) -> Resolution:
-        return resolve(
+    def _listed(self, sources: SourceStore) -> Listed:
+        return read_manifests(
             self.request,
+            store=sources,
+            access=self.services.limits.access,
+            max_files=self.services.limits.max_files,
+            source_bucket=self.services.source_bucket,
+        )
+
+    def _resolution(self, request: ArchiveRequest, sources: SourceStore, threads: Threads) -> Resolution:
+        return resolve(
+            request,
             sources=sources,
             executor=threads.reads,
             window=self.services.options.read_concurrency * 2,
@@ -313,22 +324,34 @@ class Job:
             taken = f"s3://{archives.bucket}/{key} exists and is no archive of this request"
             raise KeyTaken(f"archive.key: {taken}") if self.destination.named else DestinationUnavailable(taken)
         log.info("archive found: an earlier attempt completed it")
-        missing = self._missing() if record.missing is None else record.missing
-        return replace(self._result(archives, stored, record, missing), reused=True)
+        return replace(self._result(archives, stored, record, self._missing(record)), reused=True)
 
-    def _missing(self) -> Sequence[int]:
-        """What is missing now: the archive's own list was too long for its metadata."""
+    def _missing(self, record: ArchiveRecord) -> list[str]:
+        """The sources that a finished archive is without; what is missing now, where its metadata can't say."""
+        if record.missing == ():
+            return []
         width = self.services.options.read_concurrency
+        sources = self.services.sources(self.traffic)
         try:
+            listed = self._listed(sources)
+            if record.missing is not None and listed.etags == record.manifests:
+                return names_of(listed.request, record.missing)
             with open_threads(parts=1, reads=width, copies=1) as threads:
-                return self._resolution(self.services.sources(self.traffic), threads).missing
+                return names_of(listed.request, self._resolution(listed.request, sources, threads).missing)
         except MissingSources as error:
             # By now all of them are gone; the archive is not.
-            gone = set(error.sources)
-            return [index for index, file in enumerate(self.request.files) if file.source in gone]
+            return list(error.sources)
+        except PermanentError as error:
+            log.warning("what is missing of the archive can't be told any more", reason=str(error))
+            return [self._known_source(index) for index in record.missing or ()]
+
+    def _known_source(self, index: int) -> str:
+        """A file's source, or its number where only a manifest, which is another now, knew the source."""
+        files = self.request.files
+        return files[index].source if index < len(files) else f"entry {index - len(files) + 1} of the manifests"
 
     def _result(
-        self, archives: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[int]
+        self, archives: ArchiveStore, stored: StoredArchive, record: ArchiveRecord, missing: Sequence[str]
     ) -> ArchiveResult:
         return ArchiveResult(
             url=self.services.link(archives.bucket, self.destination.key, self.destination.link_seconds),
@@ -339,7 +362,7 @@ class Job:
             files=record.files,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
             etag=stored.etag,
-            missing=tuple(self.request.files[index].source for index in missing),
+            missing=tuple(missing),
             bytes_read=self.traffic.bytes_read,
             bytes_copied=self.traffic.bytes_copied,
             bytes_uploaded=self.traffic.bytes_uploaded,

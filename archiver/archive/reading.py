@@ -4,7 +4,7 @@ A whole object is compared here, at once. A range has no CRC32 of its own: ``che
 its ranges are there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 from zlib_ng import zlib_ng
@@ -12,9 +12,12 @@ from zlib_ng import zlib_ng
 from archiver.archive.location import Location
 from archiver.archive.storage import Read, SourceLookup, SourceObject, SourceStore
 from archiver.errors import StorageUnavailable
+from archiver.zipformat.crc import crc32_combine
 
 #: How often the same bytes are read before their difference from S3's CRC32 counts as lasting.
 READS = 4
+#: Bytes that are read at once of an object that is read from end to end.
+STREAMED = 8 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +52,22 @@ def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
             break
         pending = wrong
     return found
+
+
+def stream_verified(store: SourceStore, source: SourceObject) -> Iterator[bytes]:
+    """The source's bytes, piece by piece, each of ``STREAMED`` bytes at most.
+
+    Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 and the bytes don't have it:
+    of a source of one piece before anything is yielded, of a longer one at its end.
+    """
+    whole = 0
+    for start in range(0, source.size, STREAMED):
+        piece = bytearray(min(STREAMED, source.size - start))
+        (crc32,) = read_verified(store, [Read(source, start, memoryview(piece))])
+        whole = crc32_combine(whole, crc32, len(piece))
+        yield bytes(piece)
+    if source.crc32 is not None and whole != source.crc32:
+        raise BytesDiffer(mismatch(source, read=whole, stored=source.crc32))
 
 
 def fetch_verified(lookup: SourceLookup, location: Location, *, limit: int) -> SourceObject:

@@ -18,17 +18,20 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 class ArchiveRecord:
     """The SHA-256 of the payload, the number of entries, and which of the payload's ``files`` were missing.
 
-    ``missing`` is None where they were too many to be noted.
+    ``missing`` is None where they were too many to be noted. Behind the payload's files count those of its manifests,
+    as they were: ``manifests`` is a digest of their ETags.
     """
 
     request: str
     files: int
     missing: tuple[int, ...] | None = ()
+    manifests: str | None = None
 
     def as_metadata(self) -> dict[str, str]:
         """The record as S3 keeps it: ASCII, at most 2 KB."""
         missing = _ranges(self.missing or ())
-        return {
+        manifests = {"archiver-manifests": self.manifests} if self.manifests else {}
+        return manifests | {
             "archiver-version": __version__,
             "archiver-request": self.request,
             "archiver-files": str(self.files),
@@ -44,6 +47,7 @@ class ArchiveRecord:
                 request=metadata["archiver-request"],
                 files=int(metadata["archiver-files"]),
                 missing=None if missing == _TOO_MANY else _numbers(missing),
+                manifests=metadata.get("archiver-manifests"),
             )
         except (KeyError, ValueError):
             return None

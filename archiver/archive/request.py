@@ -5,6 +5,8 @@ Unknown keys are ignored and reported in ``ArchiveRequest.unknown_keys``; everyt
 """
 
 import re
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
+from archiver.archive.files import FileError, FileSpec, RequestedFile, complaint, requested_file
 from archiver.archive.location import Location, parse_location
-from archiver.archive.patterns import Patterns, Selection
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
@@ -25,6 +27,8 @@ MAX_FILENAME_BYTES = 255
 MAX_METADATA_BYTES = 960 * 1024
 #: Elements of ``files`` whose faults are counted; the first one is told.
 MAX_FAULTS = 10
+#: Manifests of one payload.
+MAX_MANIFESTS = 100
 #: Unknown keys that are noted, and characters of each.
 MAX_UNKNOWN_KEYS = 10
 MAX_UNKNOWN_KEY_CHARACTERS = 60
@@ -46,34 +50,24 @@ def _filename(value: str) -> str:
     return value
 
 
-class FileSpec(BaseModel):
-    """One object, or with a trailing slash every object below a prefix, and where it goes inside the archive."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
-
-    source: Annotated[str, Field(min_length=1)] = Field(
-        description="a key in the source bucket, or s3://bucket/key, which ?versionId=… may pin; "
-        "ending in / every object below it"
-    )
-    destination: str | None = Field(
-        None,
-        description="path inside the archive: with a file extension the whole path, "
-        "else the directory that holds the file",
-    )
-    include: Patterns | None = Field(
-        None, description="globs over the path below a prefix: only what matches one of them is taken"
-    )
-    exclude: Patterns | None = Field(
-        None, description="globs over the path below a prefix: what matches one of them is left out"
-    )
+Manifest = Annotated[str, Field(min_length=1)]
 
 
 class Payload(BaseModel):
     """The JSON object of a message."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="allow",
+        json_schema_extra={"anyOf": [{"required": ["files"]}, {"required": ["manifest"]}]},
+    )
 
-    files: Annotated[list[FileSpec], Field(min_length=1)] = Field(description="what goes into the archive")
+    files: Annotated[list[FileSpec], Field(min_length=1)] | None = Field(None, description="what goes into the archive")
+    manifest: Manifest | Annotated[list[Manifest], Field(min_length=1, max_length=MAX_MANIFESTS)] | None = Field(
+        None,
+        description="objects that list files, a key or s3://bucket/key, which ?versionId=… may pin; or one of them",
+    )
     metadata: dict[str, JsonValue] | None = Field(
         None, description="handed to the consumer as the text that it came as; at most 960 KiB"
     )
@@ -100,23 +94,23 @@ def schema() -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestedFile:
-    """An element of ``files``; see ``FileSpec``, which is ten times as large.
+class ManifestLines:
+    """Which of a request's files a manifest lists: ``lines[i]`` is the line of the file number ``first + i``."""
 
-    ``source`` is the payload's own text, which the consumer knows; ``location`` is what it names.
-    """
-
-    source: str
-    location: Location
-    destination: str | None = None
-    selection: Selection | None = None
+    manifest: Location
+    first: int
+    lines: "array[int]"
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRequest:
-    """A validated payload. ``metadata`` is the JSON text that came; of the unknown keys the first few are noted."""
+    """A validated payload. ``metadata`` is the JSON text that came; of the unknown keys the first few are noted.
 
-    files: tuple[RequestedFile, ...]
+    ``manifests`` are still to be read: ``archiver.archive.manifests`` adds their files to ``files``, and to ``listed``
+    where these come from.
+    """
+
+    files: Sequence[RequestedFile]
     metadata: str | None
     compression: Literal["stored", "auto"]
     on_missing: OnMissing
@@ -124,6 +118,15 @@ class ArchiveRequest:
     unknown_keys: tuple[str, ...]
     archive: ArchiveSpec | None = None
     link_expires_seconds: int | None = None
+    manifests: tuple[Location, ...] = ()
+    listed: tuple[ManifestLines, ...] = ()
+
+    def field(self, index: int, name: str) -> str:
+        """What errors call the field ``name`` of the file number ``index``."""
+        for listed in reversed(self.listed):
+            if index >= listed.first:
+                return f"manifest {listed.manifest}, line {listed.lines[index - listed.first]}: {name}"
+        return f"files[{index}].{name}"
 
 
 def parse_request(payload: object, *, max_files: int, default_bucket: str | None) -> ArchiveRequest:
@@ -144,10 +147,14 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
         given = given | {"files": [{"source": "-"}]}
     else:
         requested = _Files((), frozenset())
+        if files == [] and given.get("manifest") is not None:
+            given = given | {"files": None}
     try:
         model = Payload.model_validate(given)
     except ValidationError as error:
         raise InvalidPayload(_complaint(error)) from None
+    if model.files is None and model.manifest is None:
+        raise InvalidPayload("files: field required, unless there is a manifest")
     metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
     if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
         raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
@@ -160,6 +167,7 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
         unknown_keys=_few(_unknown(model) + sorted(requested.unknown_keys)),
         archive=model.archive,
         link_expires_seconds=model.link_expires_seconds,
+        manifests=_manifests(model.manifest, default_bucket),
     )
 
 
@@ -193,21 +201,41 @@ def _requested_files(files: list[object], default_bucket: str | None) -> _Files:
     fault, faults = "", 0
     for index, file in enumerate(files):
         try:
-            spec = FileSpec.model_validate(file)
-        except ValidationError as error:
-            fault = fault or _complaint(error, f"files[{index}]", more=False)
-            faults += error.error_count()
+            one = requested_file(
+                file, default_bucket=default_bucket, unknown=unknown if len(unknown) < MAX_UNKNOWN_KEYS else None
+            )
+        except FileError as error:
+            fault = fault or f"files[{index}]{'.' if error.field else ': '}{error}"
+            faults += error.count
             if faults >= MAX_FAULTS:
                 break
             continue
         if not faults:
-            requested.append(_requested(index, spec, default_bucket))
-            if len(unknown) < MAX_UNKNOWN_KEYS:
-                unknown.update(f"files[].{key}" for key in spec.model_extra or {})
+            requested.append(one)
     if faults:
         at_least = "at least " if faults >= MAX_FAULTS else ""
         raise InvalidPayload(fault + (f" (and {at_least}{faults - 1} more)" if faults > 1 else ""))
-    return _Files(tuple(requested), frozenset(unknown))
+    return _Files(tuple(requested), frozenset(f"files[].{key}" for key in unknown))
+
+
+def _manifests(given: str | list[str] | None, default_bucket: str | None) -> tuple[Location, ...]:
+    found = []
+    for index, manifest in enumerate([given] if isinstance(given, str) else given or ()):
+        field = "manifest" if isinstance(given, str) else f"manifest[{index}]"
+        try:
+            location = parse_location(manifest, default_bucket=default_bucket)
+            if location.is_prefix:
+                raise ValueError("is a prefix, and a manifest is one object")
+        except ValueError as error:
+            raise InvalidPayload(f"{field}: {error}, got {shown(manifest)}") from None
+        found.append(location)
+    return tuple(found)
+
+
+def _complaint(error: ValidationError) -> str:
+    path, reason = complaint(error)
+    others = error.error_count() - 1
+    return f"{path}: {reason}" + (f" (and {others} more)" if others else "")
 
 
 def _unknown(model: Payload) -> list[str]:
@@ -218,29 +246,3 @@ def _unknown(model: Payload) -> list[str]:
 def _few(keys: list[str]) -> tuple[str, ...]:
     few = [key[:MAX_UNKNOWN_KEY_CHARACTERS] for key in keys[:MAX_UNKNOWN_KEYS]]
     return (*few, f"and {len(keys) - len(few)} more") if len(keys) > len(few) else tuple(few)
-
-
-def _requested(index: int, file: FileSpec, default_bucket: str | None) -> RequestedFile:
-    try:
-        location = parse_location(file.source, default_bucket=default_bucket)
-    except ValueError as error:
-        raise InvalidPayload(f"files[{index}].source: {error}, got {shown(file.source)}") from None
-    if file.include is None and file.exclude is None:
-        return RequestedFile(file.source, location, file.destination)
-    if not location.is_prefix:
-        field, value = ("exclude", file.exclude) if file.include is None else ("include", file.include)
-        raise InvalidPayload(
-            f"files[{index}].{field}: {shown(file.source)} is no prefix, which would end in a slash, got {shown(value)}"
-        )
-    selection = Selection(tuple(file.include or ()), tuple(file.exclude or ()))
-    return RequestedFile(file.source, location, file.destination, selection)
-
-
-def _complaint(error: ValidationError, path: str = "", *, more: bool = True) -> str:
-    item = error.errors(include_url=False)[0]
-    for step in item["loc"]:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    reason = item["msg"].removeprefix("Value error, ")
-    others = error.error_count() - 1 if more else 0
-    value = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
-    return f"{path}: {reason[:1].lower()}{reason[1:]}{value}" + (f" (and {others} more)" if others else "")

@@ -106,7 +106,7 @@ def resolve(
 def _check_access(request: ArchiveRequest, limits: Limits) -> None:
     for index, file in enumerate(request.files):
         if complaint := limits.access.complaint(file.location):
-            raise LimitExceeded(f"files[{index}].source: {complaint}")
+            raise LimitExceeded(f"{request.field(index, 'source')}: {complaint}")
 
 
 class _Found:
@@ -184,7 +184,7 @@ def _path(request: ArchiveRequest, wanted: Wanted, source: SourceObject) -> str:
         path = safe_path(_asked_path(wanted, file.destination))
     except UnsafeNameError as error:
         field = "source" if file.destination is None else "destination"
-        raise UnsafeName(f"files[{wanted.index}].{field}: {source}: {error}") from None
+        raise UnsafeName(f"{request.field(wanted.index, field)}: {source}: {error}") from None
     # A key that ends in a slash names a directory, unless it has content.
     return path.rstrip("/") if source.size else path
 
@@ -217,7 +217,7 @@ def _no_such_bucket(bucket: str, request: ArchiveRequest, source_bucket: str | N
         log.error("no such bucket", setting="S3_SOURCE_BUCKET", bucket=bucket)
         return StorageUnavailable(f"no such bucket: {bucket!r}, which S3_SOURCE_BUCKET names")
     index = next((index for index, file in enumerate(request.files) if file.location.bucket == bucket), 0)
-    return NoSuchBucket(f"no such bucket: {bucket!r}, which files[{index}].source names")
+    return NoSuchBucket(f"no such bucket: {bucket!r}, which {request.field(index, 'source')} names")
 
 
 def _missing(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup, access: Access) -> MissingSources:
@@ -237,7 +237,7 @@ def _hints(request: ArchiveRequest, missing: Sequence[int], sources: SourceLooku
             if _is_folder(file.location, sources, access):
                 hint = "there are objects below it: end it in a slash to take them"
         if hint is not None:
-            yield f"files[{index}].source: {hint}"
+            yield f"{request.field(index, 'source')}: {hint}"
 
 
 def _may_be_folder(location: Location) -> bool:

@@ -19,9 +19,19 @@ def payload_options(command: F) -> F:
         click.argument("file", required=False, metavar="FILE|-"),
         click.option("--source", "sources", multiple=True, help="A key or s3://bucket/key, in place of FILE."),
         click.option("--prefix", "prefixes", multiple=True, help="A prefix, taken with all that lies below it."),
+        click.option("--include", "includes", multiple=True, help="With --prefix: a glob of what to take below it."),
+        click.option("--exclude", "excludes", multiple=True, help="With --prefix: a glob of what to leave out."),
+        click.option("--manifest", "manifests", multiple=True, help="An object that lists files, in place of FILE."),
         click.option("--compression", type=click.Choice(["stored", "auto"]), help="Overrides the payload's."),
         click.option("--on-missing", type=click.Choice(["fail", "skip", "list"]), help="Overrides the payload's."),
         click.option("--filename", help="Overrides the payload's."),
+        click.option("--key", help="The archive's whole key. Overrides the payload's, as do the following."),
+        click.option("--key-prefix", help="What goes before the archive's generated key."),
+        click.option("--bucket", help="The archive's bucket."),
+        click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag of the archive."),
+        click.option("--storage-class", help="The archive's storage class."),
+        click.option("--overwrite", is_flag=True, default=None, help="With --key: replace whatever lies there."),
+        click.option("--link-expires-seconds", type=int, help="Life of a presigned link."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -29,18 +39,55 @@ def payload_options(command: F) -> F:
 
 
 def read_payload(
-    file: str | None, *, sources: tuple[str, ...], prefixes: tuple[str, ...], **overrides: str | None
+    file: str | None,
+    *,
+    sources: tuple[str, ...] = (),
+    prefixes: tuple[str, ...] = (),
+    includes: tuple[str, ...] = (),
+    excludes: tuple[str, ...] = (),
+    manifests: tuple[str, ...] = (),
+    **overrides: Any,
 ) -> dict[str, Any]:
     """The payload's object, not validated yet. Raises ``BadInput`` where there is none, or more than one."""
-    given = bool(sources or prefixes)
+    given = bool(sources or prefixes or manifests)
     if (file is None) != given:
-        raise BadInput("give either FILE (- for standard input) or --source and --prefix")
-    if file is None:
-        wanted = [*sources, *(prefix.rstrip("/") + "/" for prefix in prefixes)]
-        payload: dict[str, Any] = {"files": [{"source": source} for source in wanted]}
-    else:
-        payload = _parsed(file, _text(file))
+        raise BadInput("give either FILE (- for standard input) or --source, --prefix and --manifest")
+    if (includes or excludes) and not prefixes:
+        raise BadInput("--include and --exclude select of what lies below a --prefix")
+    payload = _parsed(file, _text(file)) if file else _asked(sources, prefixes, includes, excludes, manifests)
+    archive = _archive(overrides)
+    if archive:
+        before = payload.get("archive")
+        payload["archive"] = (before if isinstance(before, dict) else {}) | archive
     return payload | {name: value for name, value in overrides.items() if value is not None}
+
+
+def _asked(
+    sources: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    includes: tuple[str, ...],
+    excludes: tuple[str, ...],
+    manifests: tuple[str, ...],
+) -> dict[str, Any]:
+    selection = {name: list(globs) for name, globs in (("include", includes), ("exclude", excludes)) if globs}
+    files: list[dict[str, Any]] = [{"source": source} for source in sources]
+    files += [{"source": prefix.rstrip("/") + "/"} | selection for prefix in prefixes]
+    listed = {"manifest": manifests[0] if len(manifests) == 1 else list(manifests)} if manifests else {}
+    return ({"files": files} if files else {}) | listed
+
+
+def _archive(overrides: dict[str, Any]) -> dict[str, Any]:
+    """What the options say of the archive's place, taken out of them."""
+    tags = {}
+    for tag in overrides.pop("tags", ()):
+        name, equals, value = tag.partition("=")
+        if not equals:
+            raise BadInput(f"--tag={tag!r}: not NAME=VALUE")
+        tags[name] = value
+    names = {"key": "key", "key_prefix": "prefix", "bucket": "bucket"}
+    names |= {"storage_class": "storage_class", "overwrite": "overwrite"}
+    wishes = {field: overrides.pop(option, None) for option, field in names.items()}
+    return {field: value for field, value in (wishes | {"tags": tags or None}).items() if value is not None}
 
 
 def _text(file: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.deflate import may_shrink
 from archiver.archive.location import Location
+from archiver.archive.manifests import names_of, read_manifests
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import open_threads
 from archiver.archive.pipeline import Services
@@ -70,7 +71,16 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
     """
     requests: Counter[str] = Counter()
     traffic = Traffic()
-    sources = _Counted(services.sources(traffic), requests)
+    store = services.sources(traffic)
+    request = read_manifests(
+        request,
+        store=store,
+        access=services.limits.access,
+        max_files=services.limits.max_files,
+        source_bucket=services.source_bucket,
+    ).request
+    requests.update(HeadObject=len(request.manifests), GetObject=len(request.manifests))
+    sources = _Counted(store, requests)
     with open_threads(parts=1, reads=services.options.read_concurrency, copies=1) as threads:
         resolution = resolve(
             request,
@@ -80,7 +90,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
             limits=services.limits,
             source_bucket=services.source_bucket,
         )
-    missing = tuple(request.files[index].source for index in resolution.missing)
+    missing = tuple(names_of(request, resolution.missing))
     if missing and request.on_missing == "list":
         resolution = with_missing_list(resolution, missing, modified=int(time.time()))
     try:

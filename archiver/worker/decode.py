@@ -44,7 +44,7 @@ ETA_TOLERANCE_SECONDS = 2.0
 MAX_TIME_LIMIT_SECONDS = 43_200
 #: Keys of which a payload has one, and no envelope of SNS's or kombu's does: what has one is a payload, whatever else
 #: it holds.
-PAYLOAD_KEYS = frozenset({"files"})
+PAYLOAD_KEYS = frozenset({"files", "manifest"})
 #: Longest quotation of foreign text in a reason.
 QUOTE_CHARACTERS = 80
 
@@ -303,6 +303,8 @@ def _payload_in(args: object, kwargs: object, texts: Mapping[str, str]) -> Docum
 def _short(payload: dict[str, Any]) -> str:
     """What Celery's events and Flower show instead of the payload."""
     files = payload.get("files")
+    if payload.get("manifest") is not None:
+        return f"{len(files) if isinstance(files, list) else 0} files and those of a manifest"
     if not isinstance(files, list):
         return "no files"
     return "1 file" if len(files) == 1 else f"{len(files)} files"

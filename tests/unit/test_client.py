@@ -79,6 +79,16 @@ def test_defaults_are_left_out_of_the_message(sqs: FakeSqs) -> None:
     assert "MessageAttributes" not in sqs.sent[0]
 
 
+def test_a_manifest_a_place_and_the_life_of_a_link(sqs: FakeSqs) -> None:
+    client(sqs).submit(manifest=["a.csv"], archive={"key": "x.zip"}, link_expires_seconds=60, on_missing="list")
+    client(sqs).submit(["a.jpg"], manifest="b.csv")
+
+    assert [json.loads(message["MessageBody"]) for message in sqs.sent] == [
+        {"manifest": ["a.csv"], "archive": {"key": "x.zip"}, "link_expires_seconds": 60, "on_missing": "list"},
+        {"files": [{"source": "a.jpg"}], "manifest": "b.csv"},
+    ]
+
+
 def test_a_name_is_looked_up_once_and_a_url_never(sqs: FakeSqs) -> None:
     named, located = client(sqs), client(sqs, "https://sqs.example/1/other")
     for archiver in (named, named, located):

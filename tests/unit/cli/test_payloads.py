@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from archiver.archive.request import parse_request
 from archiver.cli.failures import BadInput
 from archiver.cli.payloads import read_payload
 from tests.support.command import BUCKETS, CREDENTIALS, NOWHERE, QUEUES, run
@@ -40,6 +41,58 @@ def test_sources_and_prefixes_make_a_payload() -> None:
         "files": [{"source": "a.jpg"}, {"source": "s3://b/c"}, {"source": "photos/2026/"}, {"source": "all/"}],
         "on_missing": "skip",
     }
+
+
+def test_every_wish_has_an_option() -> None:
+    payload = read(
+        prefixes=("photos",),
+        includes=("*.jpg",),
+        excludes=("tmp/**", "x"),
+        manifests=("list.csv",),
+        key="a.zip",
+        bucket="exports",
+        tags=("team=a=b", "empty="),
+        storage_class="STANDARD_IA",
+        overwrite=True,
+        link_expires_seconds=60,
+    )
+
+    assert payload == {
+        "files": [{"source": "photos/", "include": ["*.jpg"], "exclude": ["tmp/**", "x"]}],
+        "manifest": "list.csv",
+        "archive": {
+            "key": "a.zip",
+            "bucket": "exports",
+            "tags": {"team": "a=b", "empty": ""},
+            "storage_class": "STANDARD_IA",
+            "overwrite": True,
+        },
+        "link_expires_seconds": 60,
+    }
+    parse_request(payload, max_files=1, default_bucket="b")
+
+
+def test_options_are_added_to_the_files_wishes(tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_text('{"manifest": "m", "archive": {"prefix": "a/", "bucket": "b"}}')
+
+    assert read(str(path), key_prefix="c/", tags=())["archive"] == {"prefix": "c/", "bucket": "b"}
+
+
+def test_several_manifests_alone() -> None:
+    assert read(manifests=("a", "b")) == {"manifest": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"sources": ("a",), "includes": ("*",)}, "--include and --exclude select"),
+        ({"sources": ("a",), "tags": ("team",)}, "--tag='team': not NAME=VALUE"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(BadInput, match=complaint):
+        read(**options)
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""One element of ``files``, or one line of a manifest: what it may say, and what it asks for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, overload
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from archiver.archive.location import Location, parse_location
+from archiver.archive.patterns import Patterns, Selection
+from archiver.errors import shown
+
+
+class FileSpec(BaseModel):
+    """One object, or with a trailing slash every object below a prefix, and where it goes inside the archive."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        description="a key in the source bucket, or s3://bucket/key, which ?versionId=… may pin; "
+        "ending in / every object below it"
+    )
+    destination: str | None = Field(
+        None,
+        description="path inside the archive: with a file extension the whole path, "
+        "else the directory that holds the file",
+    )
+    include: Patterns | None = Field(
+        None, description="globs over the path below a prefix: only what matches one of them is taken"
+    )
+    exclude: Patterns | None = Field(
+        None, description="globs over the path below a prefix: what matches one of them is left out"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedFile:
+    """What a ``FileSpec`` asks for, which is ten times as large.
+
+    ``location`` is what its source names; ``text`` the source itself, None where it is the location's own text.
+    """
+
+    location: Location
+    destination: str | None = None
+    selection: Selection | None = None
+    text: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The payload's own text, which the consumer knows."""
+        return str(self.location) if self.text is None else self.text
+
+
+class FileList(Sequence[RequestedFile]):
+    """Many files in little memory: a third of what as many objects take, which are made when they are asked for."""
+
+    def __init__(self, files: Iterable[RequestedFile] = ()) -> None:
+        self._buckets: list[str] = []
+        self._keys: list[str] = []
+        self._destinations: list[str | None] = []
+        # Whether the source is the plain key, a byte each.
+        self._plain = bytearray()
+        # What few files have: a pinned version, a selection, another text than the location's or the key.
+        self._versions: dict[int, str] = {}
+        self._selections: dict[int, Selection] = {}
+        self._texts: dict[int, str] = {}
+        for file in files:
+            self.append(file)
+
+    def append(self, file: RequestedFile) -> None:
+        index, location = len(self._keys), file.location
+        self._buckets.append(location.bucket)
+        self._keys.append(location.key)
+        self._destinations.append(file.destination)
+        if location.version_id is not None:
+            self._versions[index] = location.version_id
+        if file.selection is not None:
+            self._selections[index] = file.selection
+        plain = file.text == location.key
+        self._plain.append(plain)
+        if file.text is not None and not plain:
+            self._texts[index] = file.text
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, index: int) -> RequestedFile: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RequestedFile]: ...
+    def __getitem__(self, index: int | slice) -> RequestedFile | Sequence[RequestedFile]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]
+        return RequestedFile(
+            Location(self._buckets[number], self._keys[number], self._versions.get(number)),
+            self._destinations[number],
+            self._selections.get(number),
+            self._keys[number] if self._plain[number] else self._texts.get(number),
+        )
+
+
+class FileError(ValueError):
+    """An element is none. ``field`` is the path to the bad value in it, ``count`` how many bad values there are."""
+
+    def __init__(self, field: str, reason: str, count: int = 1) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+        self.count = count
+
+
+def requested_file(value: object, *, default_bucket: str | None, unknown: set[str] | None = None) -> RequestedFile:
+    """What an element asks for, be it JSON of any kind; keys that say nothing to us are added to ``unknown``.
+
+    Raises ``FileError``.
+    """
+    if isinstance(value, dict) and (plain := _plain(value)) is not None:
+        # Nearly all are of this kind: a million of them should not take a validator's time.
+        return _located(*plain, default_bucket=default_bucket)
+    try:
+        spec = FileSpec.model_validate(value)
+    except ValidationError as error:
+        field, reason = complaint(error)
+        raise FileError(field, reason, error.error_count()) from None
+    if spec.model_extra and unknown is not None:
+        unknown.update(spec.model_extra)
+    file = _located(spec.source, spec.destination, default_bucket=default_bucket)
+    if spec.include is None and spec.exclude is None:
+        return file
+    if not file.location.is_prefix:
+        name, patterns = ("exclude", spec.exclude) if spec.include is None else ("include", spec.include)
+        raise FileError(name, f"{shown(spec.source)} is no prefix, which would end in a slash, got {shown(patterns)}")
+    return replace(file, selection=Selection(tuple(spec.include or ()), tuple(spec.exclude or ())))
+
+
+def _plain(value: Mapping[str, object]) -> tuple[str, str | None] | None:
+    """The source and the destination of an element that has nothing else; None for any other, good or bad."""
+    source, destination = value.get("source"), value.get("destination")
+    if not isinstance(source, str) or not source or len(value) > 2:
+        return None
+    if len(value) == 2 and not isinstance(destination, str):
+        return None
+    return source, destination if isinstance(destination, str) else None
+
+
+def _located(source: str, destination: str | None, *, default_bucket: str | None) -> RequestedFile:
+    try:
+        location = parse_location(source, default_bucket=default_bucket)
+    except ValueError as error:
+        raise FileError("source", f"{error}, got {shown(source)}") from None
+    return RequestedFile(location, destination, text=None if source == str(location) else source)
+
+
+def complaint(error: ValidationError) -> tuple[str, str]:
+    """The path to the first bad value, and what is wrong with it."""
+    item = error.errors(include_url=False)[0]
+    path = ""
+    for step in item["loc"]:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    reason = item["msg"].removeprefix("Value error, ")
+    value = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
+    return path, f"{reason[:1].lower()}{reason[1:]}{value}"

@@ -1,0 +1,119 @@
+"""Reading the manifests of a request: objects in S3 that list files, for lists that no message holds."""
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from archiver.archive.access import Access
+from archiver.archive.files import FileError, FileList, RequestedFile, requested_file
+from archiver.archive.location import Location
+from archiver.archive.manifest_rows import Row, RowError, TooLong, rows
+from archiver.archive.reading import stream_verified
+from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestLines
+from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject, SourceStore
+from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable
+
+#: Bytes of one manifest, once it is opened.
+MAX_BYTES = 2 * 1024**3
+#: Lines that a manifest may have beyond the files of a job: blank ones, markers of folders, quotes over several lines.
+SPARE_LINES = 100_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A request with the files of its manifests; ``etags`` is a digest of what the manifests were."""
+
+    request: ArchiveRequest
+    etags: str | None = None
+
+
+def read_manifests(
+    request: ArchiveRequest, *, store: SourceStore, access: Access, max_files: int, source_bucket: str | None
+) -> Listed:
+    """The request with the files that its manifests list, behind its own.
+
+    Raises ``InvalidPayload`` that names manifest, line and value; ``LimitExceeded`` where files and lines together
+    are more than ``max_files``, or a manifest lies where ``access`` does not let it; ``MissingSources``,
+    ``NoSuchBucket``, ``SourceChanged`` where one changes while it is read; and what ``store`` raises.
+    """
+    if not request.manifests:
+        return Listed(request)
+    files = FileList(request.files)
+    listed = []
+    unknown: set[str] = set()
+    etags = hashlib.sha256()
+    for location in request.manifests:
+        if complaint := access.complaint(location):
+            raise LimitExceeded(f"manifest {location}: {complaint}")
+        source = _found(location, store, source_bucket)
+        lines = array("Q")
+        first = len(files)
+        _read(source, store, files, lines, unknown, max_files=max_files, default_bucket=source_bucket)
+        listed.append(ManifestLines(location, first, lines))
+        etags.update(f"{source.etag}\n".encode())
+        log.info("manifest read", manifest=str(location), bytes=source.size, files=len(lines))
+    if unknown:
+        log.warning("unknown keys of manifests ignored", keys=sorted(unknown)[:MAX_UNKNOWN_KEYS])
+    if not files:
+        raise InvalidPayload(f"manifest {request.manifests[0]}: lists no file, and there are no others")
+    return Listed(replace(request, files=files, listed=tuple(listed)), etags.hexdigest()[:16])
+
+
+def _found(location: Location, store: SourceStore, source_bucket: str | None) -> SourceObject:
+    try:
+        return store.head(location)
+    except SourceMissing:
+        raise MissingSources([str(location)], f"the manifest {location} does not exist") from None
+    except BucketMissing as error:
+        if error.bucket == source_bucket:
+            raise StorageUnavailable(f"no such bucket: {error.bucket!r}, which S3_SOURCE_BUCKET names") from None
+        raise NoSuchBucket(f"no such bucket: {error.bucket!r}, which the manifest {location} names") from None
+
+
+def _read(
+    source: SourceObject,
+    store: SourceStore,
+    files: FileList,
+    lines: "array[int]",
+    unknown: set[str],
+    *,
+    max_files: int,
+    default_bucket: str | None,
+) -> None:
+    """Add the files that a manifest lists, and the line of each."""
+    manifest = source.location
+    try:
+        for row in rows(stream_verified(store, source), most_lines=max_files + SPARE_LINES, most_bytes=MAX_BYTES):
+            file = _file(row, default_bucket, manifest, unknown if len(unknown) < MAX_UNKNOWN_KEYS else None)
+            if len(files) >= max_files:
+                raise LimitExceeded(
+                    f"manifest {manifest}, line {row.line}: more files than MAX_FILES={max_files} in all"
+                )
+            if file.location.key == manifest.key and file.location.bucket == manifest.bucket:
+                raise InvalidPayload(f"manifest {manifest}, line {row.line}: source: the manifest lists itself")
+            files.append(file)
+            lines.append(row.line)
+    except RowError as error:
+        where = f", line {error.line}" if error.line else ""
+        raise InvalidPayload(f"manifest {manifest}{where}: {error}") from None
+    except TooLong as error:
+        raise LimitExceeded(f"manifest {manifest}: more than {error}") from None
+
+
+def _file(row: Row, default_bucket: str | None, manifest: Location, unknown: set[str] | None) -> RequestedFile:
+    if row.location is not None:
+        return RequestedFile(row.location)
+    try:
+        return requested_file(row.file, default_bucket=default_bucket, unknown=unknown)
+    except FileError as error:
+        raise InvalidPayload(f"manifest {manifest}, line {row.line}: {error}") from None
+
+
+def names_of(request: ArchiveRequest, missing: Sequence[int]) -> list[str]:
+    """The sources of the files with these numbers."""
+    return [request.files[index].source for index in missing]
