@@ -13,12 +13,15 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from archiver.archive.pointer import SIZE_ATTRIBUTE, pointer_to
 from archiver.archive.request import OnMissing, parse_request, payload_document
-from archiver.aws.clients import PROMPT
+from archiver.aws.clients import PROMPT, new_client
+from archiver.aws.payloads import store_payload
 from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
 #: The worker has a limit of its own, MAX_FILES; a message of SQS's size holds fewer than this.
@@ -39,13 +42,26 @@ class ArchiverClient:
 
     ``tenant`` is whose jobs these are, in up to 128 printable ASCII characters without a space: where many share a
     standard queue, SQS keeps one's thousand jobs from delaying another's first. Another name raises ``InvalidPayload``.
-    ``sqs`` is a boto3 SQS client; without one, one is made from the SDK's own configuration.
+    ``sqs`` and ``s3`` are boto3 clients; without one, one is made from the SDK's own configuration. A payload that is
+    too large for a message goes to a new object in ``payload_bucket``, one of the worker's PAYLOAD_BUCKETS, and the
+    message points at it, as that of the SQS Extended Client does. Nobody deletes the object: a lifecycle rule of the
+    bucket should, once no redelivery and no redrive can ask for it.
     """
 
-    def __init__(self, queue: str, *, tenant: str | None = None, sqs: "SQSClient | None" = None) -> None:
+    def __init__(
+        self,
+        queue: str,
+        *,
+        tenant: str | None = None,
+        sqs: "SQSClient | None" = None,
+        payload_bucket: str | None = None,
+        s3: "S3Client | None" = None,
+    ) -> None:
         _check_tenant(tenant)
         self._tenant = tenant
         self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
+        self._payload_bucket = payload_bucket
+        self._s3 = s3
 
     def submit(
         self,
@@ -89,8 +105,8 @@ class ArchiverClient:
         """Send a payload that is complete already and return the request's id.
 
         Raises ``InvalidPayload`` where the worker would refuse it, ``LimitExceeded`` where it is larger than a
-        message can be or its metadata than a notification, and ``QueueUnavailable`` where SQS can't be reached or
-        refuses it.
+        message can be, without a ``payload_bucket``, or its metadata than a notification, ``QueueUnavailable`` where
+        SQS can't be reached or refuses it, and ``StorageUnavailable`` where the payload can't be written to S3.
         """
         document = payload_document(_plain(payload))
         # The worker reads the text, so it is the text that is checked.
@@ -98,19 +114,29 @@ class ArchiverClient:
         _check_correlation_id(correlation_id)
         length = len(document.text.encode())
         length += len(f"Correlation-IdString{correlation_id}".encode()) * bool(correlation_id)
+        body, attributes = document.text, string_attributes({"Correlation-Id": correlation_id})
         if length > MAX_MESSAGE_BYTES:
-            raise LimitExceeded(
-                f"the message has {length} bytes, more than SQS's {MAX_MESSAGE_BYTES}: a prefix takes many files in one"
-            )
+            if self._payload_bucket is None:
+                raise LimitExceeded(
+                    f"the message has {length} bytes, more than SQS's {MAX_MESSAGE_BYTES}: a prefix takes many files "
+                    "in one, and a payload_bucket takes larger payloads"
+                )
+            body = pointer_to(store_payload(self._client(), self._payload_bucket, document.text))
+            attributes[SIZE_ATTRIBUTE] = {"DataType": "Number", "StringValue": str(len(document.text.encode()))}
         # Jobs have no order among themselves, and two equal ones are two jobs.
         unique = str(uuid.uuid4())
         return self._queue.send(
-            document.text,
-            attributes=string_attributes({"Correlation-Id": correlation_id}),
+            body,
+            attributes=attributes,
             group_id=unique,
             deduplication_id=unique,
             tenant=self._tenant,
         )
+
+    def _client(self) -> "S3Client":
+        if self._s3 is None:
+            self._s3 = new_client("s3", timeouts=PROMPT)
+        return self._s3
 
 
 def _check_tenant(given: object) -> None:

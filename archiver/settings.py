@@ -146,6 +146,10 @@ class Settings(LivenessSettings):
     max_files: int = Field(1_000_000, ge=1, description="entries of one archive")
     max_archive_bytes: int = Field(5 * 1024 * GIB, ge=1, description="size of all sources of one archive")
     max_body_bytes: int = Field(MIB, ge=1, description="size of a message's body")
+    payload_buckets: Annotated[tuple[BucketName, ...], NoDecode] = Field(
+        (), description="comma-separated; buckets of payloads that messages point at, as the SQS Extended Client does"
+    )
+    max_payload_bytes: int = Field(64 * MIB, ge=1, description="size of a payload that a message points at")
     allowed_source_buckets: Annotated[tuple[BucketName, ...], NoDecode] = Field(
         (), description="comma-separated; empty: any bucket that the role can read, but for that of the archives"
     )
@@ -164,7 +168,11 @@ class Settings(LivenessSettings):
     )
 
     @field_validator(
-        "allowed_source_buckets", "allowed_destination_buckets", "allowed_destination_prefixes", mode="before"
+        "allowed_source_buckets",
+        "allowed_destination_buckets",
+        "allowed_destination_prefixes",
+        "payload_buckets",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

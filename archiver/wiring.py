@@ -1,6 +1,6 @@
 """From settings to collaborators: the only place that knows them all."""
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -13,6 +13,7 @@ from archiver.archive.build import Options
 from archiver.archive.destination import Destinations
 from archiver.archive.pipeline import Services
 from archiver.archive.plan import write_worth
+from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
 from archiver.aws.clients import PATIENT, SLOW, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
@@ -21,6 +22,7 @@ from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.notify import QueueNotifier
 from archiver.aws.objects import S3Objects
+from archiver.aws.payloads import fetch_payload
 from archiver.aws.queues import open_queue
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfers import HttpSettings, Transfers
@@ -88,6 +90,7 @@ def open_services(settings: Settings) -> Services:
         file_prefix=settings.s3_file_prefix,
         rebuilds=settings.rebuilds,
         notify_failures=settings.notify_failures,
+        payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
     )
 
 

@@ -51,6 +51,8 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
     """
     with _delivery(self.request) as (delivery, letter):
         try:
+            # Before anything else, since whatever fails then is told with the payload's metadata.
+            payload = wiring.services().payloads.open(payload)
             report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
             result = pipeline.build_archive(payload, delivery=delivery, services=wiring.services(), on_progress=report)
         except PermanentError as error:

@@ -16,9 +16,10 @@ from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
+from archiver.archive.pointer import Payloads
 from archiver.archive.progress import OnProgress, ignore
 from archiver.archive.record import ArchiveRecord, content_disposition
-from archiver.archive.request import ArchiveRequest, metadata_text, parse_request, payload_document
+from archiver.archive.request import ArchiveRequest, metadata_text, parse_request
 from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.storage import (
     ArchiveExists,
@@ -67,6 +68,7 @@ class Services:
     file_prefix: str
     rebuilds: int = 3
     notify_failures: bool = False
+    payloads: Payloads = field(default_factory=Payloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def build_archive(
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
     started = time.monotonic()
-    document = payload_document(payload)
+    document = services.payloads.open(payload)
     request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
         log.warning("unknown keys ignored", keys=request.unknown_keys)

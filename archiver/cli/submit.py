@@ -16,7 +16,7 @@ from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.look import look_into
 from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
-from archiver.cli.session import quiet_logs
+from archiver.cli.session import brief_client, quiet_logs
 from archiver.client import ANY_BUCKET, ArchiverClient
 from archiver.settings import QueueSettings, load
 from archiver.text import presentable
@@ -28,6 +28,7 @@ _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
 @payload_options
 @click.option("--correlation-id", help="Found again in every log line and on the notification.")
 @click.option("--tenant", help="Whose job it is; SQS shares a queue fairly between tenants.")
+@click.option("--payload-bucket", help="For a payload that no message holds; the first of PAYLOAD_BUCKETS without it.")
 @click.option("--wait", is_flag=True, help="Wait for the notification and take it off the queue. For development.")
 @click.option("--timeout", type=click.IntRange(min=1), default=300, show_default=True, help="Seconds to wait at most.")
 @json_option
@@ -37,6 +38,7 @@ def submit(
     /,
     correlation_id: str | None,
     tenant: str | None,
+    payload_bucket: str | None,
     wait: bool,
     timeout: int,
     as_json: bool,
@@ -56,7 +58,14 @@ def submit(
     source = open_queue(
         settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
     )
-    client = ArchiverClient(source.url, tenant=tenant, sqs=source.client)
+    bucket = payload_bucket or next(iter(settings.payload_buckets), None)
+    client = ArchiverClient(
+        source.url,
+        tenant=tenant,
+        sqs=source.client,
+        payload_bucket=bucket,
+        s3=brief_client("s3", settings) if bucket else None,
+    )
     request_id = client.submit_payload(payload, correlation_id=correlation_id)
     if not wait or settings.sqs_destination_queue is None:
         print_json({"request_id": request_id}) if as_json else click.echo(request_id)

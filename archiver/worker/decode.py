@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from archiver.archive.document import MAX_DEPTH, Document, DocumentError, items, members, read
+from archiver.archive.pointer import is_pointer
 from archiver.aws.letters import Letter, as_correlation_id
 from archiver.errors import (
     InvalidPayload,
@@ -139,6 +140,9 @@ def _plain(body: str) -> str:
 
 
 def _object(text: str, *, depth: int = MAX_DEPTH) -> Document:
+    if is_pointer(text):
+        # What it leads to is no matter of the decoder's, which does no I/O: the text travels on.
+        return Document({}, text)
     try:
         return read(text, depth=depth)
     except DocumentError as error:
@@ -302,6 +306,8 @@ def _payload_in(args: object, kwargs: object, texts: Mapping[str, str]) -> Docum
 
 def _short(payload: dict[str, Any]) -> str:
     """What Celery's events and Flower show instead of the payload."""
+    if not payload:
+        return "what a pointer leads to"
     files = payload.get("files")
     if payload.get("manifest") is not None:
         return f"{len(files) if isinstance(files, list) else 0} files and those of a manifest"
