@@ -74,11 +74,13 @@ class ArchiverClient:
         filename: str | None = None,
         archive: Mapping[str, Any] | None = None,
         link_expires_seconds: int | None = None,
+        split: Mapping[str, int] | None = None,
         correlation_id: str | None = None,
     ) -> str:
         """Ask for an archive of ``files``, and of what ``manifest`` lists, and return the request's id.
 
-        ``archive`` says where it goes, as a payload does: ``{"key": "exports/june.zip"}``.
+        ``archive`` says where it goes, as a payload does: ``{"key": "exports/june.zip"}``; ``split`` asks
+        for several: ``{"max_bytes": 4 * 1024**3}``.
 
         Raises as ``submit_payload`` does.
         """
@@ -89,6 +91,8 @@ class ArchiverClient:
                 del payload["files"]
         if archive is not None:
             payload["archive"] = _plain(archive)
+        if split is not None:
+            payload["split"] = _plain(split)
         if link_expires_seconds is not None:
             payload["link_expires_seconds"] = link_expires_seconds
         if metadata is not None:

@@ -112,18 +112,20 @@ class Destinations:
     prefixes: tuple[str, ...] = ()
     link_seconds: int = MAX_LINK_SECONDS
 
-    def choose(self, wish: ArchiveSpec | None, *, generated_key: str, link_seconds: int | None) -> Destination:
-        """The destination that the settings grant.
+    def choose(
+        self, wish: ArchiveSpec | None, *, generated_key: str, link_seconds: int | None, room: int = 0
+    ) -> Destination:
+        """The destination that the settings grant. ``room`` is kept free behind the key, in bytes.
 
         Raises ``InvalidPayload`` where the wishes contradict each other, ``LimitExceeded`` where they go too far.
         """
         wish = wish or ArchiveSpec()
         self._check(wish, link_seconds)
         key = wish.key or (wish.prefix or "") + generated_key
-        if len(key.encode()) > MAX_KEY_BYTES:
+        if len(key.encode()) > MAX_KEY_BYTES - room:
+            field, value = ("prefix", wish.prefix) if wish.key is None else ("key", wish.key)
             raise InvalidPayload(
-                f"archive.prefix: with the generated key longer than S3's {MAX_KEY_BYTES} bytes, "
-                f"got {shown(wish.prefix)}"
+                f"archive.{field}: with what is added to it longer than S3's {MAX_KEY_BYTES} bytes, got {shown(value)}"
             )
         return Destination(
             bucket=wish.bucket or self.bucket,

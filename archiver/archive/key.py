@@ -19,11 +19,11 @@ def archive_key(payload: object, *, request_id: str, sent_at: float, prefix: str
 
 def archive_key_pattern(prefix: str) -> re.Pattern[str]:
     """What ``archive_key`` makes with this prefix, behind whatever prefix the payload asked for, and nothing else."""
-    return re.compile(rf"(?s:.*)[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.zip")
+    return re.compile(rf"(?s:.*)[0-9a-f]{{64}}/{re.escape(prefix)}-\d{{4}}-\d\d-\d\d(?:-\d{{1,3}})?\.zip")
 
 
 # What ``archive_key`` makes with any prefix: it may have been another one when the archive was built.
-_ARCHIVE = re.compile(r"(?s:.*)[0-9a-f]{64}/[^/]+-\d{4}-\d\d-\d\d\.zip")
+_ARCHIVE = re.compile(r"(?s:.*)[0-9a-f]{64}/[^/]+-\d{4}-\d\d-\d\d(?:-\d{1,3})?\.zip")
 
 
 def is_archive_key(key: str) -> bool:

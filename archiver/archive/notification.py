@@ -65,6 +65,9 @@ class Succeeded(BaseModel):
     metadata: Metadata
     substitutions: Substitutions
     archive: Archive
+    archives: list[Archive] | None = Field(
+        None, description="all of them, where the payload splits; archive is the first"
+    )
     missing: Missing
     missing_total: MissingTotal | None = None
     request_id: RequestId
@@ -127,6 +130,8 @@ def as_message(notification: Succeeded | Failed, *, metadata: str | None) -> Mes
     told = members | {"substitutions": ""}
     if isinstance(notification, Succeeded):
         told["archive"] = _text(notification.archive.model_dump(exclude={"url"}))
+        if notification.archives is not None:
+            told["archives"] = _text([archive.model_dump(exclude={"url"}) for archive in notification.archives])
     return Message(
         body=_object(members),
         status=notification.status,

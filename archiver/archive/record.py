@@ -19,19 +19,24 @@ class ArchiveRecord:
     """The SHA-256 of the payload, the number of entries, and which of the payload's ``files`` were missing.
 
     ``missing`` is None where they were too many to be noted. Behind the payload's files count those of its manifests,
-    as they were: ``manifests`` is a digest of their ETags.
+    as they were: ``manifests`` is a digest of their ETags. Of several ``archives`` of one request, ``partition`` says
+    which entries are in which.
     """
 
     request: str
     files: int
     missing: tuple[int, ...] | None = ()
     manifests: str | None = None
+    partition: str | None = None
+    archives: int = 1
 
     def as_metadata(self) -> dict[str, str]:
         """The record as S3 keeps it: ASCII, at most 2 KB."""
         missing = _ranges(self.missing or ())
-        manifests = {"archiver-manifests": self.manifests} if self.manifests else {}
-        return manifests | {
+        optional = {"archiver-manifests": self.manifests} if self.manifests else {}
+        if self.partition:
+            optional |= {"archiver-partition": self.partition, "archiver-archives": str(self.archives)}
+        return optional | {
             "archiver-version": __version__,
             "archiver-request": self.request,
             "archiver-files": str(self.files),
@@ -48,6 +53,8 @@ class ArchiveRecord:
                 files=int(metadata["archiver-files"]),
                 missing=None if missing == _TOO_MANY else _numbers(missing),
                 manifests=metadata.get("archiver-manifests"),
+                partition=metadata.get("archiver-partition"),
+                archives=int(metadata.get("archiver-archives", "1")),
             )
         except (KeyError, ValueError):
             return None

@@ -16,6 +16,8 @@ from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.files import FileError, FileSpec, RequestedFile, complaint, requested_file
 from archiver.archive.location import Location, parse_location
+from archiver.archive.split import MAX_METADATA_BYTES as SPLIT_METADATA_BYTES
+from archiver.archive.split import SplitSpec
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
@@ -86,6 +88,7 @@ class Payload(BaseModel):
     link_expires_seconds: Annotated[int, Field(ge=1, le=MAX_LINK_SECONDS)] | None = Field(
         None, description="life of a presigned link, at most the settings'"
     )
+    split: SplitSpec | None = Field(None, description="several archives, each within bounds, in place of one")
 
 
 def schema() -> dict[str, Any]:
@@ -120,6 +123,7 @@ class ArchiveRequest:
     link_expires_seconds: int | None = None
     manifests: tuple[Location, ...] = ()
     listed: tuple[ManifestLines, ...] = ()
+    split: SplitSpec | None = None
 
     def field(self, index: int, name: str) -> str:
         """What errors call the field ``name`` of the file number ``index``."""
@@ -158,6 +162,11 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
     metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
     if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
         raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
+    if model.split is not None:
+        _check_split(model.split, metadata)
+        if model.archive is not None and model.archive.overwrite:
+            # Of two requests that replace each other's, some archives would be of the one, some of the other.
+            raise InvalidPayload("archive.overwrite: several archives are never overwritten, got True beside split")
     return ArchiveRequest(
         files=requested.files,
         metadata=metadata,
@@ -167,6 +176,7 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
         unknown_keys=_few(_unknown(model) + sorted(requested.unknown_keys)),
         archive=model.archive,
         link_expires_seconds=model.link_expires_seconds,
+        split=model.split,
         manifests=_manifests(model.manifest, default_bucket),
     )
 
@@ -238,8 +248,18 @@ def _complaint(error: ValidationError) -> str:
     return f"{path}: {reason}" + (f" (and {others} more)" if others else "")
 
 
+def _check_split(split: SplitSpec, metadata: str | None) -> None:
+    if split.max_bytes is None and split.max_files is None:
+        raise InvalidPayload("split: neither max_bytes nor max_files, got {}")
+    if metadata is not None and (size := len(metadata.encode())) > SPLIT_METADATA_BYTES:
+        raise LimitExceeded(
+            f"metadata: {size} bytes of JSON, more than the {SPLIT_METADATA_BYTES} beside several archives"
+        )
+
+
 def _unknown(model: Payload) -> list[str]:
     below = [] if model.archive is None else [f"archive.{key}" for key in model.archive.model_extra or {}]
+    below += [] if model.split is None else [f"split.{key}" for key in model.split.model_extra or {}]
     return sorted(model.model_extra or {}) + sorted(below)
 
 

@@ -56,9 +56,11 @@ def build(ctx: click.Context, /, as_json: bool, request_id: str | None, **given:
 
 
 def _print(result: ArchiveResult) -> None:
-    click.echo(f"s3://{result.bucket}/{result.key}")
-    click.echo(result.url)
-    archive = f"{files(result.files)}, {size(result.size)}"
+    for one in result.archives or (result,):
+        click.echo(f"s3://{one.bucket}/{one.key}")
+        click.echo(one.url)
+    all_files = sum(one.files for one in result.archives or (result,))
+    archive = f"{files(all_files)}, {size(sum(one.size for one in result.archives or (result,)))}"
     if result.reused:
         click.echo(f"{archive}: an earlier build had it finished")
     else:

@@ -31,6 +31,8 @@ def payload_options(command: F) -> F:
         click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag of the archive."),
         click.option("--storage-class", help="The archive's storage class."),
         click.option("--overwrite", is_flag=True, default=None, help="With --key: replace whatever lies there."),
+        click.option("--split-bytes", type=int, help="Several archives, of this size at most."),
+        click.option("--split-files", type=int, help="Several archives, of so many files at most."),
         click.option("--link-expires-seconds", type=int, help="Life of a presigned link."),
     ]
     for option in reversed(options):
@@ -59,6 +61,9 @@ def read_payload(
     if archive:
         before = payload.get("archive")
         payload["archive"] = (before if isinstance(before, dict) else {}) | archive
+    bounds = {"max_bytes": overrides.pop("split_bytes", None), "max_files": overrides.pop("split_files", None)}
+    if split := {name: bound for name, bound in bounds.items() if bound is not None}:
+        payload["split"] = split
     return payload | {name: value for name, value in overrides.items() if value is not None}
 
 

@@ -62,6 +62,9 @@ def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     for source in shown.missing:
         out.print(f"missing   {presentable(source)}")
     requests = ", ".join(f"{count:,} {kind}" for kind, count in shown.requests.items())
+    if len(shown.archives) > 1:
+        for number, (bytes_, entries) in enumerate(shown.archives, 1):
+            out.print(f"archive {number} {size(bytes_)}, {files(entries)}")
     out.print(f"archive   {size(shown.size)}, {files(len(shown.entries))}")
     out.print(f"parts     {shown.parts_literal:,} literal, {shown.parts_copied:,} copied")
     out.print(f"bytes     {size(shown.bytes_read)} read, {size(shown.bytes_copied)} copied inside S3")

@@ -14,6 +14,7 @@ from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import open_threads
 from archiver.archive.pipeline import Services
 from archiver.archive.plan import PlanError, bytes_copied, bytes_literal
+from archiver.archive.portions import portions
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
 from archiver.archive.storage import SourceLookup, SourceObject
@@ -48,10 +49,15 @@ class PlannedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A build that was not done. ``requests`` counts S3's requests by their names."""
+    """A build that was not done. ``requests`` counts S3's requests by their names.
+
+    ``archives`` has the size and the number of entries of each archive, of which a payload may ask for several; the
+    rest is of all together.
+    """
 
     entries: list[PlannedEntry]
     missing: tuple[str, ...]
+    archives: tuple[tuple[int, int], ...]
     size: int
     parts_literal: int
     parts_copied: int
@@ -93,26 +99,33 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
     missing = tuple(names_of(request, resolution.missing))
     if missing and request.on_missing == "list":
         resolution = with_missing_list(resolution, missing, modified=int(time.time()))
-    try:
-        blueprint = make_blueprint(
-            resolution.names,
-            resolution.sources,
-            part_size=services.options.part_size,
-            write_worth=services.options.write_worth,
-        )
-    except PlanError as error:
-        raise LimitExceeded(str(error)) from error
-    entries = _entries(resolution, blueprint, requests)
+    options = services.options
+    parted = [resolution]
+    if request.split is not None:
+        found = portions(resolution, request.split, deflated=request.compression == "auto", zone=options.zone)
+        parted = [portion.of(resolution) for portion in found]
+    entries, blueprints = [], []
+    for one in parted:
+        try:
+            blueprint = make_blueprint(
+                one.names, one.sources, part_size=options.part_size, write_worth=options.write_worth
+            )
+        except PlanError as error:
+            raise LimitExceeded(str(error)) from error
+        entries += _entries(one, blueprint, requests)
+        blueprints.append(blueprint)
+    parts = [part for blueprint in blueprints for part in blueprint.parts]
     tried = _deflatable(resolution) if request.compression == "auto" else []
     return Preview(
         entries=entries,
         missing=missing,
-        size=blueprint.layout.size,
-        parts_literal=sum(part.entry is None for part in blueprint.parts),
-        parts_copied=sum(part.entry is not None for part in blueprint.parts),
+        archives=tuple((blueprint.layout.size, len(blueprint.order)) for blueprint in blueprints),
+        size=sum(blueprint.layout.size for blueprint in blueprints),
+        parts_literal=sum(part.entry is None for part in parts),
+        parts_copied=sum(part.entry is not None for part in parts),
         bytes_read=sum(entry.bytes_read for entry in entries),
-        bytes_copied=bytes_copied(blueprint.parts),
-        bytes_uploaded=bytes_literal(blueprint.parts),
+        bytes_copied=bytes_copied(parts),
+        bytes_uploaded=bytes_literal(parts),
         requests=dict(sorted((+requests).items())),
         deflatable_files=len(tried),
         deflatable_bytes=sum(tried),
@@ -200,6 +213,7 @@ def described(shown: Preview) -> dict[str, Any]:
     """The preview as ``archiver plan --json`` prints it, without its cost."""
     return {
         "archive": {"size": shown.size, "files": len(shown.entries), "missing": list(shown.missing)},
+        "archives": [{"size": size, "files": files} for size, files in shown.archives],
         "parts": {"literal": shown.parts_literal, "copied": shown.parts_copied},
         "bytes": {"read": shown.bytes_read, "copied": shown.bytes_copied, "uploaded": shown.bytes_uploaded},
         "deflatable": {"files": shown.deflatable_files, "bytes": shown.deflatable_bytes},

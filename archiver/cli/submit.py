@@ -108,10 +108,10 @@ def _wait(source: Queue, destination: Queue, *, request_id: str, timeout: int) -
 
 def _print(answer: dict[str, Any], timeout: int) -> None:
     if answer["status"] == "succeeded":
-        archive = answer["archive"]
-        click.echo(f"s3://{archive['bucket']}/{archive['key']}")
-        click.echo(archive["url"])
-        click.echo(f"{files(archive['files'])}, {size(archive['size'])}")
+        for archive in answer.get("archives", [answer["archive"]]):
+            click.echo(f"s3://{archive['bucket']}/{archive['key']}")
+            click.echo(archive["url"])
+            click.echo(f"{files(archive['files'])}, {size(archive['size'])}")
         for source in answer["missing"]:
             click.echo(f"missing: {presentable(source)}", err=True)
         if total := answer.get("missing_total"):

@@ -152,6 +152,28 @@ class Layout:
         return records.end_records(count=len(self.entries), size=self._record_offsets[-1], offset=self.directory_offset)
 
 
+class GrowingSize:
+    """The size in bytes of an archive that entries are added to, one after the other."""
+
+    def __init__(self, zone: tzinfo = UTC) -> None:
+        self._zone = zone
+        self._count = 0
+        self._offset = 0
+        self._directory = 0
+
+    def add(self, entry: Entry, *, spare: int = 0) -> None:
+        """Add an entry, with ``spare`` bytes that it may take besides."""
+        self._directory += len(_central_record(entry, 0, offset=self._offset, zone=self._zone))
+        self._offset += len(_local_header(entry, 0, self._zone)) + entry.stored_size + spare
+        self._count += 1
+
+    def with_entry(self, entry: Entry, *, spare: int = 0) -> int:
+        """The size once that entry is added."""
+        directory = self._directory + len(_central_record(entry, 0, offset=self._offset, zone=self._zone))
+        offset = self._offset + len(_local_header(entry, 0, self._zone)) + entry.stored_size + spare
+        return offset + directory + len(records.end_records(count=self._count + 1, size=directory, offset=offset))
+
+
 def _local_header(entry: Entry, crc32: int, zone: tzinfo) -> bytes:
     return records.local_file_header(
         name=entry.name.encode(),

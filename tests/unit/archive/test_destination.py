@@ -69,7 +69,7 @@ def test_a_prefix_goes_before_the_generated_key(prefix: str) -> None:
         ({"key": "ü" * 513}, "archive.key: is longer than S3's 1024 bytes"),
         ({"key": f"x/{GENERATED}"}, "archive.key: has the form of a generated key"),
         ({"key": "a", "prefix": "b"}, "archive: key is the whole key"),
-        ({"prefix": "p" * 1000}, "archive.prefix: with the generated key longer"),
+        ({"prefix": "p" * 1000}, "archive.prefix: with what is added to it longer"),
         ({"prefix": "../"}, "archive.prefix: has a segment"),
         ({"overwrite": True}, "archive.overwrite: without archive.key"),
         ({"key": "a", "overwrite": 1}, "archive.overwrite: "),

@@ -54,6 +54,7 @@ def test_every_wish_has_an_option() -> None:
         tags=("team=a=b", "empty="),
         storage_class="STANDARD_IA",
         overwrite=True,
+        split_bytes=None,
         link_expires_seconds=60,
     )
 
@@ -77,6 +78,10 @@ def test_options_are_added_to_the_files_wishes(tmp_path: Path) -> None:
     path.write_text('{"manifest": "m", "archive": {"prefix": "a/", "bucket": "b"}}')
 
     assert read(str(path), key_prefix="c/", tags=())["archive"] == {"prefix": "c/", "bucket": "b"}
+
+
+def test_bounds_of_several_archives() -> None:
+    assert read(sources=("a",), split_bytes=100_000, split_files=7)["split"] == {"max_bytes": 100_000, "max_files": 7}
 
 
 def test_several_manifests_alone() -> None:
