@@ -23,6 +23,8 @@ _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what was allowed before 2018
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]+:\d{12}:accesspoint[/:][a-z0-9-]{3,50}")
 
 
 def _queue(value: str) -> str:
@@ -34,8 +36,8 @@ def _queue(value: str) -> str:
 
 
 def _bucket(value: str) -> str:
-    if not _BUCKET.fullmatch(value):
-        raise ValueError("no name of a bucket: give the name alone, of an access point its alias")
+    if not (_BUCKET.fullmatch(value) or _ACCESS_POINT.fullmatch(value)):
+        raise ValueError("no name of a bucket: give the name alone, of an access point its alias or its ARN")
     return value
 
 
@@ -93,6 +95,7 @@ class Settings(LivenessSettings):
         pattern=r"^https?://",
     )
     link_expires_seconds: int = Field(604_800, ge=1, le=604_800, description="life of a presigned link")
+    requester_pays: bool = Field(False, description="1: this account pays for reading buckets whose requester pays")
     notify_failures: bool = Field(False, description="1: a permanent failure sends a notification, too")
 
     # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.

@@ -1,7 +1,7 @@
 """From settings to collaborators: the only place that knows them all."""
 
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -49,7 +49,10 @@ def open_services(settings: Settings) -> Services:
     throttle.watch(client)
     throttle.watch(slow)
     endpoints = Endpoints(lambda region, config: _presigning_client(session, region, config))
-    http = _http(session, client, endpoints, throttle, connections=width)
+    payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
+    for one in (client, slow):
+        _send_with(one, payer)
+    http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
@@ -110,7 +113,13 @@ def _notifier(settings: Settings) -> QueueNotifier | None:
 
 
 def _http(
-    session: boto3.Session, client: "S3Client", endpoints: Endpoints, throttle: Throttle, *, connections: int
+    session: boto3.Session,
+    client: "S3Client",
+    endpoints: Endpoints,
+    throttle: Throttle,
+    *,
+    connections: int,
+    common: dict[str, str],
 ) -> S3Http:
     settings = HttpSettings(
         connect_seconds=PATIENT.connect,
@@ -120,7 +129,18 @@ def _http(
         proxies=get_environ_proxies(client.meta.endpoint_url),
         connections=connections,
     )
-    return S3Http(Transfers(settings, throttle=throttle), endpoints=endpoints, credentials=session.get_credentials)
+    return S3Http(
+        Transfers(settings, throttle=throttle), endpoints=endpoints, credentials=session.get_credentials, common=common
+    )
+
+
+def _send_with(client: "S3Client", headers: dict[str, str]) -> None:
+    """Have a client send headers with each request, copies included, and sign them."""
+
+    def add(params: dict[str, Any], **_: Any) -> None:
+        params["headers"].update(headers)
+
+    client.meta.events.register("before-call.s3", add)
 
 
 def _presigning_client(session: boto3.Session, region: str | None, config: Config) -> "S3Client":

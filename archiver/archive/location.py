@@ -13,6 +13,9 @@ MAX_KEY_BYTES = 1024
 #: General purpose buckets have 3 to 63 characters; buckets from before 2018 up to 255, with capitals and underscores:
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+#: Access points by their ARN, which stands where a bucket's name does; their aliases are names of buckets already:
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html
+ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]+:\d{12}:accesspoint[/:][a-z0-9-]{3,50}")
 #: Longest id of a version, in bytes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 MAX_VERSION_BYTES = 1024
 _VERSION = re.compile(r"\?versionId=(?P<version>[^?&]+)$")
@@ -62,9 +65,9 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
             hint = other_writing(source)
             raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set" + (f"; {hint}" if hint else ""))
         return check_key(Location(default_bucket, source))
-    bucket, slash, key = source[len("s3://") :].partition("/")
+    bucket, slash, key = _parted(source[len("s3://") :])
     bucket = sys.intern(bucket)  # a million sources lie in a few
-    if not BUCKET.fullmatch(bucket):
+    if not (BUCKET.fullmatch(bucket) or ACCESS_POINT.fullmatch(bucket)):
         raise ValueError(f"names no valid bucket ({shown(bucket)})")
     if not slash:
         raise ValueError("names no key; s3://bucket/ takes the whole bucket")
@@ -79,6 +82,15 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
     return check_key(location)
 
 
+def _parted(path: str) -> tuple[str, str, str]:
+    """The bucket, or the ARN of an access point, which may hold a slash; the slash behind it; the key."""
+    access_point = ACCESS_POINT.match(path) if path.startswith("arn:") else None
+    if access_point is None:
+        return path.partition("/")
+    rest, slash, key = path[access_point.end() :].partition("/")
+    return access_point[0] + rest, slash, key
+
+
 def other_writing(source: str) -> str | None:
     """What a source that names nothing looks like, and how to write it; None where it looks like a key.
 
@@ -90,6 +102,8 @@ def other_writing(source: str) -> str | None:
                 return f"it looks like a URL: write s3://{url['bucket']}/{unquote(url['key'])}"
         return "it looks like a URL: write s3://bucket/key"
     if source.startswith("arn:"):
+        if ACCESS_POINT.match(source):
+            return "it looks like an access point: write s3:// before its ARN, and a slash and the key behind it"
         arn = _ARN.match(source)
         return (
             f"it looks like an ARN: write s3://{arn['bucket']}/{arn['key']}"

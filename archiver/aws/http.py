@@ -67,7 +67,7 @@ class Answer:
 
 
 class S3Http:
-    """Sends requests and waits for them; safe to share between threads."""
+    """Sends requests and waits for them; safe to share between threads. ``common`` headers go with each of them."""
 
     def __init__(
         self,
@@ -75,11 +75,13 @@ class S3Http:
         *,
         endpoints: Endpoints,
         credentials: Callable[[], "Credentials | None"],
+        common: Mapping[str, str] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._transfers = transfers
         self._endpoints = endpoints
         self._credentials = credentials
+        self._common = common or {}
         self._sleep = sleep
         self._signers: dict[str, Signer] = {}
         self._skew = 0.0
@@ -120,7 +122,7 @@ class S3Http:
         request = state.request
         endpoint = self._endpoints.of(request.bucket)
         path, query = encoded_path(request.key), encoded_query(request.query)
-        headers = dict(request.headers)
+        headers = {**self._common, **request.headers}
         if request.etag is not None:
             headers["if-match"] = request.etag
         if request.first is not None:

@@ -12,7 +12,7 @@ from devtools.localstack import LocalStack
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
 from tests.acceptance.conftest import Delivered
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.jobs import noise
 
 if TYPE_CHECKING:
@@ -45,14 +45,16 @@ def wanted(source: str, **archive: Any) -> dict[str, Any]:
     return {"files": [{"source": source}], "archive": archive}
 
 
-def test_a_key_of_ones_own_in_another_bucket(desk: Desk, s3: "S3Client", exports: str, delivered: Delivered) -> None:
+def test_a_key_of_ones_own_in_another_bucket(
+    client: StackClient, s3: "S3Client", exports: str, delivered: Delivered
+) -> None:
     # given a source that is large enough for an upload in parts
     film = noise(12 * MIB)
-    desk.put("film.mp4", film)
+    client.put("film.mp4", film)
 
     # when everything is asked for
     wish = {"key": "2026/film ü.zip", "bucket": exports, "tags": {"team": "a+b c"}, "storage_class": "STANDARD_IA"}
-    request_id = desk.send(wanted("film.mp4", **wish) | {"link_expires_seconds": 60})
+    request_id = client.send(wanted("film.mp4", **wish) | {"link_expires_seconds": 60})
 
     # then it is so
     archive = delivered(request_id, {"film.mp4": film}).json["archive"]
@@ -64,66 +66,71 @@ def test_a_key_of_ones_own_in_another_bucket(desk: Desk, s3: "S3Client", exports
     assert tags == [{"Key": "team", "Value": "a+b c"}]
 
 
-def test_a_prefix_before_the_generated_key(desk: Desk, delivered: Delivered) -> None:
-    desk.put("prefixed.txt", b"x")
+def test_a_prefix_before_the_generated_key(client: StackClient, delivered: Delivered) -> None:
+    client.put("prefixed.txt", b"x")
 
-    request_id = desk.send(wanted("prefixed.txt", prefix="team-a/"))
+    request_id = client.send(wanted("prefixed.txt", prefix="team-a/"))
 
     key = delivered(request_id, {"prefixed.txt": b"x"}).json["archive"]["key"]
     prefix, digest, name = key.split("/")
     assert (prefix, len(digest), name.startswith("download-")) == ("team-a", 64, True)
 
 
-def test_a_taken_key_is_a_dead_letter_and_overwriting_it_is_not(desk: Desk, delivered: Delivered) -> None:
+def test_a_taken_key_is_a_dead_letter_and_overwriting_it_is_not(client: StackClient, delivered: Delivered) -> None:
     # given an archive under a key
-    desk.put("one.txt", b"1")
-    desk.put("two.txt", b"2")
-    delivered(desk.send(wanted("one.txt", key="numbers.zip")), {"one.txt": b"1"})
+    client.put("one.txt", b"1")
+    client.put("two.txt", b"2")
+    delivered(client.send(wanted("one.txt", key="numbers.zip")), {"one.txt": b"1"})
 
     # when others want the same key
-    refused = desk.send(wanted("two.txt", key="numbers.zip"))
+    refused = client.send(wanted("two.txt", key="numbers.zip"))
 
     # then they are told so
-    failure = desk.notification(refused)
+    failure = client.notification(refused)
     assert (failure.json["status"], failure.json["error"]["code"]) == ("failed", "archive_exists")
-    (dead,) = desk.dead_letters(1)
+    (dead,) = client.dead_letters(1)
     assert dead.attributes["Error-Code"] == "archive_exists"
 
     # unless they say that it may be overwritten
-    delivered(desk.send(wanted("two.txt", key="numbers.zip", overwrite=True)), {"two.txt": b"2"})
+    delivered(client.send(wanted("two.txt", key="numbers.zip", overwrite=True)), {"two.txt": b"2"})
 
 
 @pytest.mark.parametrize(
     ("archive", "code"),
     [({"bucket": "not-allowed"}, "limit_exceeded"), ({"key": "a\u0001b"}, "invalid_payload")],
 )
-def test_what_is_not_granted_is_a_dead_letter(desk: Desk, archive: dict[str, str], code: str) -> None:
-    request_id = desk.send(wanted("one.txt", **archive))
+def test_what_is_not_granted_is_a_dead_letter(client: StackClient, archive: dict[str, str], code: str) -> None:
+    request_id = client.send(wanted("one.txt", **archive))
 
-    assert desk.notification(request_id).json["error"]["code"] == code
-    (dead,) = desk.dead_letters(1)
+    assert client.notification(request_id).json["error"]["code"] == code
+    (dead,) = client.dead_letters(1)
     assert dead.attributes["Error-Code"] == code
 
 
 def test_two_requests_for_one_key_to_two_workers_at_once(
-    desk: Desk, s3: "S3Client", localstack: LocalStack, stack: Stack, settings: dict[str, str], delivered: Delivered
+    client: StackClient,
+    s3: "S3Client",
+    localstack: LocalStack,
+    stack: Stack,
+    settings: dict[str, str],
+    delivered: Delivered,
 ) -> None:
     # given a second worker, and two large sources
     bodies = {f"race-{n}.bin": noise((14 + n) * MIB, seed=n) for n in (1, 2)}
     for key, body in bodies.items():
-        desk.put(key, body)
+        client.put(key, body)
     with running_worker(localstack, stack, settings=settings):
         # when both are asked for under one key, at once
         sent: dict[str, str] = {}
         senders = [
-            threading.Thread(target=lambda key=key: sent.update({desk.send(wanted(key, key="race.zip")): key}))
+            threading.Thread(target=lambda key=key: sent.update({client.send(wanted(key, key="race.zip")): key}))
             for key in bodies
         ]
         for sender in senders:
             sender.start()
         for sender in senders:
             sender.join()
-        told = {message.json["request_id"]: message for message in (desk.notification(), desk.notification())}
+        told = {message.json["request_id"]: message for message in (client.notification(), client.notification())}
 
     # then one has the key, whole, and the other is told that it is taken
     assert set(told) == set(sent)

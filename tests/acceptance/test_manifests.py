@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from tests.conftest import Desk
+from tests.conftest import StackClient
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.localstack, pytest.mark.usefixtures("worker")]
 
@@ -19,10 +19,10 @@ ENTRIES, OBJECTS = 20_000, 20
 
 
 @pytest.fixture(scope="module")
-def sources(desk: Desk) -> list[str]:
+def sources(client: StackClient) -> list[str]:
     keys = [f"listed/ü {n:02}+.txt" for n in range(OBJECTS)]
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda key: desk.put(key, key.encode()), keys))
+        list(threads.map(lambda key: client.put(key, key.encode()), keys))
     return keys
 
 
@@ -42,20 +42,20 @@ def batch_operations(bucket: str, keys: list[str]) -> bytes:
 
 @pytest.mark.parametrize("write", [json_lines, table, batch_operations])
 def test_twenty_thousand_entries(
-    desk: Desk, sources: list[str], write: Callable[[str, list[str]], bytes], tmp_path: Path
+    client: StackClient, sources: list[str], write: Callable[[str, list[str]], bytes], tmp_path: Path
 ) -> None:
     # given a manifest of many entries
     wanted = [sources[n % OBJECTS] for n in range(ENTRIES)]
-    desk.put(f"{write.__name__}.manifest", write(desk.stack.source_bucket, wanted))
+    client.put(f"{write.__name__}.manifest", write(client.stack.source_bucket, wanted))
 
     # when it is asked for
-    request_id = desk.send({"manifest": f"{write.__name__}.manifest"})
+    request_id = client.send({"manifest": f"{write.__name__}.manifest"})
 
     # then all of them are there, in their order
-    told = desk.notification(request_id, seconds=120).json
+    told = client.notification(request_id).json
     assert (told["status"], told["archive"]["files"]) == ("succeeded", ENTRIES), told
     archive = tmp_path / "archive.zip"
-    desk.s3.download_file(told["archive"]["bucket"], told["archive"]["key"], str(archive))
+    client.s3.download_file(told["archive"]["bucket"], told["archive"]["key"], str(archive))
     with zipfile.ZipFile(archive) as opened:
         contents = [opened.read(info).decode() for info in opened.infolist()]
         names = opened.namelist()
@@ -75,13 +75,15 @@ def test_twenty_thousand_entries(
     ],
     ids=["one line", "bomb", "binary", "NUL", "itself"],
 )
-def test_a_hostile_manifest_is_a_dead_letter_that_names_the_line(desk: Desk, manifest: bytes, complaint: str) -> None:
-    desk.put("hostile", manifest)
+def test_a_hostile_manifest_is_a_dead_letter_that_names_the_line(
+    client: StackClient, manifest: bytes, complaint: str
+) -> None:
+    client.put("hostile", manifest)
 
-    request_id = desk.send({"manifest": "hostile"})
+    request_id = client.send({"manifest": "hostile"})
 
-    error = desk.notification(request_id).json["error"]
+    error = client.notification(request_id).json["error"]
     assert error["code"] == "invalid_payload"
     assert complaint in error["message"]
-    (dead,) = desk.dead_letters(1)
+    (dead,) = client.dead_letters(1)
     assert dead.attributes["Error-Code"] == "invalid_payload"

@@ -13,7 +13,7 @@ from devtools.localstack import LocalStack
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
 from tests.acceptance.conftest import Delivered
-from tests.conftest import Desk
+from tests.conftest import StackClient
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,40 +38,44 @@ def pointer(bucket: str, key: str, name: str = CLASSES[0]) -> str:
     return json.dumps([name, {"s3BucketName": bucket, "s3Key": key}])
 
 
-def test_what_is_too_large_goes_by_a_pointer(desk: Desk, s3: "S3Client", payloads: str, delivered: Delivered) -> None:
+def test_what_is_too_large_goes_by_a_pointer(
+    client: StackClient, s3: "S3Client", payloads: str, delivered: Delivered
+) -> None:
     # given a client that has a bucket for large payloads
-    desk.put("pointed.txt", b"here")
-    client = ArchiverClient(desk.stack.input_url, sqs=desk.sqs, payload_bucket=payloads, s3=s3)
+    client.put("pointed.txt", b"here")
+    archiver = ArchiverClient(client.stack.input_url, sqs=client.sqs, payload_bucket=payloads, s3=s3)
 
     # when its payload is larger than a message
     files = [("pointed.txt", f"{n}/{'x' * 200}.txt") for n in range(5_000)]
-    request_id = client.submit(files, metadata={"order": 7}, correlation_id="c-7")
+    request_id = archiver.submit(files, metadata={"order": 7}, correlation_id="c-7")
 
     # then it is as any other
     expected: dict[str, bytes | str] = {destination: b"here" for _, destination in files}
-    told = delivered(request_id, expected, seconds=120)
+    told = delivered(request_id, expected)
     assert told.json["metadata"] == {"order": 7}
     assert told.attributes["Correlation-Id"] == "c-7"
 
 
-def test_the_older_name_of_the_pointer(desk: Desk, s3: "S3Client", payloads: str, delivered: Delivered) -> None:
-    desk.put("older.txt", b"older")
+def test_the_older_name_of_the_pointer(
+    client: StackClient, s3: "S3Client", payloads: str, delivered: Delivered
+) -> None:
+    client.put("older.txt", b"older")
     s3.put_object(Bucket=payloads, Key="older", Body=b'{"files": [{"source": "older.txt"}]}')
 
-    delivered(desk.send(pointer(payloads, "older", CLASSES[1])), {"older.txt": b"older"})
+    delivered(client.send(pointer(payloads, "older", CLASSES[1])), {"older.txt": b"older"})
 
 
-def test_a_pointer_that_leads_nowhere_is_a_dead_letter(desk: Desk, s3: "S3Client", payloads: str) -> None:
+def test_a_pointer_that_leads_nowhere_is_a_dead_letter(client: StackClient, s3: "S3Client", payloads: str) -> None:
     s3.put_object(Bucket=payloads, Key="bad", Body=b'{"files": [{"source": 7}], "metadata": {"order": 8}}')
 
     for body, code, metadata in (
-        (pointer(desk.stack.source_bucket, "x"), "limit_exceeded", None),
+        (pointer(client.stack.source_bucket, "x"), "limit_exceeded", None),
         (pointer(payloads, "gone"), "invalid_payload", None),
         (pointer(payloads, "bad"), "invalid_payload", {"order": 8}),
     ):
-        request_id = desk.send(body)
+        request_id = client.send(body)
 
-        told = desk.notification(request_id).json
+        told = client.notification(request_id).json
         assert (told["error"]["code"], told["metadata"]) == (code, metadata)
-        (dead,) = desk.dead_letters(1)
+        (dead,) = client.dead_letters(1)
         assert (dead.body, dead.attributes["Error-Code"]) == (body, code)

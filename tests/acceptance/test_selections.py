@@ -3,31 +3,31 @@
 import pytest
 
 from tests.acceptance.conftest import Delivered
-from tests.conftest import Desk
+from tests.conftest import StackClient
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.localstack, pytest.mark.usefixtures("worker")]
 
 
-def test_some_of_what_lies_below_a_prefix(desk: Desk, delivered: Delivered) -> None:
+def test_some_of_what_lies_below_a_prefix(client: StackClient, delivered: Delivered) -> None:
     # given pictures among other files
     for path in ("a.jpg", "a.raw", "2026/b.jpg", "2026/thumbnails/b.jpg"):
-        desk.put(f"selected/{path}", path.encode())
+        client.put(f"selected/{path}", path.encode())
 
     # when the pictures are asked for, but not their thumbnails
     selection = {"include": ["**/*.jpg"], "exclude": ["**/thumbnails/**"]}
-    request_id = desk.send({"files": [{"source": "selected/"} | selection]})
+    request_id = client.send({"files": [{"source": "selected/"} | selection]})
 
     # then there is nothing else
     delivered(request_id, {"a.jpg": b"a.jpg", "2026/b.jpg": b"2026/b.jpg"})
 
 
-def test_a_list_of_what_is_missing(desk: Desk, delivered: Delivered) -> None:
+def test_a_list_of_what_is_missing(client: StackClient, delivered: Delivered) -> None:
     # given one of three sources
-    desk.put("there.txt", b"here")
+    client.put("there.txt", b"here")
     sources = ("there.txt", "gone/ü.txt", "nothing-below/")
 
     # when what is missing is to be listed
-    request_id = desk.send({"files": [{"source": source} for source in sources], "on_missing": "list"})
+    request_id = client.send({"files": [{"source": source} for source in sources], "on_missing": "list"})
 
     # then the archive has the list, and so has the notification
     listed = "gone/ü.txt\nnothing-below/\n".encode()

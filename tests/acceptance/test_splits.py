@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.support.jobs import noise
 from tests.support.oracles import Readers
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.localstack, pytest.mark.usefix
 MIB = 1024 * 1024
 
 
-def test_three_archives_each_of_which_opens_alone(desk: Desk, readers: Readers, tmp_path: Path) -> None:
+def test_three_archives_each_of_which_opens_alone(client: StackClient, readers: Readers, tmp_path: Path) -> None:
     # given objects, one of which is larger than an archive may be
     bodies: dict[str, bytes | str] = {
         "a/1.bin": noise(3 * MIB, seed=1),
@@ -23,13 +23,13 @@ def test_three_archives_each_of_which_opens_alone(desk: Desk, readers: Readers, 
     }
     for name, body in bodies.items():
         assert isinstance(body, bytes)
-        desk.put(f"split/{name}", body)
+        client.put(f"split/{name}", body)
 
     # when archives of six mebibytes are asked for
-    request_id = desk.send({"files": [{"source": "split/"}], "split": {"max_bytes": 6 * MIB}})
+    request_id = client.send({"files": [{"source": "split/"}], "split": {"max_bytes": 6 * MIB}})
 
     # then one notification tells of three, and every reader reads each
-    told = desk.notification(request_id).json
+    told = client.notification(request_id).json
     assert told["status"] == "succeeded", told
     assert told["archive"] == told["archives"][0]
     names = list(bodies)
@@ -39,5 +39,5 @@ def test_three_archives_each_of_which_opens_alone(desk: Desk, readers: Readers, 
         assert archive["key"].endswith(f"-{number}.zip")
         assert archive["size"] <= 6 * MIB or len(inside) == 1
         path = tmp_path / f"{number}.zip"
-        desk.s3.download_file(archive["bucket"], archive["key"], str(path))
+        client.s3.download_file(archive["bucket"], archive["key"], str(path))
         readers.check(path, {name: bodies[name] for name in inside})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from archiver.archive.pointer import is_pointer
 from archiver.archive.request import parse_request
 from archiver.settings import Settings
 from devtools.localstack import CHECKOUT
@@ -47,6 +48,18 @@ def test_the_payload_of_the_readme_is_the_example_and_is_valid() -> None:
     request = parse_request(payloads[0], max_files=10, default_bucket="source-images")
 
     assert [file.destination for file in request.files] == ["album_1", "album_1", "album_2"]
+
+
+def test_every_example_of_the_payloads_page_is_one() -> None:
+    page = (CHECKOUT / "docs" / "payload.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```json\n(.+?)```", page, flags=re.DOTALL)
+    pointers = [text for text in examples if is_pointer(text)]
+
+    asked = [parse_request(text, max_files=10, default_bucket="source-images") for text in examples if text[0] == "{"]
+
+    assert len(pointers) == 1
+    assert len(asked) + len(pointers) == len(examples) >= 7
+    assert [request.unknown_keys for request in asked] == [()] * len(asked)
 
 
 def test_the_files_that_the_readme_points_at_exist() -> None:

@@ -1,9 +1,13 @@
 """What the settings and the SDK's own environment become."""
 
+from typing import Any
+
 import pytest
 
 from archiver.archive.access import Access
 from archiver.archive.location import Location
+from archiver.archive.storage import SourceObject
+from archiver.archive.traffic import Traffic
 from archiver.settings import Settings
 from archiver.wiring import open_services
 
@@ -61,6 +65,29 @@ def test_further_buckets_of_archives_are_no_sources_either() -> None:
 
     assert services.destinations.buckets == ("reports", "exports")
     assert services.limits.access.complaint(Location("exports", "a"))
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_where_the_requester_pays_every_request_says_so(pays: bool) -> None:
+    services = open_services(settings(aws_region="eu-west-1", requester_pays=str(int(pays))))
+    sent: list[bytes | None] = []
+
+    class Sent(Exception):
+        pass
+
+    def stop(request: Any, **_: Any) -> None:
+        sent.append(request.headers.get("x-amz-request-payer"))
+        raise Sent
+
+    uploads: Any = services.archives("archives", Traffic())
+    source = SourceObject("sources", "film", 9 << 20, "etag", 0)
+    uploads._slow.meta.events.register_first("before-send.s3.UploadPartCopy", stop)
+    with pytest.raises(Sent):
+        uploads._slow.upload_part_copy(
+            Bucket="archives", Key="k", UploadId="u", PartNumber=1, CopySource={"Bucket": source.bucket, "Key": "k"}
+        )
+
+    assert sent == [b"requester" if pays else None]
 
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:

@@ -272,6 +272,19 @@ def test_of_many_each_has_its_outcome_and_only_those_that_failed_are_asked_again
     assert len(server.seen) == 4
 
 
+def test_common_headers_are_sent_and_signed_with_each_request() -> None:
+    server: Any = Server(answers(200))
+    endpoints: Any = Endpoints()
+    keys = Credentials("AKID", "secret")
+    payer = {"x-amz-request-payer": "requester"}
+
+    S3Http(server, endpoints=endpoints, credentials=lambda: keys, common=payer).send(get())
+
+    lines = [line.lower() for line in server.seen[0].headers]
+    assert "x-amz-request-payer: requester" in lines
+    assert any(line.startswith("authorization:") and "x-amz-request-payer" in line for line in lines)
+
+
 def test_nothing_asked_is_nothing_answered() -> None:
     client, server, _ = http(answers(200))
     assert client.send_all([]) == []
