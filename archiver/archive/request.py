@@ -73,13 +73,13 @@ class Payload(BaseModel):
     metadata: dict[str, JsonValue] | None = Field(
         None, description="handed to the consumer as the text that it came as; at most 960 KiB"
     )
-    compression: Literal["stored", "auto"] = Field(
-        "stored", description="auto deflates what shrinks: text, JSON, CSV, …"
+    compression: Literal["stored", "auto"] | None = Field(
+        None, description="auto deflates what shrinks: text, JSON, CSV, …; stored, the default, does not"
     )
-    on_missing: OnMissing = Field(
-        "fail",
-        description="skip: the archive is built without the missing sources, which the notification lists; "
-        "list: so does MISSING.txt in the archive",
+    on_missing: OnMissing | None = Field(
+        None,
+        description="fail, the default: a missing source is a permanent error; skip: the archive is built without it, "
+        "and the notification lists it; list: so does MISSING.txt in the archive",
     )
     filename: Annotated[str, Field(min_length=1), AfterValidator(_filename)] | None = Field(
         None, description="name that a browser saves the archive under"
@@ -170,8 +170,8 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
     return ArchiveRequest(
         files=requested.files,
         metadata=metadata,
-        compression=model.compression,
-        on_missing=model.on_missing,
+        compression=model.compression or "stored",
+        on_missing=model.on_missing or "fail",
         filename=model.filename,
         unknown_keys=_few(_unknown(model) + sorted(requested.unknown_keys)),
         archive=model.archive,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.location import Location, parse_location
-from archiver.archive.request import MAX_METADATA_BYTES, parse_request
+from archiver.archive.request import MAX_METADATA_BYTES, Payload, parse_request
 from archiver.errors import InvalidPayload, LimitExceeded
 
 GOOD: dict[str, Any] = {"files": [{"source": "a"}]}
@@ -223,3 +223,14 @@ def test_of_many_unknown_keys_the_first_few_are_noted() -> None:
     assert unknown[0].startswith("000xxx")
     assert unknown[-1] == "and 90 more"
     assert sum(map(len, unknown)) < 1000
+
+
+def test_null_means_absent_for_every_optional_key() -> None:
+    optional = [name for name in Payload.model_fields if name != "files"]
+    plain = parse_request({"files": [{"source": "a"}]}, max_files=1, default_bucket="b")
+
+    nulls = parse_request(
+        {"files": [{"source": "a", "destination": None}], **dict.fromkeys(optional)}, max_files=1, default_bucket="b"
+    )
+
+    assert nulls == plain
