@@ -110,7 +110,7 @@ class Settings(LivenessSettings):
         8, ge=5, le=1024, description="size of a part that the worker uploads; grows with the archive"
     )
     memory_mib: int = Field(
-        80,
+        88,
         ge=16,
         le=65_536,
         description="memory for the bytes of one job; how many parts are in flight follows from it",

@@ -25,7 +25,7 @@ from archiver.zipformat.crc import crc32_combine, crc32_of_middle
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
 
 #: Reads of one part that are handed to the storage at once.
-READS_AT_ONCE = 256
+READS_AT_ONCE = 512
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,7 @@ from archiver.aws.throttle import Throttle
 log = structlog.get_logger(__name__)
 
 #: Most bytes taken from a connection at once. Larger ones save calls into Python; each connection has a buffer of it.
-BUFFER = 128 * 1024
+BUFFER = 64 * 1024
 #: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
 _LOOK_SECONDS = 0.02
 
