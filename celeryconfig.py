@@ -21,6 +21,8 @@ broker_transport_options = {
     "polling_interval": 0,
     "backoff_base_seconds": settings.backoff_base_seconds,
     "backoff_cap_seconds": settings.backoff_cap_seconds,
+    "max_attempts": settings.max_attempts,
+    "hand_backs_bucket": settings.s3_destination_bucket,
     "max_body_bytes": settings.max_body_bytes,
     "liveness_file": settings.liveness_file,
     "monitoring_prefix": settings.monitoring_prefix,

@@ -2,7 +2,7 @@
 
 The type decides: a ``PermanentError`` sends the message to the dead-letter queue at once, with its code and
 message as the reason; a ``TransientError``, like any exception that is not ours, leaves it on the source queue,
-where it comes back after a back-off until SQS's ``maxReceiveCount`` moves it to the dead-letter queue.
+where it comes back after a back-off until MAX_ATTEMPTS are over; then it goes to the dead-letter queue, too.
 
 ``code`` is part of the contract with the outside (DLQ attributes, failure notifications, exit messages of the
 command line): it never changes for a given class. The class's docstring is its default message.
@@ -62,6 +62,18 @@ class Cancelled(PermanentError):
     """The job was cancelled by an operator."""
 
     code = "cancelled"
+
+
+class ProcessLost(PermanentError):
+    """The job's process died in its last attempt."""
+
+    code = "process_lost"
+
+
+class AttemptsExhausted(PermanentError):
+    """Every attempt was made, and the last one could not tell how it ended."""
+
+    code = "attempts_exhausted"
 
 
 class UnreadableMessage(PermanentError):

@@ -136,6 +136,9 @@ class Settings(LivenessSettings):
     visibility_timeout_seconds: int = Field(
         120, ge=3, le=43_200, description="how long a running job's message stays hidden; renewed at a third of it"
     )
+    max_attempts: int = Field(
+        5, ge=1, le=1_000, description="failed attempts after which a job goes to the dead letters; hand-backs are none"
+    )
     backoff_base_seconds: int = Field(
         10, ge=0, le=43_200, description="hidden time after the first failed attempt; doubles"
     )

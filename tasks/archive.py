@@ -16,11 +16,20 @@ from archiver.archive.pipeline import Delivery
 from archiver.aws.clients import process_sqs_client
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter
 from archiver.aws.letters import Letter
+from archiver.aws.queues import RedrivePolicy
 from archiver.celery import app
-from archiver.errors import ArchiverError, PermanentError, TimeLimitExceeded, TransientError
+from archiver.errors import (
+    ArchiverError,
+    AttemptsExhausted,
+    PermanentError,
+    QueueUnavailable,
+    TimeLimitExceeded,
+    TransientError,
+)
 from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
 from archiver.settings import Settings, load_settings
 from archiver.text import presentable
+from archiver.worker.attempts import is_last, is_over, last_attempt_failed
 from archiver.worker.decode import payload_of
 from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
 from archiver.worker.heartbeat import kept_hidden
@@ -53,6 +62,7 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
         try:
             # Before anything else, since whatever fails then is told with the payload's metadata.
             payload = wiring.services().payloads.open(payload)
+            _check_attempts(letter)
             report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
             result = pipeline.build_archive(payload, delivery=delivery, services=wiring.services(), on_progress=report)
         except PermanentError as error:
@@ -64,7 +74,12 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
             raise late from None
         except MemoryError as error:
             # Celery would take the worker down with it.
-            raise TransientError("The job ran out of memory") from error
+            lacking = TransientError("The job ran out of memory")
+            _give_up_after_the_last(letter, delivery, payload=payload, error=lacking)
+            raise lacking from error
+        except Exception as error:
+            _give_up_after_the_last(letter, delivery, payload=payload, error=error)
+            raise
         return result.summary()
 
 
@@ -76,6 +91,28 @@ def refuse_message(self: Any, code: str, reason: str) -> None:
         payload = None if letter is None else payload_of(letter)
         _dead_letter(letter, delivery, payload=payload, error=error)
         raise error
+
+
+def _check_attempts(letter: Letter | None) -> None:
+    """A job whose attempts ended without a word, with their worker: not once more, where there are dead letters."""
+    if letter is not None and is_over(letter, max_attempts=_settings().max_attempts) and _policy(letter) is not None:
+        raise AttemptsExhausted(
+            f"{letter.attempt - 1} attempts were made (MAX_ATTEMPTS={_settings().max_attempts}), and the last ended "
+            "without telling why: its worker was killed, or the queue could not be reached"
+        )
+
+
+def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payload: object, error: Exception) -> None:
+    """Dead-letter the message where no attempt is left; SQS, which would do it otherwise, tells nobody why."""
+    if letter is None:
+        return
+    try:
+        policy = _policy(letter)
+        most = None if policy is None else policy.max_receive_count
+        if most is not None and is_last(letter, max_attempts=_settings().max_attempts, max_receive_count=most):
+            _dead_letter(letter, delivery, payload=payload, error=last_attempt_failed(error, letter))
+    except QueueUnavailable as failure:
+        log.error("the last attempt's message could not be dead-lettered, it will come back", error=str(failure))
 
 
 def _limit(request: Any) -> str:
@@ -130,7 +167,8 @@ def _described(request: Any, letter: Letter | None) -> Delivery:
         sent_at=letter.sent_at,
         correlation_id=letter.correlation_id,
         message_id=letter.message_id,
-        attempt=letter.receive_count,
+        attempt=letter.attempt,
+        hand_backs=letter.receive_count - letter.attempt,
     )
 
 
@@ -150,13 +188,17 @@ def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, 
     if letter is None:
         return
     client = _client(letter.queue_url)
-    dlq = _dead_letters().queue(client, letter.queue_url)
-    if dlq is None:
+    policy = _policy(letter)
+    if policy is None:
         log.error(NO_POLICY, queue=letter.queue_url, code=error.code, reason=error.message)
         return
-    dead_letter(client, dlq, letter, error, request_id=delivery.request_id)
-    log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=dlq.url)
+    dead_letter(client, policy.dead_letters, letter, error, request_id=delivery.request_id)
+    log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=policy.dead_letters.url)
     pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
+
+
+def _policy(letter: Letter) -> RedrivePolicy | None:
+    return _dead_letters().policy(_client(letter.queue_url), letter.queue_url)
 
 
 def _client(queue_url: str) -> Any:

@@ -69,13 +69,22 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery of a request: ``sent_at`` in seconds since the epoch; ``attempt`` counts deliveries from 1."""
+    """One delivery of a request: ``sent_at`` in seconds since the epoch.
+
+    ``attempt`` counts from 1, without the ``hand_backs``: earlier deliveries that were handed back unfinished.
+    """
 
     request_id: str
     sent_at: float
     correlation_id: str | None = None
     message_id: str | None = None
     attempt: int = 1
+    hand_backs: int = 0
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether an earlier delivery may have left something."""
+        return self.attempt + self.hand_backs > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +108,16 @@ class Job:
         archives = self.services.archives(self.destination.bucket, self.traffic)
         # A first delivery has no archive to find; should it have one, the completion says so. Somebody else's under a
         # key of the payload's choice is better found before the work than after it.
-        first = self.delivery.attempt == 1 and (self.destination.overwrite or not self.destination.named)
+        first = not self.delivery.redelivered and (self.destination.overwrite or not self.destination.named)
         if not first and (found := self._finished_before(archives)):
             return found
         rebuilds = self.services.rebuilds
         keys: set[str] = set()
         for rebuild in range(rebuilds + 1):
             try:
-                return self._built(archives, keys, resume=self.delivery.attempt > 1 or rebuild > 0)
+                return self._built(archives, keys, resume=self.delivery.redelivered or rebuild > 0)
             except PermanentError:
-                if self.delivery.attempt > 1 or rebuild > 0:
+                if self.delivery.redelivered or rebuild > 0:
                     # Nobody will come back for what an earlier attempt has uploaded.
                     for key in keys or {self._key(1)}:
                         abort_uploads(archives, key, owner=self._owner)

@@ -34,6 +34,8 @@ PATIENT = Timeouts(connect=5, read=60, attempts=8)
 SLOW = Timeouts(connect=5, read=900, attempts=8)
 #: The worker's event loop waits for these calls, and a drain has only seconds.
 PROMPT = Timeouts(connect=5, read=10, attempts=2)
+#: Something beside a job: better no answer than a late one.
+QUICK = Timeouts(connect=1, read=2, attempts=1)
 #: A person waits: an answer, or the reason for none, within seconds.
 BRIEF = Timeouts(connect=3, read=15, attempts=2)
 

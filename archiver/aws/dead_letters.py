@@ -10,7 +10,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.letters import Letter
-from archiver.aws.queues import Queue
+from archiver.aws.queues import Queue, RedrivePolicy
 from archiver.errors import PermanentError, QueueUnavailable
 from archiver.text import presentable
 
@@ -26,8 +26,14 @@ MAX_ATTRIBUTES = 10
 #: Longest Error-Message, in characters.
 MAX_REASON_CHARACTERS = 1_000
 #: What is added to a dead letter; a redriven message starts without it.
-REASONS = frozenset({"Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count", "Request-Id"})
+REASONS = frozenset({"Attempts", "Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count", "Request-Id"})
 
+#: What stands for the code of a dead letter without one.
+NO_REASON = "no_reason"
+MOVED_BY_SQS = (
+    "SQS itself moved it after the queue's maxReceiveCount, the worker had no say; its log may say more: "
+    "maxReceiveCount is to be well above MAX_ATTEMPTS"
+)
 NO_POLICY = (
     "the source queue has no redrive policy: a message that fails stays on it and is tried again until it expires; "
     "give the queue a dead-letter queue"
@@ -39,16 +45,16 @@ class DeadLetters:
     """The dead-letter queues of this process's source queues, each policy read once in ``POLICY_TTL_SECONDS``."""
 
     clock: Callable[[], float] = time.monotonic
-    _known: dict[str, tuple[Queue | None, float]] = field(default_factory=dict)
+    _known: dict[str, tuple[RedrivePolicy | None, float]] = field(default_factory=dict)
 
-    def queue(self, client: "SQSClient", queue_url: str) -> Queue | None:
-        """The queue's dead-letter queue; None where it has no redrive policy. Raises ``QueueUnavailable``."""
+    def policy(self, client: "SQSClient", queue_url: str) -> RedrivePolicy | None:
+        """The queue's redrive policy; None where it has none. Raises ``QueueUnavailable``."""
         known = self._known.get(queue_url)
         if known is not None and self.clock() - known[1] < POLICY_TTL_SECONDS:
             return known[0]
-        queue = Queue(client, queue_url).dead_letter_queue()
-        self._known[queue_url] = (queue, self.clock())
-        return queue
+        policy = Queue(client, queue_url).redrive_policy()
+        self._known[queue_url] = (policy, self.clock())
+        return policy
 
 
 def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: PermanentError, *, request_id: str) -> None:
@@ -88,6 +94,7 @@ def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[s
         "Original-Message-Id": letter.message_id,
         "Request-Id": request_id,
         "Receive-Count": str(letter.receive_count),
+        "Attempts": str(letter.attempt),
     }
     attributes: dict[str, Any] = {
         name: {"DataType": "String", "StringValue": value or "-"} for name, value in ours.items()
@@ -102,10 +109,10 @@ def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[s
 
 
 def reason_of(letter: Letter) -> dict[str, str | None]:
-    """Why a message is a dead letter: the worker notes it; SQS, which moves it after its last attempt, does not."""
+    """Why a message is a dead letter: the worker notes it; SQS, which moves it after its last receive, does not."""
     code = letter.attribute("Error-Code")
     if code is None:
-        return {"code": "attempts_exhausted", "message": "no attempt succeeded; the worker's log says why"}
+        return {"code": NO_REASON, "message": MOVED_BY_SQS}
     return {"code": code, "message": letter.attribute("Error-Message")}
 
 

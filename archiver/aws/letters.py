@@ -28,6 +28,7 @@ class Letter:
     correlation_id: str | None = None  # message attribute Correlation-Id, made presentable
     group_id: str | None = None  # MessageGroupId: on a standard queue the tenant
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # message attributes, in boto3's shape
+    hand_backs: int | None = 0  # earlier receives that were handed back; None where their record can't be read
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any], queue_url: str) -> "Letter":
@@ -45,6 +46,11 @@ class Letter:
             group_id=system.get("MessageGroupId"),
             attributes=attributes,
         )
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this receive is, from 1: those that were handed back count for nothing."""
+        return max(1, self.receive_count - (self.hand_backs or 0))
 
     @property
     def tag(self) -> str:

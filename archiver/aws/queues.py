@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -118,15 +119,31 @@ class Queue:
             raise QueueUnavailable(f"the attributes of {self._label} can't be read: {error}") from error
         return dict(answer.get("Attributes", {}))
 
+    def redrive_policy(self) -> "RedrivePolicy | None":
+        """The queue's redrive policy; None where it has none. Raises ``QueueUnavailable``."""
+        text = self.attributes(["RedrivePolicy"]).get("RedrivePolicy")
+        url = dead_letter_url(self.url, text)
+        if text is None or url is None:
+            return None
+        return RedrivePolicy(Queue(self.client, url), int(json.loads(text)["maxReceiveCount"]))
+
     def dead_letter_queue(self) -> "Queue | None":
         """Where the redrive policy sends messages; None without a policy. Raises ``QueueUnavailable``."""
-        url = dead_letter_url(self.url, self.attributes(["RedrivePolicy"]).get("RedrivePolicy"))
-        return None if url is None else Queue(self.client, url)
+        policy = self.redrive_policy()
+        return None if policy is None else policy.dead_letters
 
 
 def _fifo_id(text: str) -> str:
     """``text``, or where SQS would refuse it as an id its SHA-256: ids are compared, nobody reads them."""
     return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RedrivePolicy:
+    """Where SQS moves a message after how many receives. Source: SQS Developer Guide, dead-letter queues."""
+
+    dead_letters: Queue
+    max_receive_count: int
 
 
 def dead_letter_url(queue_url: str, policy: str | None) -> str | None:

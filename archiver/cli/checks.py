@@ -20,8 +20,8 @@ State = Literal["ok", "warning", "wrong"]
 
 #: A pause of a third of it (a long GC, a slow network) loses the message to another worker.
 SHORT_VISIBILITY_SECONDS = 30
-#: Fewer deliveries than this leave a failed attempt no second one.
-LEAST_RECEIVES = 2
+#: What the queue's maxReceiveCount is to leave for hand-backs, as a multiple of MAX_ATTEMPTS.
+RECEIVES_PER_ATTEMPT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ def _source_queue(settings: Settings) -> Iterator[Check]:
     found = queue.attributes(["All"])
     waiting, running = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
     yield Check("source queue", "ok", f"{queue.name}: {waiting} waiting, {running} in flight")
-    yield from _guarded("redrive policy", lambda: _redrive(queue, found), settings)
+    yield from _guarded("redrive policy", lambda: _redrive(queue, found, settings.max_attempts), settings)
     yield _visibility(settings)
 
 
-def _redrive(queue: Queue, found: dict[str, str]) -> Iterator[Check]:
+def _redrive(queue: Queue, found: dict[str, str], max_attempts: int) -> Iterator[Check]:
     text = found.get("RedrivePolicy")
     dead_url = dead_letter_url(queue.url, text)
     if text is None or dead_url is None:
@@ -109,8 +109,12 @@ def _redrive(queue: Queue, found: dict[str, str]) -> Iterator[Check]:
     letters = dead.attributes(["All"])
     receives = int(json.loads(text)["maxReceiveCount"])
     detail = f"{dead.name} after {receives} receives: {letters['ApproximateNumberOfMessages']} dead letters"
-    if receives < LEAST_RECEIVES:
-        mend = f"raise maxReceiveCount: with {receives} no failed attempt gets a second one"
+    least = RECEIVES_PER_ATTEMPT * max_attempts
+    if receives < least:
+        mend = (
+            f"raise maxReceiveCount to {least} or more: MAX_ATTEMPTS={max_attempts} counts the failures, and each stop "
+            "of a worker is one more receive"
+        )
         yield Check("redrive policy", "warning", detail, mend)
     elif int(letters["MessageRetentionPeriod"]) < int(found["MessageRetentionPeriod"]):
         mend = f"raise {dead.name}'s MessageRetentionPeriod: a dead letter's age counts from when it was first sent"

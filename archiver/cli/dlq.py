@@ -176,7 +176,7 @@ def _find(look: Look, message_ids: Sequence[str]) -> list[Letter]:
 
 
 def _described(letter: Letter) -> dict[str, Any]:
-    attempts = letter.attribute("Receive-Count")
+    attempts = letter.attribute("Attempts") or letter.attribute("Receive-Count")
     return {
         "message_id": letter.message_id,
         "request_id": letter.attribute("Request-Id")

@@ -7,12 +7,12 @@ from collections.abc import Callable
 MAX_VISIBILITY_SECONDS = 43_200
 
 
-def backoff_seconds(receive_count: int, *, base: int, cap: int, random: Callable[[], float]) -> int:
-    """Seconds until the next attempt: ``base`` doubled with each receive up to ``cap``, with equal jitter.
+def backoff_seconds(attempt: int, *, base: int, cap: int, random: Callable[[], float]) -> int:
+    """Seconds until the next attempt: ``base`` doubled with each attempt up to ``cap``, with equal jitter.
 
     Half of it is certain, so that a failing service gets its pause; the other half is random, so that messages
     which failed together don't come back together. ``random`` returns a float in [0, 1).
     """
-    doublings = min(max(receive_count - 1, 0), 32)  # beyond it every cap is reached
+    doublings = min(max(attempt - 1, 0), 32)  # beyond it every cap is reached
     whole: int = min(cap, base * 2**doublings, MAX_VISIBILITY_SECONDS)
     return math.ceil(whole / 2 + whole / 2 * random())

@@ -2,7 +2,8 @@
 
 - every message becomes a task call (``decode``), so that none can stop the worker;
 - polling never ends: each poll's end, good or bad, schedules the next one, and a watch restarts a lost one;
-- a reject never deletes and never republishes: it hides the message for a back-off, and SQS counts the attempts;
+- a reject never deletes and never republishes: it hides the message for a back-off, and SQS counts the receives;
+- handing a message back costs it no attempt: a record of it is what a later receive is counted with;
 - a job that Celery ends (a time limit, a revoke) is refused: its message goes to a task that dead-letters it;
 - an ack needs no more than the receipt handle, so that it works after a lost connection, too.
 
@@ -12,7 +13,8 @@ needed: the queue may come into being after the worker. Other queues, where ther
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +26,7 @@ from kombu.transport.SQS import Channel as KombuChannel
 from kombu.transport.SQS import Transport as KombuTransport
 
 from archiver.aws.clients import PROMPT, new_client
+from archiver.aws.hand_backs import HandBacks
 from archiver.aws.letters import Letter
 from archiver.aws.queues import NO_QUEUE, Queue, queue_name
 from archiver.errors import PermanentError
@@ -57,6 +60,8 @@ class Channel(KombuChannel):
         self._backoff_base: int = options.get("backoff_base_seconds", 10)
         self._backoff_cap: int = options.get("backoff_cap_seconds", 900)
         self._max_body_bytes: int = options.get("max_body_bytes", 1024 * 1024)
+        self._max_attempts: int = options.get("max_attempts", 5)
+        self._hand_backs = HandBacks(options.get("hand_backs_bucket"), region=options.get("region"))
         self._liveness_file: str | None = options.get("liveness_file")
         self.draining = False
         self._letters: dict[str, Letter] = {}
@@ -207,7 +212,7 @@ class Channel(KombuChannel):
             letter = Letter.from_message(message, url)
             if deliver is None:
                 log.info("received after the stop, handed back", sqs_message_id=letter.message_id)
-                self._hide(letter, 0)
+                self._show([self._counted(letter)])
                 continue
             try:
                 deliver(self._message_to_python(message, queue, url))
@@ -225,9 +230,14 @@ class Channel(KombuChannel):
         envelope = decode(
             message, queue=queue_name, queue_url=q_url, max_body_bytes=self._max_body_bytes, now=time.time()
         )
-        letter = Letter.from_dict(envelope["headers"][LETTER_HEADER])
+        letter = self._counted(Letter.from_dict(envelope["headers"][LETTER_HEADER]))
+        envelope["headers"][LETTER_HEADER] = letter.as_dict()
         self._letters[letter.tag] = letter
         return envelope
+
+    def _counted(self, letter: Letter) -> Letter:
+        """The letter with its hand-backs; a first receive needs no look for them."""
+        return letter if letter.receive_count <= 1 else replace(letter, hand_backs=self._hand_backs.of(letter))
 
     # Settling.
 
@@ -248,20 +258,25 @@ class Channel(KombuChannel):
             virtual.Channel.basic_ack(self, delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Hide the message for a back-off; after maxReceiveCount receives SQS moves it to the dead-letter queue."""
+        """Hide the message for a back-off; the last attempt's was dead-lettered by its task."""
         letter = self._letters.pop(delivery_tag, None)
         if letter is None:
             super().basic_reject(delivery_tag, requeue)
             return
-        seconds = backoff_seconds(
-            letter.receive_count, base=self._backoff_base, cap=self._backoff_cap, random=random.random
-        )
-        # A process that died with the worker's SIGTERM, as in a process group: another worker may have it at once.
-        at_once = requeue and self.draining
+        seconds = backoff_seconds(letter.attempt, base=self._backoff_base, cap=self._backoff_cap, random=random.random)
         try:
-            self._hide(letter, 0 if at_once else seconds)
+            if requeue and self.draining:
+                # A process that died with the worker's SIGTERM, as in a process group: another worker may have it.
+                self._show([letter])
+            else:
+                self._hide(letter, seconds)
         finally:
             virtual.Channel.basic_ack(self, delivery_tag)
+
+    def is_last_attempt(self, delivery_tag: str) -> bool:
+        """Whether the message has no attempt left after the present one; not so while stopping: it is handed back."""
+        letter = self._letters.get(delivery_tag)
+        return letter is not None and not self.draining and letter.attempt >= self._max_attempts
 
     def refuse(self, delivery_tag: str, error: PermanentError, *, task_id: str) -> None:
         """Have a message that was taken on dead-lettered, with ``error`` as the reason, by a task in the pool.
@@ -286,11 +301,11 @@ class Channel(KombuChannel):
         deliver(refusal(letter, queue, error, task_id=task_id))
 
     def hand_back(self) -> int:
-        """Show every unacked message again at once; returns how many there were."""
+        """Show every unacked message again at once, at no cost of an attempt; returns how many there were."""
         letters = list(self._letters.values())
         self._letters.clear()
+        self._show(letters)
         for letter in letters:
-            self._hide(letter, 0)
             virtual.Channel.basic_ack(self, letter.tag)
         return len(letters)
 
@@ -303,6 +318,12 @@ class Channel(KombuChannel):
     def polling(self) -> bool:
         """Whether a poll is under way."""
         return self._poll_started is not None
+
+    def _show(self, letters: Sequence[Letter]) -> None:
+        """Hand the messages back: first the records, since each may be received again at once."""
+        self._hand_backs.note(letters)
+        for letter in letters:
+            self._hide(letter, 0)
 
     def _hide(self, letter: Letter, seconds: int) -> None:
         try:

@@ -13,7 +13,7 @@ from celery import exceptions
 from celery.worker.request import Request as CeleryRequest
 from structlog.contextvars import bound_contextvars
 
-from archiver.errors import Cancelled, PermanentError, TimeLimitExceeded
+from archiver.errors import Cancelled, PermanentError, ProcessLost, TimeLimitExceeded
 from archiver.text import presentable
 from archiver.worker.envelope import REFUSE_TASK
 
@@ -30,6 +30,10 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
     def _is_refusal(self) -> bool:
         return bool(self.type == REFUSE_TASK)
 
+    @property
+    def _is_last_attempt(self) -> bool:
+        return not self._is_refusal and bool(self.message.channel.is_last_attempt(self.message.delivery_tag))
+
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         """The job's process says that it failed, or the pool that it is gone; a hard time limit comes here first."""
         error = exc_info.exception
@@ -37,6 +41,9 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
             error = error.exc
         if isinstance(error, exceptions.TimeLimitExceeded):
             self._refuse(TimeLimitExceeded(f"The job was ended by its time_limit={error.args[0]} (seconds)"))
+            return None
+        if isinstance(error, exceptions.WorkerLostError) and self._is_last_attempt:
+            self._refuse(ProcessLost(f"The job's process died in its last attempt: {error}"))
             return None
         with bound_contextvars(request_id=self.id):
             return super().on_failure(exc_info, *args, **kwargs)

@@ -13,5 +13,5 @@ for queue in input-queue output-queue; do
     dlq_arn=$(awslocal sqs get-queue-attributes --queue-url "$dlq_url" --attribute-names QueueArn \
         --query Attributes.QueueArn --output text)
     awslocal sqs create-queue --queue-name "$queue" --attributes \
-        "{\"RedrivePolicy\": \"{\\\"deadLetterTargetArn\\\": \\\"$dlq_arn\\\", \\\"maxReceiveCount\\\": \\\"2\\\"}\"}" >/dev/null
+        "{\"RedrivePolicy\": \"{\\\"deadLetterTargetArn\\\": \\\"$dlq_arn\\\", \\\"maxReceiveCount\\\": \\\"50\\\"}\"}" >/dev/null
 done

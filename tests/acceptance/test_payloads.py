@@ -296,6 +296,7 @@ def test_nothing_is_built_without_its_sources(client: StackClient, s3: "S3Client
         "Original-Message-Id": request_id,
         "Request-Id": request_id,
         "Receive-Count": "1",
+        "Attempts": "1",
         "Correlation-Id": "order-7",
     }
 

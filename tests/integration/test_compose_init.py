@@ -53,7 +53,7 @@ def test_the_init_script_makes_the_stack(tmp_path: Path) -> None:
                 sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
             )
             assert policy["deadLetterTargetArn"].endswith(f":{name}-dlq")
-            assert int(policy["maxReceiveCount"]) == 2
+            assert int(policy["maxReceiveCount"]) == 50
         # and the stack of the tests is the same: creating it over this one changes nothing
         create_stack(server)
         assert sqs.list_queues()["QueueUrls"] == queues

@@ -86,16 +86,16 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@pytest.mark.parametrize("pair", ["source", "destination"])
+@pytest.mark.parametrize(("pair", "receives"), [("source", 50), ("destination", 5)])
 def test_each_queue_hands_what_failed_to_its_own_dead_letters(
-    localstack: LocalStack, messaging: Messaging, pair: str
+    localstack: LocalStack, messaging: Messaging, pair: str, receives: int
 ) -> None:
     queue = attributes(localstack, getattr(messaging, f"{pair}_queue_url"))
     dead_letters = attributes(localstack, getattr(messaging, f"{pair}_dead_letters_url"))
 
     redrive = json.loads(queue["RedrivePolicy"])
     assert redrive["deadLetterTargetArn"] == dead_letters["QueueArn"]
-    assert int(redrive["maxReceiveCount"]) == 5
+    assert int(redrive["maxReceiveCount"]) == receives
     allowed = json.loads(dead_letters["RedriveAllowPolicy"])
     assert allowed == {"redrivePermission": "byQueue", "sourceQueueArns": [queue["QueueArn"]]}
     assert int(dead_letters["MessageRetentionPeriod"]) == 14 * 86_400

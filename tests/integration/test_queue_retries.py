@@ -29,10 +29,10 @@ def depth(sqs: "SQSClient", url: str) -> int:
     return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
 
-def test_a_transient_failure_comes_back_after_a_back_off_until_sqs_dead_letters_it(
+def test_a_transient_failure_comes_back_after_a_back_off_until_the_queue_allows_no_more(
     scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
-    # given a job that fails as long as it is tried, on a queue with two attempts
+    # given a job that fails as long as it is tried, on a queue that allows fewer receives than MAX_ATTEMPTS
     worker = scripted_worker(BACKOFF_BASE_SECONDS="4", BACKOFF_CAP_SECONDS="4", VISIBILITY_TIMEOUT_SECONDS="3600")
     client.send(command("fail"), Correlation_Id="c-1")
     # when both are over
@@ -41,10 +41,12 @@ def test_a_transient_failure_comes_back_after_a_back_off_until_sqs_dead_letters_
     assert (first["attempt"], second["attempt"]) == (1, 2)
     assert first["id"] == second["id"]
     assert second["at"] - first["at"] >= 2
-    # and SQS has moved the message, as it was
+    # and the message is a dead letter, before SQS could have moved it without a reason
     (dead,) = client.dead_letters(1)
     assert dead.json == command("fail")
-    assert dead.attributes == {"Correlation-Id": "c-1"}
+    assert (dead.attributes["Correlation-Id"], dead.attributes["Attempts"]) == ("c-1", "2")
+    assert dead.attributes["Error-Code"] == "storage_unavailable"
+    assert dead.attributes["Error-Message"] == "S3 is away (attempt 2, the last)"
     assert len(journal.lines("begin")) == 2
     assert worker.alive()
 

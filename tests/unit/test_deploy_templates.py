@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from archiver.aws.hand_backs import PREFIX as HAND_BACKS
 from archiver.settings import Settings
 from devtools.cloudformation import MESSAGING, SERVICE
 from tests.support.policies import load_template
@@ -141,9 +142,11 @@ def test_the_bucket_is_private_encrypted_and_kept() -> None:
 
 
 def test_the_lifecycle_aborts_uploads_and_expires_archives() -> None:
-    abort, expire = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
+    abort, hand_backs, expire = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
 
     assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": {"Ref": "AbortUploadsAfterDays"}}
+    assert hand_backs["Prefix"] == HAND_BACKS
+    assert hand_backs["ExpirationInDays"] > 14, "a record outlives its message"
     condition, rule, otherwise = expire["Fn::If"]
     assert condition == "Expires"
     assert rule["ExpirationInDays"] == {"Ref": "ArchiveExpirationDays"}

@@ -58,14 +58,14 @@ def dlq(sqs: Sqs, url: str = DLQ) -> Queue:
 def test_the_policy_is_remembered_for_a_while() -> None:
     sqs, now = Sqs(policy=None), 0.0
     letters = DeadLetters(clock=lambda: now)
-    assert letters.queue(sqs, URL) is None  # type: ignore[arg-type]  # the part of the client that is asked
+    assert letters.policy(sqs, URL) is None  # type: ignore[arg-type]  # the part of the client that is asked
     # a dead-letter queue that is added is noticed, but not at once
     sqs.policy = POLICY
-    assert letters.queue(sqs, URL) is None  # type: ignore[arg-type]
+    assert letters.policy(sqs, URL) is None  # type: ignore[arg-type]
     now = POLICY_TTL_SECONDS
-    found = letters.queue(sqs, URL)  # type: ignore[arg-type]
+    found = letters.policy(sqs, URL)  # type: ignore[arg-type]
     assert found is not None
-    assert found.url == DLQ
+    assert (found.dead_letters.url, found.max_receive_count) == (DLQ, 2)
     assert len(sqs.calls) == 2
 
 
@@ -83,6 +83,7 @@ def test_the_dead_letter_is_sent_before_the_original_is_deleted() -> None:
         "Original-Message-Id": "m-1",
         "Request-Id": "r-1",
         "Receive-Count": "1",
+        "Attempts": "1",
         "Correlation-Id": "c-1",
     }
 

@@ -14,7 +14,9 @@ from archiver.aws.queues import Queue, dead_letter_url, no_such_queue, queue_nam
 from archiver.errors import QueueUnavailable
 
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/input-queue"
-POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-central-1:000000000000:input-queue-dlq"})
+POLICY = json.dumps(
+    {"deadLetterTargetArn": "arn:aws:sqs:eu-central-1:000000000000:input-queue-dlq", "maxReceiveCount": "2"}
+)
 
 
 @pytest.fixture

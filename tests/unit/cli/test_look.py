@@ -109,4 +109,4 @@ def test_a_body_that_is_no_json_is_none(queue: FakeQueue) -> None:
 
     assert letter.json() is None
     assert letter.sent_at == 1.5
-    assert reason_of(letter)["code"] == "attempts_exhausted"
+    assert reason_of(letter)["code"] == "no_reason"

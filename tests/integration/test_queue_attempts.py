@@ -1,0 +1,83 @@
+"""How a job runs out of attempts: by failures and crashes, never by hand-backs, and never without a word."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from devtools.stack import Stack
+from devtools.worker import Worker
+from tests.conftest import Desk
+from tests.integration.conftest import Journal, command
+
+pytestmark = pytest.mark.localstack
+
+#: Well above MAX_ATTEMPTS, as in the deployment.
+MANY = 50
+
+
+@pytest.fixture
+def stack(make_stack: Callable[..., Stack]) -> Stack:
+    return make_stack(max_receive_count=MANY)
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.chaos)])
+def test_handing_back_costs_no_attempt(
+    times: int, obedient: Callable[..., Worker], desk: Desk, journal: Journal
+) -> None:
+    # given a job that has one attempt, and workers that stop in the middle of it
+    job = desk.send(command("sleep", seconds=8))
+    for time in range(times):
+        worker = obedient(SOFT_SHUTDOWN_SECONDS="1", MAX_ATTEMPTS="1")
+        assert len(journal.wait("begin", count=time + 1)) == time + 1
+        worker.send_signal(signal.SIGQUIT)
+        assert worker.wait(10) == 0
+    # when one works on
+    obedient(MAX_ATTEMPTS="1")
+    # then it does the job, in its first attempt
+    (end,) = journal.wait("end", seconds=40)
+    assert (end["id"], end["attempt"]) == (job, 1)
+    assert desk.dead_letters(1, seconds=0.5) == []
+
+
+def test_the_last_failure_is_told_once_with_its_reason(
+    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+) -> None:
+    obedient(BACKOFF_BASE_SECONDS="0")
+    job = desk.send(command("fail"))
+    (dead,) = desk.dead_letters(1, seconds=40)
+    assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
+    assert dead.attributes["Error-Code"] == "storage_unavailable"
+    assert dead.attributes["Error-Message"] == "S3 is away (attempt 5, the last)"
+    assert (dead.attributes["Attempts"], dead.attributes["Request-Id"]) == ("5", job)
+    (told,) = journal.wait("failure notified")
+    assert (told["id"], told["code"]) == (job, "storage_unavailable")
+
+
+def test_a_job_that_kills_its_process_ends(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
+    worker = obedient(BACKOFF_BASE_SECONDS="0")
+    job = desk.send(command("die", always=True))
+    (dead,) = desk.dead_letters(1, seconds=60)
+    assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
+    assert dead.attributes["Error-Code"] == "process_lost"
+    assert "signal 9" in dead.attributes["Error-Message"]
+    assert (dead.attributes["Attempts"], dead.attributes["Request-Id"]) == ("5", job)
+    assert [line["id"] for line in journal.wait("failure notified")] == [job]
+    assert worker.alive()
+
+
+def test_a_job_that_takes_its_worker_along_ends_before_it_begins_again(
+    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+) -> None:
+    # given a worker that dies as a whole in a job's only attempt
+    worker = obedient(MAX_ATTEMPTS="1", VISIBILITY_TIMEOUT_SECONDS="5")
+    job = desk.send(command("sleep", seconds=60))
+    journal.wait("begin")
+    worker.kill()
+    # when the next one gets the message
+    obedient(MAX_ATTEMPTS="1")
+    # then it does not follow the first
+    (dead,) = desk.dead_letters(1, seconds=40)
+    assert dead.attributes["Error-Code"] == "attempts_exhausted"
+    assert [line["id"] for line in journal.wait("failure notified")] == [job]
+    assert len(journal.lines("begin")) == 1
