@@ -194,6 +194,12 @@ class QueueUnavailable(TransientError):
     code = "queue_unavailable"
 
 
+class TopicUnavailable(QueueUnavailable):
+    """The SNS topic of the notifications could not be reached."""
+
+    code = "topic_unavailable"
+
+
 def _missing(sources: Sequence[str]) -> str:
     """How many, and the first few: the whole list may be as long as a payload."""
     names = [cut(redacted(source), SHOWN_CHARACTERS) for source in sources[:SHOWN_SOURCES]]

@@ -21,6 +21,8 @@ GIB = 1024 * MIB
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 _QUEUE_URL = re.compile(r"https?://[^/\s]+/\S+")
+# https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html
+_TOPIC_ARN = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, and what was allowed before 2018
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html
@@ -32,6 +34,12 @@ def _queue(value: str) -> str:
         raise ValueError(f"an ARN; give the queue's URL or its name, {value.rpartition(':')[2]}")
     if not (_QUEUE_NAME.fullmatch(value) or _QUEUE_URL.fullmatch(value)):
         raise ValueError("neither the name of a queue nor its URL")
+    return value
+
+
+def _topic(value: str) -> str:
+    if not _TOPIC_ARN.fullmatch(value):
+        raise ValueError("no ARN of an SNS topic, such as arn:aws:sns:eu-central-1:123456789012:archives")
     return value
 
 
@@ -55,6 +63,7 @@ def _time_zone(value: str) -> str:
 
 
 QueueNameOrUrl = Annotated[str, AfterValidator(_queue)]
+TopicArn = Annotated[str, AfterValidator(_topic)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
@@ -80,6 +89,9 @@ class Settings(LivenessSettings):
     sqs_source_queue: QueueNameOrUrl = Field(description="queue of the payloads, a name or a URL")
     sqs_destination_queue: QueueNameOrUrl | None = Field(
         None, description="queue of the downstream consumer, a name or a URL"
+    )
+    sns_destination_topic: TopicArn | None = Field(
+        None, description="ARN of an SNS topic that every notification is published to as well"
     )
     s3_source_bucket: BucketName | None = Field(None, description="bucket of the sources that name none")
     s3_destination_bucket: BucketName = Field(description="bucket of the archives")

@@ -11,7 +11,7 @@ from botocore.utils import get_environ_proxies
 from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.destination import Destinations
-from archiver.archive.pipeline import Services
+from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
@@ -25,6 +25,7 @@ from archiver.aws.objects import S3Objects
 from archiver.aws.payloads import fetch_payload
 from archiver.aws.queues import open_queue
 from archiver.aws.throttle import Throttle
+from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
 from archiver.aws.transfers import HttpSettings, Transfers
 from archiver.settings import MIB, Settings, load_settings, zone
 
@@ -103,13 +104,21 @@ def services() -> Services:
     return open_services(load_settings())
 
 
-def _notifier(settings: Settings) -> QueueNotifier | None:
-    queue = settings.sqs_destination_queue
-    if queue is None:
-        return None
-    return QueueNotifier(
-        open_queue(queue, timeouts=PATIENT, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
-    )
+def _notifier(settings: Settings) -> Notifier | None:
+    notifiers: list[Notifier] = []
+    if queue := settings.sqs_destination_queue:
+        notifiers.append(
+            QueueNotifier(
+                open_queue(queue, timeouts=PATIENT, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
+            )
+        )
+    if topic := settings.sns_destination_topic:
+        notifiers.append(TopicNotifier(new_client("sns", timeouts=PATIENT, session=_topic_session(topic)), topic))
+    return Notifiers(notifiers) if len(notifiers) > 1 else next(iter(notifiers), None)
+
+
+def _topic_session(arn: str) -> boto3.Session:
+    return boto3.Session(region_name=topic_region(arn))
 
 
 def _http(

@@ -29,6 +29,7 @@ _OPEN = ConfigDict(extra="allow", frozen=True)
 
 Metadata = Annotated[dict[str, JsonValue] | None, Field(description="the payload's, as the text that it came as")]
 Missing = Annotated[list[str], Field(description="sources that do not exist: the first of them where they are many")]
+MetadataOmitted = Annotated[bool, Field(description="only true, only on SNS: metadata is null, as it did not fit")]
 MissingTotal = Annotated[int, Field(ge=1, description="how many do not exist; only where missing does not have all")]
 RequestId = Annotated[str, Field(description="the id of the payload's message, or of the Celery task")]
 
@@ -70,6 +71,7 @@ class Succeeded(BaseModel):
     )
     missing: Missing
     missing_total: MissingTotal | None = None
+    metadata_omitted: MetadataOmitted | None = None
     request_id: RequestId
 
 
@@ -92,6 +94,7 @@ class Failed(BaseModel):
     error: Error
     missing: Missing | None = None
     missing_total: MissingTotal | None = None
+    metadata_omitted: MetadataOmitted | None = None
     request_id: RequestId
 
 

@@ -97,7 +97,7 @@ class Queue:
         """
         extra: dict[str, Any] = {"MessageAttributes": attributes} if attributes else {}
         if self.is_fifo:
-            extra |= {"MessageGroupId": _fifo_id(group_id), "MessageDeduplicationId": _fifo_id(deduplication_id)}
+            extra |= {"MessageGroupId": fifo_id(group_id), "MessageDeduplicationId": fifo_id(deduplication_id)}
         elif tenant:
             extra["MessageGroupId"] = tenant
         url = self.url
@@ -133,7 +133,7 @@ class Queue:
         return None if policy is None else policy.dead_letters
 
 
-def _fifo_id(text: str) -> str:
+def fifo_id(text: str) -> str:
     """``text``, or where SQS would refuse it as an id its SHA-256: ids are compared, nobody reads them."""
     return text if _FIFO_ID.fullmatch(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key
-from archiver.aws.clients import BRIEF
+from archiver.aws.clients import BRIEF, new_client
 from archiver.aws.failures import refused_by
 from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, dead_letter_url, open_queue
+from archiver.aws.topics import topic_region
 from archiver.cli.session import brief_client
 from archiver.errors import ArchiverError, QueueUnavailable
 from archiver.settings import Settings
@@ -40,6 +42,7 @@ def check_everything(settings: Settings) -> Iterator[Check]:
     yield from _guarded("credentials", lambda: _credentials(settings), settings)
     yield from _guarded("source queue", lambda: _source_queue(settings), settings)
     yield from _guarded("destination queue", lambda: _destination_queue(settings), settings)
+    yield from _guarded("destination topic", lambda: _destination_topic(settings), settings)
     s3 = brief_client("s3", settings)
     yield from _guarded("source bucket", lambda: _source_bucket(s3, settings.s3_source_bucket), settings)
     yield from _guarded("destination bucket", lambda: _destination_bucket(s3, settings), settings)
@@ -69,6 +72,7 @@ def _guarded(name: str, check: Callable[[], Iterator[Check]], settings: Settings
 
 def _target(name: str, settings: Settings) -> str:
     setting = {
+        "destination topic": "sns_destination_topic",
         "source bucket": "s3_source_bucket",
         "destination bucket": "s3_destination_bucket",
         "unfinished uploads": "s3_destination_bucket",
@@ -134,6 +138,9 @@ def _visibility(settings: Settings) -> Check:
 
 def _destination_queue(settings: Settings) -> Iterator[Check]:
     queue = settings.sqs_destination_queue
+    if queue is None and settings.sns_destination_topic:
+        yield Check("destination queue", "ok", "none: the topic alone is told")
+        return
     if queue is None:
         mend = "set SQS_DESTINATION_QUEUE, if a consumer waits for archives"
         yield Check("destination queue", "warning", "none: nobody is notified", mend)
@@ -156,6 +163,27 @@ def _destination_queue(settings: Settings) -> Iterator[Check]:
         yield Check("destination queue", "warning", f"{detail}; takes {largest} bytes a message", mend)
     else:
         yield Check("destination queue", "ok", detail)
+
+
+def _destination_topic(settings: Settings) -> Iterator[Check]:
+    topic = settings.sns_destination_topic
+    if topic is None:
+        return
+    client = new_client("sns", timeouts=BRIEF, session=boto3.Session(region_name=topic_region(topic)))
+    try:
+        found = client.get_topic_attributes(TopicArn=topic)["Attributes"]
+    except ClientError as error:
+        if not _is_denied(error):
+            raise
+        # The worker only publishes; it needs no right to look.
+        yield Check("destination topic", "ok", f"{topic}: its attributes are not ours to read")
+        return
+    subscribed = int(found.get("SubscriptionsConfirmed", 0))
+    if subscribed:
+        yield Check("destination topic", "ok", f"{topic}: {subscribed} subscription(s)")
+    else:
+        mend = "subscribe somebody, and confirm the subscription"
+        yield Check("destination topic", "warning", f"{topic}: nobody has subscribed", mend)
 
 
 def _source_bucket(client: Any, bucket: str | None) -> Iterator[Check]:

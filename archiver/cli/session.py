@@ -42,4 +42,6 @@ def open_services(settings: Settings) -> Services:
             raise DestinationUnavailable(f"S3_DESTINATION_BUCKET={bucket!r}: there is no such bucket") from error
     except BotoCoreError as error:
         raise StorageUnavailable(f"S3 can't be reached: {error}") from error
-    return wiring.open_services(settings.model_copy(update={"sqs_destination_queue": None}))
+    return wiring.open_services(
+        settings.model_copy(update={"sqs_destination_queue": None, "sns_destination_topic": None})
+    )

@@ -23,6 +23,8 @@ def test_codes_are_a_contract() -> None:
         "PermanentError": "permanent_error",
         "TransientError": "transient_error",
         "TimeLimitExceeded": "time_limit_exceeded",
+        "ProcessLost": "process_lost",
+        "AttemptsExhausted": "attempts_exhausted",
         "Cancelled": "cancelled",
         "UnreadableMessage": "unreadable_message",
         "UnknownTask": "unknown_task",
@@ -42,6 +44,7 @@ def test_codes_are_a_contract() -> None:
         "DestinationUnavailable": "destination_unavailable",
         "ArchiveRefused": "archive_refused",
         "QueueUnavailable": "queue_unavailable",
+        "TopicUnavailable": "topic_unavailable",
     }
 
 

@@ -8,6 +8,8 @@ from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.storage import SourceObject
 from archiver.archive.traffic import Traffic
+from archiver.aws.notify import QueueNotifier
+from archiver.aws.topics import Notifiers, TopicNotifier
 from archiver.settings import Settings
 from archiver.wiring import open_services
 
@@ -92,4 +94,17 @@ def test_where_the_requester_pays_every_request_says_so(pays: bool) -> None:
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:
     assert open_services(settings(aws_region="eu-west-1")).notifier is None
-    assert open_services(settings(aws_region="eu-west-1", sqs_destination_queue="output")).notifier is not None
+    assert isinstance(
+        open_services(settings(aws_region="eu-west-1", sqs_destination_queue="output")).notifier, QueueNotifier
+    )
+
+
+def test_a_topic_is_told_alone_or_beside_the_queue() -> None:
+    topic = "arn:aws:sns:eu-central-1:123456789012:archives"
+    alone = open_services(settings(aws_region="eu-west-1", sns_destination_topic=topic)).notifier
+    both = open_services(
+        settings(aws_region="eu-west-1", sns_destination_topic=topic, sqs_destination_queue="output")
+    ).notifier
+
+    assert isinstance(alone, TopicNotifier)
+    assert isinstance(both, Notifiers)

@@ -1,0 +1,70 @@
+"""Notifications on an SNS topic: for e-mail, webhooks, Lambda and EventBridge behind it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.archive.excerpt import within
+from archiver.archive.notification import Message
+from archiver.archive.pipeline import Notifier
+from archiver.aws.queues import fifo_id, string_attributes
+from archiver.errors import TopicUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+#: Most bytes of a message, its attributes included. Source: SNS's API_Publish, Message.
+MAX_MESSAGE_BYTES = 256 * 1024
+#: Kept free for the attributes, in bytes.
+ATTRIBUTES_ROOM = 4 * 1024
+
+
+def topic_region(arn: str) -> str:
+    """The region in a topic's ARN: a topic lives nowhere else."""
+    return arn.split(":")[3]
+
+
+class TopicNotifier:
+    """Publishes notifications to one topic, each with its ``status`` as an attribute to filter subscriptions by."""
+
+    def __init__(self, client: "SNSClient", arn: str) -> None:
+        self._client = client
+        self._arn = arn
+
+    def send(self, message: Message, *, correlation_id: str | None) -> None:
+        """Publish one notification, cut to what SNS takes. Raises ``TopicUnavailable``."""
+        extra: dict[str, Any] = {}
+        if self._arn.endswith(".fifo"):
+            extra = {"MessageGroupId": fifo_id(message.request_id), "MessageDeduplicationId": message.news}
+        try:
+            message_id = self._client.publish(
+                TopicArn=self._arn,
+                Message=within(message.body, MAX_MESSAGE_BYTES - ATTRIBUTES_ROOM),
+                MessageAttributes=string_attributes({"status": message.status, "Correlation-Id": correlation_id}),
+                **extra,
+            ).get("MessageId")
+        except (ClientError, BotoCoreError) as error:
+            raise TopicUnavailable(f"publishing to SNS_DESTINATION_TOPIC={self._arn!r} failed: {error}") from error
+        if not message_id:
+            raise TopicUnavailable(
+                f"publishing to SNS_DESTINATION_TOPIC={self._arn!r} failed: the answer has no MessageId"
+            )
+
+
+class Notifiers:
+    """Several ways to tell the same, one after the other: where one fails, a later attempt tells all again."""
+
+    def __init__(self, notifiers: Sequence[Notifier]) -> None:
+        self._notifiers = notifiers
+
+    def send(self, message: Message, *, correlation_id: str | None) -> None:
+        """Send on every way. Raises the last failure, once all have been tried."""
+        failure: Exception | None = None
+        for notifier in self._notifiers:
+            try:
+                notifier.send(message, correlation_id=correlation_id)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
