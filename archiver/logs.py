@@ -21,6 +21,11 @@ _NO_DEBUG = ("celery.pool", "celery.concurrency", "multiprocessing")
 #: billiard's logger hands nothing to the root's handler, and without one of its own Python prints its bare text.
 _APART = ("multiprocessing",)
 
+#: Celery's own lines on the begin and the end of each task, which ours tell with more; they have the task as ``data``.
+_REPEATING = ("celery.app.trace", "celery.worker.strategy")
+#: What CloudWatch reads of a line: ours, and nested deeper than a line's other values.
+_EMBEDDED = "_aws"
+
 #: Longest text in a line, and longest traceback, in characters.
 TEXT_CHARACTERS = 2_000
 TRACEBACK_CHARACTERS = 20_000
@@ -87,13 +92,21 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.propagate = False
+    for name in _REPEATING:
+        logging.getLogger(name).addFilter(_says_more)
     logging.captureWarnings(True)
+
+
+def _says_more(record: logging.LogRecord) -> bool:
+    return not hasattr(record, "data")
 
 
 def _present(_: Any, __: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
     return {
         key: presentable(value, limit=TRACEBACK_CHARACTERS, lines=True)
         if key in ("exception", "stack") and isinstance(value, str)
+        else value
+        if key == _EMBEDDED
         else _presentable(value)
         for key, value in line.items()
     }

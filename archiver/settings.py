@@ -7,7 +7,7 @@ variables (``AWS_ENDPOINT_URL``, ``AWS_DEFAULT_REGION``, credentials, ...) are t
 
 import re
 from datetime import UTC, tzinfo
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -116,6 +116,13 @@ class Settings(LivenessSettings):
     # How it talks.
     app_debug: bool = Field(False, description="debug log level")
     dev_mode: bool = Field(False, description="console logs instead of JSON")
+
+    metrics: Literal["off", "emf"] = Field(
+        "off", description="emf: a line for each attempt that CloudWatch Logs turns into metrics"
+    )
+    metrics_namespace: str = Field(
+        "Archiver", description="CloudWatch namespace of the metrics", pattern=r"^[A-Za-z0-9._/#-]{1,255}$"
+    )
 
     # The engine.
     part_size_mib: int = Field(

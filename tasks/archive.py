@@ -29,6 +29,7 @@ from archiver.errors import (
 from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
 from archiver.settings import Settings, load_settings
 from archiver.text import presentable
+from archiver.worker.account import Account, open_account
 from archiver.worker.attempts import is_last, is_over, last_attempt_failed
 from archiver.worker.decode import payload_of
 from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
@@ -58,13 +59,20 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
 
     ``payload`` is the payload's object, or its JSON text as the transport delivers it.
     """
-    with _delivery(self.request) as (delivery, letter):
+    with _delivery(self.request) as (delivery, letter, account):
         try:
             # Before anything else, since whatever fails then is told with the payload's metadata.
             payload = wiring.services().payloads.open(payload)
             _check_attempts(letter)
             report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
-            result = pipeline.build_archive(payload, delivery=delivery, services=wiring.services(), on_progress=report)
+            result = pipeline.build_archive(
+                payload,
+                delivery=delivery,
+                services=wiring.services(),
+                on_progress=report,
+                traffic=account.traffic,
+            )
+            account.files = result.files
         except PermanentError as error:
             _dead_letter(letter, delivery, payload=payload, error=error)
             raise
@@ -75,10 +83,10 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
         except MemoryError as error:
             # Celery would take the worker down with it.
             lacking = TransientError("The job ran out of memory")
-            _give_up_after_the_last(letter, delivery, payload=payload, error=lacking)
+            account.given_up = _give_up_after_the_last(letter, delivery, payload=payload, error=lacking)
             raise lacking from error
         except Exception as error:
-            _give_up_after_the_last(letter, delivery, payload=payload, error=error)
+            account.given_up = _give_up_after_the_last(letter, delivery, payload=payload, error=error)
             raise
         return result.summary()
 
@@ -86,7 +94,7 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
 @app.task(name=REFUSE_TASK, bind=True, throws=(ArchiverError,))  # type: ignore[untyped-decorator]  # celery has no types
 def refuse_message(self: Any, code: str, reason: str) -> None:
     """Dead-letter a message that is no job."""
-    with _delivery(self.request) as (delivery, letter):
+    with _delivery(self.request) as (delivery, letter, _):
         error = Refused(code, reason)
         payload = None if letter is None else payload_of(letter)
         _dead_letter(letter, delivery, payload=payload, error=error)
@@ -102,17 +110,22 @@ def _check_attempts(letter: Letter | None) -> None:
         )
 
 
-def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payload: object, error: Exception) -> None:
-    """Dead-letter the message where no attempt is left; SQS, which would do it otherwise, tells nobody why."""
+def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payload: object, error: Exception) -> bool:
+    """Dead-letter the message where no attempt is left; SQS, which would do it otherwise, tells nobody why.
+
+    Returns whether it did.
+    """
     if letter is None:
-        return
+        return False
     try:
         policy = _policy(letter)
         most = None if policy is None else policy.max_receive_count
         if most is not None and is_last(letter, max_attempts=_settings().max_attempts, max_receive_count=most):
             _dead_letter(letter, delivery, payload=payload, error=last_attempt_failed(error, letter))
+            return True
     except QueueUnavailable as failure:
         log.error("the last attempt's message could not be dead-lettered, it will come back", error=str(failure))
+    return False
 
 
 def _limit(request: Any) -> str:
@@ -122,7 +135,7 @@ def _limit(request: Any) -> str:
 
 
 @contextmanager
-def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None]]:
+def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]:
     """The job of a task's request: its identity in every log line, its message hidden while it runs."""
     header = request.get(LETTER_HEADER)
     letter = Letter.from_dict(header) if header else None
@@ -134,23 +147,30 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None]]:
         "attempt": delivery.attempt,
     }
     with structlog.contextvars.bound_contextvars(**{key: value for key, value in bound.items() if value is not None}):
-        log.info("job started", task=request.task)
-        with kept_hidden(_hide(letter), timeout=_settings().visibility_timeout_seconds):
+        settings = _settings()
+        account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered)
+        log.info("job started", task=request.task, seconds_waited=account.seconds_waited)
+        with kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
             try:
-                yield delivery, letter
+                yield delivery, letter, account
             except ArchiverError as error:
                 kind = "permanent" if isinstance(error, PermanentError) else "transient"
-                _failed(request, delivery, code=error.code, reason=error.message, kind=kind)
+                _failed(request, delivery, account, code=error.code, reason=error.message, kind=kind)
                 raise
             except Exception as error:
-                _failed(request, delivery, code=type(error).__name__, reason=str(error), kind="unexpected")
+                _failed(request, delivery, account, code=type(error).__name__, reason=str(error), kind="unexpected")
                 raise
-        log.info("job done")
+        log.info("job done", **account.took())
+        account.succeeded()
 
 
-def _failed(request: Any, delivery: Delivery, *, code: str, reason: str, kind: str) -> None:
-    say = log.error if kind == "unexpected" else log.warning
-    say("job failed", code=code, reason=reason, kind=kind)
+def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, reason: str, kind: str) -> None:
+    took = account.took()
+    if kind == "unexpected":
+        log.error("job failed", code=code, reason=reason, kind=kind, **took, exc_info=True)
+    else:
+        log.warning("job failed", code=code, reason=reason, kind=kind, **took)
+    account.failed("unexpected_error" if kind == "unexpected" else code, permanent=kind == "permanent")
     reason = presentable(reason, limit=MAX_REASON)
     _events(request)(FAILED, attempt=delivery.attempt, code=code, reason=reason, permanent=kind == "permanent")
 

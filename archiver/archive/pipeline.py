@@ -15,6 +15,7 @@ from archiver.archive.progress import OnProgress, ignore
 from archiver.archive.request import metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
+from archiver.archive.traffic import Traffic
 from archiver.errors import Cancelled, MissingSources, PermanentError, QueueUnavailable
 from archiver.text import redacted
 
@@ -24,10 +25,16 @@ log = structlog.get_logger(__name__)
 
 
 def build_archive(
-    payload: object, *, delivery: Delivery, services: Services, on_progress: OnProgress = ignore
+    payload: object,
+    *,
+    delivery: Delivery,
+    services: Services,
+    on_progress: OnProgress = ignore,
+    traffic: Traffic | None = None,
 ) -> ArchiveResult:
     """Build the archive that a payload, JSON text or its value, asks for, and tell the consumer.
 
+    ``traffic`` counts what the job moves, for whoever wants to know of a failure, too.
     Safe to repeat: a second delivery finds the finished archive, or goes on with the upload that was left.
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
@@ -48,7 +55,7 @@ def build_archive(
         # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
         identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
         digest = hashlib.sha256(identity.encode()).hexdigest()
-        job = Job(request, digest, destination, delivery, services, on_progress)
+        job = Job(request, digest, destination, delivery, services, on_progress, traffic or Traffic())
         result = replace(job.run(), seconds=time.monotonic() - started)
         log.info("archive ready", **result.summary())
         if services.notifier is not None:

@@ -8,14 +8,19 @@ the clients are.
 import signal
 from typing import Any
 
+import structlog
 from billiard.einfo import ExceptionWithTraceback
 from celery import exceptions
 from celery.worker.request import Request as CeleryRequest
 from structlog.contextvars import bound_contextvars
 
 from archiver.errors import Cancelled, PermanentError, ProcessLost, TimeLimitExceeded
+from archiver.settings import load_settings
 from archiver.text import presentable
+from archiver.worker.account import process_lost
 from archiver.worker.envelope import REFUSE_TASK
+
+log = structlog.get_logger(__name__)
 
 #: Longest text in a field of an event, in characters.
 MAX_EVENT_TEXT = 5_000
@@ -42,9 +47,14 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
         if isinstance(error, exceptions.TimeLimitExceeded):
             self._refuse(TimeLimitExceeded(f"The job was ended by its time_limit={error.args[0]} (seconds)"))
             return None
-        if isinstance(error, exceptions.WorkerLostError) and self._is_last_attempt:
-            self._refuse(ProcessLost(f"The job's process died in its last attempt: {error}"))
-            return None
+        if isinstance(error, exceptions.WorkerLostError):
+            with bound_contextvars(request_id=self.id):
+                log.error("process of a job lost", reason=str(error))
+                if self._is_last_attempt:
+                    self._refuse(ProcessLost(f"The job's process died in its last attempt: {error}"))
+                    return None
+                if not self.message.channel.draining:
+                    process_lost(load_settings())
         with bound_contextvars(request_id=self.id):
             return super().on_failure(exc_info, *args, **kwargs)
 

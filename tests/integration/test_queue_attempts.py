@@ -9,6 +9,7 @@ from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import Desk
 from tests.integration.conftest import Journal, command
+from tests.support.log_lines import check_metrics, read_lines
 
 pytestmark = pytest.mark.localstack
 
@@ -43,7 +44,7 @@ def test_handing_back_costs_no_attempt(
 def test_the_last_failure_is_told_once_with_its_reason(
     obedient: Callable[..., Worker], desk: Desk, journal: Journal
 ) -> None:
-    obedient(BACKOFF_BASE_SECONDS="0")
+    worker = obedient(BACKOFF_BASE_SECONDS="0", METRICS="emf")
     job = desk.send(command("fail"))
     (dead,) = desk.dead_letters(1, seconds=40)
     assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
@@ -52,10 +53,12 @@ def test_the_last_failure_is_told_once_with_its_reason(
     assert (dead.attributes["Attempts"], dead.attributes["Request-Id"]) == ("5", job)
     (told,) = journal.wait("failure notified")
     assert (told["id"], told["code"]) == (job, "storage_unavailable")
+    outcomes = [line["Outcome"] for line in read_lines(worker.output()) if "_aws" in line]
+    assert outcomes == ["retried"] * 4 + ["failed"]
 
 
 def test_a_job_that_kills_its_process_ends(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
-    worker = obedient(BACKOFF_BASE_SECONDS="0")
+    worker = obedient(BACKOFF_BASE_SECONDS="0", METRICS="emf")
     job = desk.send(command("die", always=True))
     (dead,) = desk.dead_letters(1, seconds=60)
     assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
@@ -64,6 +67,13 @@ def test_a_job_that_kills_its_process_ends(obedient: Callable[..., Worker], desk
     assert (dead.attributes["Attempts"], dead.attributes["Request-Id"]) == ("5", job)
     assert [line["id"] for line in journal.wait("failure notified")] == [job]
     assert worker.alive()
+    # and the log, of lost processes, too, is JSON with a line of metrics for each attempt
+    ended = [line for line in read_lines(worker.output()) if "_aws" in line]
+    for line in ended:
+        check_metrics(line)
+    assert [(line["Outcome"], line["Code"]) for line in ended] == [("retried", "process_lost")] * 4 + [
+        ("failed", "process_lost")
+    ]
 
 
 def test_a_job_that_takes_its_worker_along_ends_before_it_begins_again(

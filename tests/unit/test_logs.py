@@ -36,6 +36,8 @@ def test_our_lines_and_a_librarys_look_the_same(capsys: pytest.CaptureFixture[st
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         structlog.get_logger("archiver.x").info("part done", number=3)
         logging.getLogger("celery.worker").info("Task %s received", "t", extra={"data": {"args": "secret payload"}})
+        # what Celery says of each task's begin and end, ours say with more
+        logging.getLogger("celery.app.trace").info("Task %s succeeded", "t", extra={"data": {}})
     ours, celerys = lines(capsys)
     assert list(ours)[:3] == ["timestamp", "level", "message"]
     assert (ours["message"], ours["number"], ours["request_id"], ours["level"]) == ("part done", 3, "r-1", "info")

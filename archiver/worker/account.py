@@ -1,0 +1,91 @@
+"""What one attempt took: seconds, bytes, files. Its end is told in the log, and as metrics where they are asked for."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from archiver.archive.traffic import Traffic
+from archiver.errors import Cancelled, ProcessLost
+from archiver.settings import Settings
+from archiver.worker.metrics import embedded
+
+log = structlog.get_logger(__name__)
+
+
+def open_account(settings: Settings, *, sent_at: float, first: bool) -> "Account":
+    """The account of an attempt that begins now."""
+    return Account(sent_at, first, settings.metrics_namespace if settings.metrics == "emf" else None)
+
+
+def process_lost(settings: Settings) -> None:
+    """An attempt whose process died with its account."""
+    open_account(settings, sent_at=time.time(), first=False).failed(ProcessLost.code, permanent=False)
+
+
+@dataclass(slots=True)
+class Account:
+    """The account of one attempt, opened when it begins.
+
+    ``sent_at`` in seconds since the epoch; ``first``: no earlier delivery of the message has waited, too.
+    ``namespace`` is that of the metrics, None for none. ``given_up`` says of a failure that there is no attempt left.
+    """
+
+    sent_at: float
+    first: bool
+    namespace: str | None = None
+    clock: Callable[[], float] = time.time
+    traffic: Traffic = field(default_factory=Traffic)
+    files: int = 0
+    given_up: bool = False
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    @property
+    def seconds_waited(self) -> float:
+        """Between sending and the attempt's begin, earlier attempts included; clocks that differ make it no less."""
+        return round(max(0.0, self.began - self.sent_at), 3)
+
+    def took(self) -> dict[str, Any]:
+        """Seconds since the begin, and bytes."""
+        return {
+            "seconds": round(max(0.0, self.clock() - self.began), 3),
+            "bytes_read": self.traffic.bytes_read,
+            "bytes_copied": self.traffic.bytes_copied,
+            "bytes_uploaded": self.traffic.bytes_uploaded,
+        }
+
+    def succeeded(self) -> None:
+        """The job is done."""
+        self._publish("succeeded", None)
+
+    def failed(self, code: str, *, permanent: bool) -> None:
+        """The attempt failed: for good, or to be made again."""
+        if permanent or self.given_up:
+            self._publish("cancelled" if code == Cancelled.code else "failed", code)
+        else:
+            self._publish("retried", code)
+
+    def _publish(self, outcome: str, code: str | None) -> None:
+        if self.namespace is None:
+            return
+        took = self.took()
+        figures = {
+            "Attempts": 1,
+            "SecondsWorked": took["seconds"],
+            "BytesRead": took["bytes_read"],
+            "BytesCopied": took["bytes_copied"],
+            "BytesUploaded": took["bytes_uploaded"],
+            "Files": self.files,
+            "Parts": self.traffic.uploads + self.traffic.copies,
+        }
+        if self.first:
+            figures["SecondsQueued"] = self.seconds_waited
+        members = embedded(
+            figures, namespace=self.namespace, outcome=outcome, code=code, milliseconds=int(self.clock() * 1000)
+        )
+        log.info("attempt ended", **members)
