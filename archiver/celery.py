@@ -62,8 +62,9 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def _prepare_worker(instance: Any, **_: Any) -> None:
-    """No banner between the JSON lines, and the step that only a worker has."""
+    """No banner between the JSON lines, and the steps that only a worker has."""
     from archiver.worker.drain import Drain
+    from archiver.worker.protect import Protect
     from archiver.worker.startup import Unfit, check_machine
 
     try:
@@ -74,7 +75,7 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
         raise SystemExit(_Unusable.exit_code) from None
     _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
-    instance.app.steps["worker"].add(Drain)
+    instance.app.steps["worker"].update((Drain, Protect))
     instance.app.Task.Request = "archiver.worker.request:Request"
     if load_settings().monitoring:
         from archiver.monitoring.worker import prepare_worker

@@ -113,6 +113,10 @@ class Settings(LivenessSettings):
     # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.
     aws_region: str | None = Field(None, description="region where neither AWS_DEFAULT_REGION nor a profile names one")
 
+    ecs_agent_uri: str | None = Field(
+        None, description="set by ECS itself: while jobs run the task is protected from scale-in", pattern=r"^https?://"
+    )
+
     # How it talks.
     app_debug: bool = Field(False, description="debug log level")
     dev_mode: bool = Field(False, description="console logs instead of JSON")

@@ -52,12 +52,15 @@ class Permissions:
 
     @property
     def unused(self) -> set[tuple[str, str]]:
-        """Actions with their resources that no request needed; of SQS and SNS those that none needed anywhere."""
+        """Actions with their resources that no request needed; of SQS and SNS those that none needed anywhere.
+
+        What ECS's agent needs is not seen here.
+        """
         needed = {action for action, _ in self._used}
         return {
             (action, resource)
             for action, resource in self._allowed - self._used
-            if action.startswith("s3:") or action not in needed
+            if action.startswith("s3:") or (action not in needed and not action.startswith("ecs:"))
         }
 
 

@@ -31,6 +31,7 @@ def test_the_task_role_is_exactly_this() -> None:
         "s3:ListMultipartUploadParts": {ARCHIVES},
         "s3:ListBucketMultipartUploads": {"DestinationBucket.Arn"},
         "s3:GetLifecycleConfiguration": {"DestinationBucket.Arn"},
+        "ecs:UpdateTaskProtection": {"arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/${Name}/*"},
         "sqs:ReceiveMessage": {"SourceQueue.Arn"},
         "sqs:DeleteMessage": {"SourceQueue.Arn"},
         "sqs:ChangeMessageVisibility": {"SourceQueue.Arn"},
