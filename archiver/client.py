@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archiver.archive.pointer import SIZE_ATTRIBUTE, pointer_to
 from archiver.archive.request import OnMissing, parse_request, payload_document
+from archiver.archive.status import JobStatus
 from archiver.aws.clients import PROMPT, new_client
 from archiver.aws.payloads import store_payload
 from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
+from archiver.aws.status import StatusObjects as StatusObjects  # for callers, too
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class ArchiverClient:
     too large for a message goes to a new object in ``payload_bucket``, one of the worker's PAYLOAD_BUCKETS, and the
     message points at it, as that of the SQS Extended Client does. Nobody deletes the object: a lifecycle rule of the
     bucket should, once no redelivery and no redrive can ask for it.
+    ``statuses`` is where the workers keep the status of requests:
+    ``StatusObjects(boto3.client("s3"), bucket, STATUS_PREFIX)``.
     """
 
     def __init__(
@@ -56,12 +60,34 @@ class ArchiverClient:
         sqs: "SQSClient | None" = None,
         payload_bucket: str | None = None,
         s3: "S3Client | None" = None,
+        statuses: "StatusObjects | None" = None,
     ) -> None:
         _check_tenant(tenant)
         self._tenant = tenant
         self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
         self._payload_bucket = payload_bucket
         self._s3 = s3
+        self._statuses = statuses
+
+    def status(self, request_id: str) -> "JobStatus | None":
+        """How far a request is; None where no worker has begun it, or it ended long ago.
+
+        Raises ``StorageUnavailable`` where S3 can't be reached, and ``ValueError`` without ``statuses``.
+        """
+        return self._known().read(request_id)
+
+    def cancel(self, request_id: str) -> "JobStatus | None":
+        """Ask for the end of a request, and return its status as it was before.
+
+        One that has ended (``ended``) is left alone: it is too late. One that no worker has begun (None) ends when one
+        does. Raises as ``status``.
+        """
+        return self._known().cancel(request_id)
+
+    def _known(self) -> "StatusObjects":
+        if self._statuses is None:
+            raise ValueError("statuses: give the client the bucket and the prefix that workers write status objects to")
+        return self._statuses
 
     def submit(
         self,

@@ -110,6 +110,12 @@ class Settings(LivenessSettings):
     requester_pays: bool = Field(False, description="1: this account pays for reading buckets whose requester pays")
     notify_failures: bool = Field(False, description="1: a permanent failure sends a notification, too")
 
+    status_prefix: str | None = Field(
+        None,
+        description="prefix of status objects in S3_DESTINATION_BUCKET, such as status/; unset: none are written",
+        pattern=r"^[A-Za-z0-9!_.*'()/-]{1,200}$",
+    )
+
     # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.
     aws_region: str | None = Field(None, description="region where neither AWS_DEFAULT_REGION nor a profile names one")
 

@@ -15,15 +15,17 @@ from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
-from archiver.aws.clients import PATIENT, SLOW, Timeouts, new_client, new_session
+from archiver.aws.board import StatusBoard
+from archiver.aws.clients import PATIENT, QUICK, SLOW, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.http import S3Http
 from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
-from archiver.aws.notify import QueueNotifier
+from archiver.aws.notify import QueueNotifier, SuccessesOnly
 from archiver.aws.objects import S3Objects
 from archiver.aws.payloads import fetch_payload
 from archiver.aws.queues import open_queue
+from archiver.aws.status import StatusObjects
 from archiver.aws.throttle import Throttle
 from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
 from archiver.aws.transfers import HttpSettings, Transfers
@@ -38,7 +40,7 @@ READS = 128
 THREADS = 32
 
 
-def open_services(settings: Settings) -> Services:
+def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     session = new_session(settings.aws_region)
     parts_in_flight = settings.parts_in_flight or max(2, settings.memory_mib // settings.part_size_mib)
@@ -64,7 +66,7 @@ def open_services(settings: Settings) -> Services:
             base_url=settings.archive_base_url,
             expires=settings.link_expires_seconds,
         ).url,
-        notifier=_notifier(settings),
+        notifier=_notifier(settings, board),
         options=Options(
             part_size=settings.part_size,
             parts_in_flight=parts_in_flight,
@@ -93,7 +95,7 @@ def open_services(settings: Settings) -> Services:
         source_bucket=settings.s3_source_bucket,
         file_prefix=settings.s3_file_prefix,
         rebuilds=settings.rebuilds,
-        notify_failures=settings.notify_failures,
+        notify_failures=settings.notify_failures or board is not None,
         payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
     )
 
@@ -101,10 +103,20 @@ def open_services(settings: Settings) -> Services:
 @cache
 def services() -> Services:
     """This process's services, opened at the first call: after the fork, where there is one."""
-    return open_services(load_settings())
+    return open_services(load_settings(), board=status_board())
 
 
-def _notifier(settings: Settings) -> Notifier | None:
+@cache
+def status_board() -> StatusBoard | None:
+    """This process's board for the status of its job; None where no status is kept."""
+    settings = load_settings()
+    if settings.status_prefix is None:
+        return None
+    client = new_client("s3", timeouts=QUICK, region=settings.aws_region)
+    return StatusBoard(StatusObjects(client, settings.s3_destination_bucket, settings.status_prefix))
+
+
+def _notifier(settings: Settings, board: StatusBoard | None) -> Notifier | None:
     notifiers: list[Notifier] = []
     if queue := settings.sqs_destination_queue:
         notifiers.append(
@@ -114,6 +126,10 @@ def _notifier(settings: Settings) -> Notifier | None:
         )
     if topic := settings.sns_destination_topic:
         notifiers.append(TopicNotifier(new_client("sns", timeouts=PATIENT, session=_topic_session(topic)), topic))
+    if board is not None:
+        if not settings.notify_failures:
+            notifiers = [SuccessesOnly(notifier) for notifier in notifiers]
+        notifiers.append(board)
     return Notifiers(notifiers) if len(notifiers) > 1 else next(iter(notifiers), None)
 
 

@@ -13,14 +13,16 @@ from celery.exceptions import SoftTimeLimitExceeded
 from archiver import wiring
 from archiver.archive import pipeline
 from archiver.archive.pipeline import Delivery
+from archiver.archive.progress import OnProgress, Progress
 from archiver.aws.clients import process_sqs_client
-from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter
+from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter, delete
 from archiver.aws.letters import Letter
 from archiver.aws.queues import RedrivePolicy
 from archiver.celery import app
 from archiver.errors import (
     ArchiverError,
     AttemptsExhausted,
+    Cancelled,
     PermanentError,
     QueueUnavailable,
     TimeLimitExceeded,
@@ -65,14 +67,18 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
             payload = wiring.services().payloads.open(payload)
             _check_attempts(letter)
             report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
-            result = pipeline.build_archive(
-                payload,
-                delivery=delivery,
-                services=wiring.services(),
-                on_progress=report,
-                traffic=account.traffic,
-            )
+            with _followed(delivery, report) as on_progress:
+                result = pipeline.build_archive(
+                    payload,
+                    delivery=delivery,
+                    services=wiring.services(),
+                    on_progress=on_progress,
+                    traffic=account.traffic,
+                )
             account.files = result.files
+        except Cancelled as error:
+            _cancel(letter, delivery, payload=payload, error=error)
+            raise
         except PermanentError as error:
             _dead_letter(letter, delivery, payload=payload, error=error)
             raise
@@ -126,6 +132,30 @@ def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payloa
     except QueueUnavailable as failure:
         log.error("the last attempt's message could not be dead-lettered, it will come back", error=str(failure))
     return False
+
+
+@contextmanager
+def _followed(delivery: Delivery, report: ProgressReport) -> Iterator[OnProgress]:
+    """Where a status is kept: the job's progress goes there as well. Raises ``Cancelled``."""
+    board = wiring.status_board()
+    if board is None:
+        yield report
+        return
+    with board.following(delivery.request_id, attempt=delivery.attempt, redelivered=delivery.redelivered) as follower:
+
+        def both(progress: Progress) -> None:
+            report(progress)
+            follower(progress)
+
+        yield both
+
+
+def _cancel(letter: Letter | None, delivery: Delivery, *, payload: object, error: Cancelled) -> None:
+    """The consumer's notification, then the message's end: nobody has to look into a job that was cancelled."""
+    pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
+    if letter is not None:
+        delete(_client(letter.queue_url), letter)
+    log.warning("job cancelled", reason=error.message)
 
 
 def _limit(request: Any) -> str:

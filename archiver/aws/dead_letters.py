@@ -77,10 +77,15 @@ def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: Permanen
             raise
         log.warning("dead letter without its reason: SQS refuses body and attributes together", error=str(failure))
         send()
+    delete(client, letter)
+
+
+def delete(client: "SQSClient", letter: Letter) -> None:
+    """Take a message off its queue. Never raises: where SQS refuses it comes back, and ends in the same way."""
     try:
         client.delete_message(QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle)
     except (ClientError, BotoCoreError) as lasting:
-        log.error("a dead-lettered message could not be deleted, it will come back", error=str(lasting))
+        log.error("a message that has ended could not be deleted, it will come back", error=str(lasting))
 
 
 def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[str, Any]:

@@ -1,7 +1,20 @@
 """The message that tells the consumer."""
 
 from archiver.archive.notification import Message
+from archiver.archive.pipeline import Notifier
 from archiver.aws.queues import Queue, string_attributes
+
+
+class SuccessesOnly:
+    """Passes on what succeeded: consumers who have not asked for failures (NOTIFY_FAILURES) get none."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def send(self, message: Message, *, correlation_id: str | None) -> None:
+        """Send a notification of success. Raises ``QueueUnavailable``."""
+        if message.status == "succeeded":
+            self._notifier.send(message, correlation_id=correlation_id)
 
 
 class QueueNotifier:

@@ -18,6 +18,8 @@ from archiver.version import __version__
 COMMANDS = {
     "submit": "Send a payload to the source queue.",
     "watch": "Follow the progress of a request. Needs MONITORING=1.",
+    "status": "Show how far a request is. Needs STATUS_PREFIX.",
+    "cancel": "End a request. Needs STATUS_PREFIX.",
     "plan": "Show what building an archive would take; writes nothing.",
     "build": "Build one archive here and now, without any queue.",
     "doctor": "Check settings, credentials, queues and buckets.",

@@ -192,13 +192,21 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
     """LocalStack's CloudFormation leaves them out, so they go to its S3 in the API's own form."""
     template = load_template(MESSAGING)
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
-    abort, expire = template["Resources"]["DestinationBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    abort, hand_backs, expire = template["Resources"]["DestinationBucket"]["Properties"]["LifecycleConfiguration"][
+        "Rules"
+    ]
     days = defaults[abort["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]["Ref"]]
     kept = defaults[expire["Fn::If"][1]["ExpirationInDays"]["Ref"]]
     s3 = localstack.client("s3")
     rules = [
         {"ID": "a", "Status": "Enabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}},
         {"ID": "b", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": kept}},
+        {
+            "ID": "c",
+            "Status": "Enabled",
+            "Filter": {"Prefix": hand_backs["Prefix"]},
+            "Expiration": {"Days": hand_backs["ExpirationInDays"]},
+        },
     ]
 
     s3.put_bucket_lifecycle_configuration(Bucket=messaging.destination_bucket, LifecycleConfiguration={"Rules": rules})
@@ -207,6 +215,7 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
     assert [rule.get("AbortIncompleteMultipartUpload", rule.get("Expiration")) for rule in found] == [
         {"DaysAfterInitiation": 2},
         {"Days": 7},
+        {"Days": 15},
     ]
 
 
@@ -225,6 +234,7 @@ def test_the_deployed_task_role_allows_what_the_template_says(localstack: LocalS
         f"{queue}-input",
         f"{queue}-input-dlq",
         f"{queue}-output",
+        f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/{messaging.name}/*",
     }
 
 

@@ -1,0 +1,206 @@
+"""Status and cancelling, with real workers: before the start, in the middle, in the last second, and unknown."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from archiver.client import ArchiverClient, StatusObjects
+from devtools.faults import Fault, Hold, Request
+from devtools.localstack import LocalStack
+from devtools.processes import wait_until
+from devtools.proxy import running_proxy
+from devtools.stack import Stack
+from devtools.worker import Worker
+from tests.conftest import Desk, StartWorker
+from tests.integration.test_queue_retries import depth
+from tests.support.command import Outcome, run
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+pytestmark = pytest.mark.localstack
+
+MIB = 1024 * 1024
+
+
+class Gate:
+    """Holds the requests of an operation back, from its ``first`` on, until it is opened."""
+
+    def __init__(self) -> None:
+        self.operation: str | None = None
+        self.first = 1
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, request: Request) -> Fault | None:
+        if request.operation != self.operation or request.number < self.first:
+            return None
+        self.reached.set()
+        return Hold(self.opened)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, localstack: LocalStack, gate: Gate) -> Iterator[Callable[[], Worker]]:
+    """Starts workers that keep statuses, behind the gate."""
+    with running_proxy(localstack.url, faults=gate) as proxy:
+        yield lambda: start_worker(
+            endpoint=proxy.url,
+            STATUS_PREFIX="status/",
+            NOTIFY_FAILURES="1",
+            PART_SIZE_MIB="5",
+            BACKOFF_BASE_SECONDS="1",
+        )
+        gate.opened.set()
+
+
+@pytest.fixture
+def command(localstack: LocalStack, stack: Stack) -> Callable[..., Outcome]:
+    environment = localstack.environment | stack.environment | {"STATUS_PREFIX": "status/"}
+    return lambda *arguments: run(*arguments, "--json", environment=environment)
+
+
+@pytest.fixture
+def client(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> ArchiverClient:
+    return ArchiverClient(stack.input_url, sqs=sqs, statuses=StatusObjects(s3, stack.archive_bucket, "status/"))
+
+
+@pytest.fixture
+def submit(desk: Desk, client: ArchiverClient) -> Callable[[], str]:
+    """A job of three parts or more, of objects that are read."""
+
+    def send() -> str:
+        for number in range(16):
+            desk.put(f"part/{number}.bin", bytes([number]) * MIB)
+        return client.submit(["part/"], metadata={"order": 7})
+
+    return send
+
+
+def gone(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> bool:
+    """No message, no dead letter, no upload and no archive."""
+    uploads = s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", [])
+    objects = s3.list_objects_v2(Bucket=stack.archive_bucket).get("Contents", [])
+    archives = [found["Key"] for found in objects if not found["Key"].startswith("status/")]
+    return not (depth(sqs, stack.input_url) or depth(sqs, stack.input_dlq_url) or uploads or archives)
+
+
+def test_the_status_of_a_running_job_moves_forward_and_ends_right(
+    worker: Callable[[], Worker],
+    gate: Gate,
+    submit: Callable[[], str],
+    client: ArchiverClient,
+    desk: Desk,
+    command: Any,
+) -> None:
+    # given a job of which nobody knows yet
+    request_id = submit()
+    assert client.status(request_id) is None
+    assert command("status", request_id).json == {"request_id": request_id, "state": "unknown"}
+    # when its first parts are there and the others are held
+    gate.operation, gate.first = "UploadPart", 3
+    worker()
+
+    def bytes_done() -> int:
+        found = client.status(request_id)
+        return 0 if found is None or found.progress is None else found.progress.bytes.done
+
+    assert wait_until(lambda: bytes_done() > 0, seconds=30), client.status(request_id)
+    found = client.status(request_id)
+    assert found is not None
+    assert (found.state, found.attempt) == ("running", 1)
+    assert bytes_done() < 16 * MIB
+    # then it ends with what the consumer is told
+    gate.opened.set()
+    told = desk.notification(request_id).json
+    assert wait_until(lambda: bool((end := client.status(request_id)) and end.ended), seconds=10)
+    outcome = command("status", request_id)
+    assert (outcome.exit_code, outcome.json["state"]) == (0, "succeeded")
+    assert outcome.json["notification"] == told
+    assert outcome.json["progress"]["bytes"] == {"done": 16 * MIB, "total": 16 * MIB}
+    # and to cancel it is too late
+    late = command("cancel", request_id)
+    assert (late.exit_code, late.json["too_late"]) == (1, True)
+
+
+def test_a_job_is_cancelled_before_it_begins(
+    worker: Callable[[], Worker],
+    submit: Callable[[], str],
+    desk: Desk,
+    command: Any,
+    s3: "S3Client",
+    sqs: "SQSClient",
+    stack: Stack,
+) -> None:
+    request_id = submit()
+    assert command("cancel", request_id).json == {"request_id": request_id, "state": "unknown", "too_late": False}
+    worker()
+    told = desk.notification(request_id).json
+    assert (told["status"], told["error"]["code"], told["metadata"]) == ("cancelled", "cancelled", {"order": 7})
+    assert wait_until(lambda: gone(s3, sqs, stack), seconds=15)
+    assert command("status", request_id).json["state"] == "cancelled"
+
+
+def test_a_running_job_is_cancelled_with_two_workers_there(
+    worker: Callable[[], Worker],
+    gate: Gate,
+    submit: Callable[[], str],
+    client: ArchiverClient,
+    desk: Desk,
+    command: Any,
+    s3: "S3Client",
+    sqs: "SQSClient",
+    stack: Stack,
+) -> None:
+    # given two workers, one of them in the middle of a job
+    gate.operation, gate.first = "UploadPart", 2
+    workers = [worker(), worker()]
+    request_id = submit()
+    assert gate.reached.wait(30)
+    # when it is cancelled
+    client.cancel(request_id)
+    heard = "cancelled"
+    threading.Timer(5, gate.opened.set).start()
+    outcome = command("cancel", request_id)
+    # then it ends, without an archive and without a dead letter
+    assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (0, heard, False)
+    assert desk.notification(request_id).json["status"] == "cancelled"
+    assert wait_until(lambda: gone(s3, sqs, stack), seconds=15)
+    assert [one.output().count("job cancelled") for one in workers] in ([0, 1], [1, 0])
+
+
+def test_in_the_last_second_it_is_too_late(
+    worker: Callable[[], Worker],
+    gate: Gate,
+    submit: Callable[[], str],
+    desk: Desk,
+    command: Any,
+    client: ArchiverClient,
+) -> None:
+    # given a job of which nothing but the completion is left
+    gate.operation = "CompleteMultipartUpload"
+    worker()
+    request_id = submit()
+    assert gate.reached.wait(30)
+    # when it is cancelled
+    client.cancel(request_id)
+    threading.Timer(3, gate.opened.set).start()
+    outcome = command("cancel", request_id)
+    # then the archive is there
+    assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (1, "succeeded", True)
+    assert desk.notification(request_id).json["status"] == "succeeded"
+
+
+def test_without_the_setting_the_command_says_so(localstack: LocalStack, stack: Stack) -> None:
+    outcome = run("cancel", "x", environment=localstack.environment | stack.environment)
+    assert outcome.exit_code == 2
+    assert "STATUS_PREFIX is not set" in outcome.complaint
