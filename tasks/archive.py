@@ -201,8 +201,13 @@ def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, re
     else:
         log.warning("job failed", code=code, reason=reason, kind=kind, **took)
     account.failed("unexpected_error" if kind == "unexpected" else code, permanent=kind == "permanent")
-    reason = presentable(reason, limit=MAX_REASON)
-    _events(request)(FAILED, attempt=delivery.attempt, code=code, reason=reason, permanent=kind == "permanent")
+    _events(request)(
+        FAILED,
+        attempt=delivery.attempt,
+        code=code,
+        reason=presentable(reason, limit=MAX_REASON),
+        permanent=kind == "permanent" or account.given_up,
+    )
 
 
 def _events(request: Any) -> Tell:

@@ -92,7 +92,8 @@ class StatusBoard:
 
     def _look(self, request_id: str, follower: JobFollower) -> None:
         try:
-            if self._objects.is_cancelled(request_id):
+            if not follower.cancelled.is_set() and self._objects.is_cancelled(request_id):
+                log.info("the job is to be cancelled")
                 follower.cancelled.set()
         except ArchiverError as error:
             log.warning("whether the job is cancelled could not be read", error=str(error))

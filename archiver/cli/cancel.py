@@ -28,7 +28,7 @@ def cancel(ctx: click.Context, /, request_id: str, wait: int, as_json: bool) -> 
     objects = status_objects()
     before = objects.cancel(request_id)
     after = before if before is None or before.ended else _outcome(objects, request_id, wait)
-    too_late = (before is not None and before.ended) or (after is not None and after.state in ("succeeded", "failed"))
+    too_late = after is not None and after.state in ("succeeded", "failed")
     if as_json:
         print_json(
             {"request_id": request_id, "state": "unknown" if after is None else after.state, "too_late": too_late}

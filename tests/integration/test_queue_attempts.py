@@ -7,7 +7,7 @@ import pytest
 
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 from tests.support.log_lines import check_metrics, read_lines
 
@@ -24,29 +24,30 @@ def stack(make_stack: Callable[..., Stack]) -> Stack:
 
 @pytest.mark.parametrize("times", [3, pytest.param(10, marks=pytest.mark.chaos)])
 def test_handing_back_costs_no_attempt(
-    times: int, obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    times: int, scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a job that has one attempt, and workers that stop in the middle of it
-    job = desk.send(command("sleep", seconds=8))
+    job = client.send(command("hold"))
     for time in range(times):
-        worker = obedient(SOFT_SHUTDOWN_SECONDS="1", MAX_ATTEMPTS="1")
+        worker = scripted_worker(SOFT_SHUTDOWN_SECONDS="1", MAX_ATTEMPTS="1")
         assert len(journal.wait("begin", count=time + 1)) == time + 1
         worker.send_signal(signal.SIGQUIT)
         assert worker.wait(10) == 0
     # when one works on
-    obedient(MAX_ATTEMPTS="1")
+    journal.release()
+    scripted_worker(MAX_ATTEMPTS="1")
     # then it does the job, in its first attempt
-    (end,) = journal.wait("end", seconds=40)
+    (end,) = journal.wait("end")
     assert (end["id"], end["attempt"]) == (job, 1)
-    assert desk.dead_letters(1, seconds=0.5) == []
+    assert client.dead_letters(1, seconds=0.5) == []
 
 
 def test_the_last_failure_is_told_once_with_its_reason(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
-    worker = obedient(BACKOFF_BASE_SECONDS="0", METRICS="emf")
-    job = desk.send(command("fail"))
-    (dead,) = desk.dead_letters(1, seconds=40)
+    worker = scripted_worker(BACKOFF_BASE_SECONDS="0", METRICS="emf")
+    job = client.send(command("fail"))
+    (dead,) = client.dead_letters(1)
     assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
     assert dead.attributes["Error-Code"] == "storage_unavailable"
     assert dead.attributes["Error-Message"] == "S3 is away (attempt 5, the last)"
@@ -57,10 +58,12 @@ def test_the_last_failure_is_told_once_with_its_reason(
     assert outcomes == ["retried"] * 4 + ["failed"]
 
 
-def test_a_job_that_kills_its_process_ends(obedient: Callable[..., Worker], desk: Desk, journal: Journal) -> None:
-    worker = obedient(BACKOFF_BASE_SECONDS="0", METRICS="emf")
-    job = desk.send(command("die", always=True))
-    (dead,) = desk.dead_letters(1, seconds=60)
+def test_a_job_that_kills_its_process_ends(
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
+) -> None:
+    worker = scripted_worker(BACKOFF_BASE_SECONDS="0", METRICS="emf")
+    job = client.send(command("die", always=True))
+    (dead,) = client.dead_letters(1)
     assert [line["attempt"] for line in journal.lines("begin")] == [1, 2, 3, 4, 5]
     assert dead.attributes["Error-Code"] == "process_lost"
     assert "signal 9" in dead.attributes["Error-Message"]
@@ -77,17 +80,17 @@ def test_a_job_that_kills_its_process_ends(obedient: Callable[..., Worker], desk
 
 
 def test_a_job_that_takes_its_worker_along_ends_before_it_begins_again(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     # given a worker that dies as a whole in a job's only attempt
-    worker = obedient(MAX_ATTEMPTS="1", VISIBILITY_TIMEOUT_SECONDS="5")
-    job = desk.send(command("sleep", seconds=60))
+    worker = scripted_worker(MAX_ATTEMPTS="1", VISIBILITY_TIMEOUT_SECONDS="5")
+    job = client.send(command("hold"))
     journal.wait("begin")
     worker.kill()
     # when the next one gets the message
-    obedient(MAX_ATTEMPTS="1")
+    scripted_worker(MAX_ATTEMPTS="1")
     # then it does not follow the first
-    (dead,) = desk.dead_letters(1, seconds=40)
+    (dead,) = client.dead_letters(1)
     assert dead.attributes["Error-Code"] == "attempts_exhausted"
     assert [line["id"] for line in journal.wait("failure notified")] == [job]
     assert len(journal.lines("begin")) == 1

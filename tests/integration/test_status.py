@@ -9,13 +9,13 @@ import pytest
 from archiver.client import ArchiverClient, StatusObjects
 from devtools.faults import Fault, Hold, Request
 from devtools.localstack import LocalStack
-from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.integration.test_queue_retries import depth
 from tests.support.command import Outcome, run
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -70,18 +70,18 @@ def command(localstack: LocalStack, stack: Stack) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def client(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> ArchiverClient:
+def archiver(s3: "S3Client", sqs: "SQSClient", stack: Stack) -> ArchiverClient:
     return ArchiverClient(stack.input_url, sqs=sqs, statuses=StatusObjects(s3, stack.archive_bucket, "status/"))
 
 
 @pytest.fixture
-def submit(desk: Desk, client: ArchiverClient) -> Callable[[], str]:
+def submit(client: StackClient, archiver: ArchiverClient) -> Callable[[], str]:
     """A job of three parts or more, of objects that are read."""
 
     def send() -> str:
         for number in range(16):
-            desk.put(f"part/{number}.bin", bytes([number]) * MIB)
-        return client.submit(["part/"], metadata={"order": 7})
+            client.put(f"part/{number}.bin", bytes([number]) * MIB)
+        return archiver.submit(["part/"], metadata={"order": 7})
 
     return send
 
@@ -98,31 +98,31 @@ def test_the_status_of_a_running_job_moves_forward_and_ends_right(
     worker: Callable[[], Worker],
     gate: Gate,
     submit: Callable[[], str],
-    client: ArchiverClient,
-    desk: Desk,
+    archiver: ArchiverClient,
+    client: StackClient,
     command: Any,
 ) -> None:
     # given a job of which nobody knows yet
     request_id = submit()
-    assert client.status(request_id) is None
+    assert archiver.status(request_id) is None
     assert command("status", request_id).json == {"request_id": request_id, "state": "unknown"}
     # when its first parts are there and the others are held
     gate.operation, gate.first = "UploadPart", 3
     worker()
 
     def bytes_done() -> int:
-        found = client.status(request_id)
+        found = archiver.status(request_id)
         return 0 if found is None or found.progress is None else found.progress.bytes.done
 
-    assert wait_until(lambda: bytes_done() > 0, seconds=30), client.status(request_id)
-    found = client.status(request_id)
+    assert eventually(lambda: bytes_done() > 0), archiver.status(request_id)
+    found = archiver.status(request_id)
     assert found is not None
     assert (found.state, found.attempt) == ("running", 1)
     assert bytes_done() < 16 * MIB
     # then it ends with what the consumer is told
     gate.opened.set()
-    told = desk.notification(request_id).json
-    assert wait_until(lambda: bool((end := client.status(request_id)) and end.ended), seconds=10)
+    told = client.notification(request_id).json
+    assert eventually(lambda: bool((end := archiver.status(request_id)) and end.ended))
     outcome = command("status", request_id)
     assert (outcome.exit_code, outcome.json["state"]) == (0, "succeeded")
     assert outcome.json["notification"] == told
@@ -135,7 +135,7 @@ def test_the_status_of_a_running_job_moves_forward_and_ends_right(
 def test_a_job_is_cancelled_before_it_begins(
     worker: Callable[[], Worker],
     submit: Callable[[], str],
-    desk: Desk,
+    client: StackClient,
     command: Any,
     s3: "S3Client",
     sqs: "SQSClient",
@@ -144,9 +144,9 @@ def test_a_job_is_cancelled_before_it_begins(
     request_id = submit()
     assert command("cancel", request_id).json == {"request_id": request_id, "state": "unknown", "too_late": False}
     worker()
-    told = desk.notification(request_id).json
+    told = client.notification(request_id).json
     assert (told["status"], told["error"]["code"], told["metadata"]) == ("cancelled", "cancelled", {"order": 7})
-    assert wait_until(lambda: gone(s3, sqs, stack), seconds=15)
+    assert eventually(lambda: gone(s3, sqs, stack))
     assert command("status", request_id).json["state"] == "cancelled"
 
 
@@ -154,8 +154,8 @@ def test_a_running_job_is_cancelled_with_two_workers_there(
     worker: Callable[[], Worker],
     gate: Gate,
     submit: Callable[[], str],
-    client: ArchiverClient,
-    desk: Desk,
+    archiver: ArchiverClient,
+    client: StackClient,
     command: Any,
     s3: "S3Client",
     sqs: "SQSClient",
@@ -165,16 +165,18 @@ def test_a_running_job_is_cancelled_with_two_workers_there(
     gate.operation, gate.first = "UploadPart", 2
     workers = [worker(), worker()]
     request_id = submit()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(LONG_ENOUGH)
     # when it is cancelled
-    client.cancel(request_id)
-    heard = "cancelled"
-    threading.Timer(5, gate.opened.set).start()
-    outcome = command("cancel", request_id)
+    before = archiver.cancel(request_id)
+    assert before is not None
+    assert before.state == "running"
+    assert eventually(lambda: any("the job is to be cancelled" in one.output() for one in workers))
+    gate.opened.set()
+    outcome = command("cancel", request_id, "--wait", "120")
     # then it ends, without an archive and without a dead letter
-    assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (0, heard, False)
-    assert desk.notification(request_id).json["status"] == "cancelled"
-    assert wait_until(lambda: gone(s3, sqs, stack), seconds=15)
+    assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (0, "cancelled", False)
+    assert client.notification(request_id).json["status"] == "cancelled"
+    assert eventually(lambda: gone(s3, sqs, stack))
     assert [one.output().count("job cancelled") for one in workers] in ([0, 1], [1, 0])
 
 
@@ -182,22 +184,22 @@ def test_in_the_last_second_it_is_too_late(
     worker: Callable[[], Worker],
     gate: Gate,
     submit: Callable[[], str],
-    desk: Desk,
+    client: StackClient,
     command: Any,
-    client: ArchiverClient,
+    archiver: ArchiverClient,
 ) -> None:
     # given a job of which nothing but the completion is left
     gate.operation = "CompleteMultipartUpload"
     worker()
     request_id = submit()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(LONG_ENOUGH)
     # when it is cancelled
-    client.cancel(request_id)
-    threading.Timer(3, gate.opened.set).start()
-    outcome = command("cancel", request_id)
+    archiver.cancel(request_id)
+    gate.opened.set()
+    outcome = command("cancel", request_id, "--wait", "120")
     # then the archive is there
     assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (1, "succeeded", True)
-    assert desk.notification(request_id).json["status"] == "succeeded"
+    assert client.notification(request_id).json["status"] == "succeeded"
 
 
 def test_without_the_setting_the_command_says_so(localstack: LocalStack, stack: Stack) -> None:

@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 import pytest
 
-from devtools.processes import wait_until
 from devtools.worker import Worker
-from tests.conftest import Desk
+from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 from tests.support.ecs_agent import EcsAgent
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.localstack
 
 
 def test_a_worker_protects_its_task_until_it_has_drained(
-    obedient: Callable[..., Worker], desk: Desk, journal: Journal
+    scripted_worker: Callable[..., Worker], client: StackClient, journal: Journal
 ) -> None:
     with EcsAgent() as agent:
         threading.Thread(target=agent.serve_forever, daemon=True).start()
         # given a worker without work
-        worker = obedient(ECS_AGENT_URI=agent.url, SOFT_SHUTDOWN_SECONDS="1")
+        worker = scripted_worker(ECS_AGENT_URI=agent.url, SOFT_SHUTDOWN_SECONDS="1")
         assert agent.asked == []
         # when a job runs
-        desk.send(command("sleep", seconds=60))
+        client.send(command("hold"))
         journal.wait("begin")
         # then its task is protected
-        assert wait_until(lambda: len(agent.asked) == 1, seconds=10)
+        assert eventually(lambda: len(agent.asked) == 1)
         assert agent.asked[0]["ProtectionEnabled"] is True
         # and no longer once the job is handed back
         worker.send_signal(signal.SIGTERM)

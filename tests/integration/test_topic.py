@@ -12,7 +12,7 @@ from archiver.errors import TopicUnavailable
 from devtools.localstack import LocalStack
 from devtools.messages import receive
 from devtools.stack import Stack
-from tests.conftest import Desk, StartWorker
+from tests.conftest import StackClient, StartWorker
 from tests.support.command import run
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def subscribed(sns: Any, sqs: "SQSClient", name: str, *, status: str) -> tuple[s
 
 
 def test_a_topic_is_told_beside_the_queue(
-    desk: Desk, start_worker: StartWorker, sns: Any, sqs: "SQSClient", stack: Stack
+    client: StackClient, start_worker: StartWorker, sns: Any, sqs: "SQSClient", stack: Stack
 ) -> None:
     # given subscribers who want one status each
     name = stack.names.output_queue
     topic, successes = subscribed(sns, sqs, name, status="succeeded")
     _, failures = subscribed(sns, sqs, name, status="failed")
     start_worker(SNS_DESTINATION_TOPIC=topic, NOTIFY_FAILURES="1")
-    desk.put("a.txt", b"a")
+    client.put("a.txt", b"a")
     # when one job succeeds and one fails
-    done = desk.send({"files": [{"source": "a.txt"}], "metadata": {"price": 1}}, Correlation_Id="c-1")
-    queued = desk.notification(done)
-    failed = desk.send({"files": [{"source": "gone.txt"}]})
+    done = client.send({"files": [{"source": "a.txt"}], "metadata": {"price": 1}}, Correlation_Id="c-1")
+    queued = client.notification(done)
+    failed = client.send({"files": [{"source": "gone.txt"}]})
     # then each hears of its own, the same as the queue
     (success,) = receive(sqs, successes, count=1, seconds=30)
     assert success.json == queued.json

@@ -127,6 +127,7 @@ def test_a_change_of_monitoring_or_of_the_source_bucket_reaches_the_worker() -> 
         "Name",
         "SourceBucket",
         "VisibilityTimeoutSeconds",
+        "DestinationTopicArn",
         "Monitoring",
         "MonitoringPrefix",
         "FlowerSecretArn",

@@ -3,7 +3,7 @@
 import json
 import pickle
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,14 @@ from archiver import wiring
 from archiver.archive import pipeline
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters
 from archiver.aws.letters import Letter
-from archiver.errors import MissingSources, StorageUnavailable, TimeLimitExceeded, TransientError
+from archiver.errors import (
+    AttemptsExhausted,
+    Cancelled,
+    MissingSources,
+    StorageUnavailable,
+    TimeLimitExceeded,
+    TransientError,
+)
 from archiver.settings import load_settings
 from archiver.worker.envelope import LETTER_HEADER
 from tasks import archive
@@ -26,7 +33,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
-POLICY = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq", "maxReceiveCount": 2})
+ARN = "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq"
+POLICY = json.dumps({"deadLetterTargetArn": ARN, "maxReceiveCount": 50})
+    {"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq", "maxReceiveCount": 50}
+)
 LETTER = Letter("m-1", URL, "handle", 3, 1_790_000_000.0, "the body", "c-1")
 
 
@@ -175,6 +185,51 @@ def test_an_error_that_may_pass_leaves_the_message(
     assert world.notifier.sent == []
     (failed,) = [line for line in lines if line["event"] == "job failed"]
     assert (failed["kind"], failed["log_level"]) == (kind, "error" if kind == "unexpected" else "warning")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (StorageUnavailable("S3 is away"), "storage_unavailable", "S3 is away (attempt 5, the last)"),
+        (MemoryError(), "transient_error", "The job ran out of memory (attempt 5, the last)"),
+        (ZeroDivisionError("a bug"), "unexpected_error", "ZeroDivisionError: a bug (attempt 5, the last)"),
+    ],
+)
+def test_the_last_attempts_error_is_dead_lettered_and_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str, message: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "build_archive", fail)
+    with pytest.raises(type(error) if code != "transient_error" else TransientError):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=15, hand_backs=10))
+    assert world.sqs.calls == ["send", "delete"]
+    reason = {name: value["StringValue"] for name, value in world.sqs.letters[0]["MessageAttributes"].items()}
+    assert (reason["Error-Code"], reason["Error-Message"], reason["Attempts"]) == (code, message, "5")
+    assert [body["error"]["code"] for body in world.notifier.sent] == [code]
+
+
+def test_an_attempt_too_many_is_not_made_unless_nobody_knows(world: World) -> None:
+    late = replace(LETTER, receive_count=6)
+    with pytest.raises(AttemptsExhausted):
+        world.run(archive.build_archive, files("a.txt"), letter=late)
+    assert world.sqs.calls == ["send", "delete"]
+    assert world.run(archive.build_archive, files("a.txt"), letter=replace(late, hand_backs=None))["files"] == 1
+    world.sqs.policy = None
+    archive._dead_letters()._known.clear()
+    assert world.run(archive.build_archive, files("a.txt"), letter=late)["files"] == 1
+
+
+def test_a_job_that_is_cancelled_leaves_no_dead_letter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cancelled(*_: Any, **__: Any) -> None:
+        raise Cancelled("The job was cancelled while it ran")
+
+    monkeypatch.setattr(pipeline, "build_archive", cancelled)
+    with pytest.raises(Cancelled):
+        world.run(archive.build_archive, files("a.txt"))
+    assert world.sqs.calls == ["delete"]
+    assert [body["status"] for body in world.notifier.sent] == ["cancelled"]
 
 
 def test_the_message_is_kept_hidden_while_the_job_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from archiver.archive.progress import Progress
 from archiver.aws import board as module
 from archiver.aws.board import StatusBoard
 from archiver.errors import Cancelled, StorageUnavailable
-from devtools.processes import wait_until
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 
 class Objects:
@@ -59,7 +59,7 @@ def test_a_status_goes_forward_and_ends_with_the_notification(board: StatusBoard
             {"request_id": "r", "state": "running", "attempt": 2, "updated_at": "1970-01-01T00:00:00Z"}
         ]
         follower(progress())
-        assert wait_until(lambda: len(objects.written) == 2, seconds=10)
+        assert eventually(lambda: len(objects.written) == 2)
         assert objects.written[1]["progress"] == {
             "step": "uploading",
             "entries": {"done": 0, "total": 3},
@@ -98,7 +98,7 @@ def test_a_running_job_is_told_at_its_next_step_unless_that_is_the_last(board: S
     with board.following("r", attempt=1, redelivered=False) as follower:
         follower(progress())
         objects.cancelled = True
-        assert follower.cancelled.wait(10)
+        assert follower.cancelled.wait(LONG_ENOUGH)
         with pytest.raises(Cancelled, match="while it ran"):
             follower(progress())
         follower(progress("completed"))
@@ -110,4 +110,4 @@ def test_a_bucket_that_is_away_does_not_touch_the_job(board: StatusBoard, object
         follower(progress())
         board.send(message(), correlation_id=None)
     assert objects.written == []
-    assert wait_until(lambda: all(thread.name != "status" for thread in threading.enumerate()), seconds=10)
+    assert eventually(lambda: all(thread.name != "status" for thread in threading.enumerate()))
