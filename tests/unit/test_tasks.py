@@ -35,8 +35,6 @@ pytestmark = pytest.mark.filterwarnings(
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
 ARN = "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq"
 POLICY = json.dumps({"deadLetterTargetArn": ARN, "maxReceiveCount": 50})
-    {"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:input-queue-dlq", "maxReceiveCount": 50}
-)
 LETTER = Letter("m-1", URL, "handle", 3, 1_790_000_000.0, "the body", "c-1")
 
 
