@@ -67,7 +67,11 @@ class HandBacks:
         """
         if self._bucket is None or not letters:
             return
-        client = self._s3()
+        try:
+            client = self._s3()
+        except (BotoCoreError, ValueError) as error:
+            log.warning("hand-backs not noted, each costs an attempt", messages=len(letters), error=str(error))
+            return
         threads = ThreadPoolExecutor(WIDTH, thread_name_prefix="hand-backs")
         try:
             writes = [threads.submit(self._note, client, self._bucket, letter) for letter in letters]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, NoRegionError
 
 from archiver.aws import hand_backs
 from archiver.aws.hand_backs import HandBacks
@@ -102,3 +102,13 @@ def test_without_a_bucket_there_are_none() -> None:
     nothing = HandBacks(None)
     nothing.note([LETTER])
     assert nothing.of(LETTER) == 0
+
+
+def test_a_message_is_handed_back_without_credentials_or_region_for_s3(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise NoRegionError
+
+    monkeypatch.setattr(hand_backs, "new_client", none)
+    nowhere = HandBacks("zip-storage")
+    nowhere.note([LETTER])
+    assert nowhere.of(LETTER) is None
