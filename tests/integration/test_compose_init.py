@@ -55,5 +55,5 @@ def test_the_init_script_makes_the_stack(tmp_path: Path) -> None:
             assert policy["deadLetterTargetArn"].endswith(f":{name}-dlq")
             assert int(policy["maxReceiveCount"]) == 50
         # and the stack of the tests is the same: creating it over this one changes nothing
-        create_stack(server)
+        create_stack(server, max_receive_count=50)
         assert sqs.list_queues()["QueueUrls"] == queues
