@@ -11,11 +11,13 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from archiver import wiring
 from archiver.archive import pipeline
 from archiver.archive.pipeline import ArchiveResult, Delivery
+from archiver.archive.pointer import Payloads
 from archiver.archive.request import payload_document
 from archiver.errors import InvalidPayload, StorageUnavailable
 
@@ -69,4 +71,4 @@ def _notify_failure(payload: Any, error: Any, *, delivery: Delivery, services: A
 
 pipeline.build_archive = _build
 pipeline.notify_failure = _notify_failure
-wiring.services = lambda: None  # type: ignore[assignment]  # the stand-in needs none
+wiring.services = lambda: SimpleNamespace(payloads=Payloads())  # type: ignore[assignment]  # all it needs
