@@ -43,7 +43,7 @@ THREADS = 32
 def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     session = new_session(settings.aws_region)
-    parts_in_flight = settings.parts_in_flight or max(2, settings.memory_mib // settings.part_size_mib)
+    parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // 5))
     reads = settings.read_concurrency or READS
     width = reads + settings.copy_concurrency + parts_in_flight
     client = _s3_client(session, PATIENT, connections=width)
@@ -59,7 +59,9 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
     bucket = settings.s3_destination_bucket
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
-        archives=lambda bucket, traffic: S3Uploads(client, slow, bucket=bucket, traffic=traffic, throttle=throttle),
+        archives=lambda bucket, traffic: S3Uploads(
+            client, slow, http, bucket=bucket, traffic=traffic, throttle=throttle
+        ),
         link=Links(
             endpoints.presigning_client,
             bucket=bucket,

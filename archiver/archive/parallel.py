@@ -1,5 +1,6 @@
 """Running many small jobs on a few threads without queueing them all."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -40,6 +41,40 @@ def open_threads(*, parts: int, reads: int, copies: int) -> Iterator[Threads]:
         JobThreads(copies, "copy") as copy_threads,
     ):
         yield Threads(part_threads, read_threads, copy_threads)
+
+
+class ByteBudget:
+    """Bytes that may be in memory at once. Who asks first is let in first; two are let in whatever they weigh."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held = 0
+        self._holders = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def take(self, size: int) -> bool:
+        """Wait for so many bytes; False once the budget is closed. One thread asks, in the order that counts."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._holders < 2 or self._held + size <= self._size)
+            if self._closed:
+                return False
+            self._held += size
+            self._holders += 1
+            return True
+
+    def give(self, size: int) -> None:
+        """Give bytes back."""
+        with self._changed:
+            self._held -= size
+            self._holders -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,21 +1,20 @@
 """Runs a plan: copies inside S3 and literal parts through memory, in parallel, in any order that the CRC32s allow.
 
-Memory is bounded by the literal parts in flight: fewer where they are large, but two. They start in ascending order,
-and only the last local header in a part can wait for bytes of later parts; since a part brings its own pieces before
-it waits, some part in flight can always go on, and two in flight are enough. Copies have threads of their own and
-wait for nothing.
+Memory is bounded by the bytes of the literal parts in flight, but two of them always may be. They start in ascending
+order, and only the last local header in a part can wait for bytes of later parts; since a part brings its own pieces
+before it waits, some part in flight can always go on, and two in flight are enough. Copies have threads of their own
+and wait for nothing.
 """
 
-import threading
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.checksums import Cancelled, Checksums
-from archiver.archive.parallel import JobThreads, Threads, batched
+from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
 from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
@@ -60,8 +59,7 @@ class Carry:
 class PartBuilder:
     """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
-    ``parts_in_flight`` literal parts are held in memory at once, or as few as two where they come to more than
-    ``memory`` bytes.
+    Literal parts of ``memory`` bytes are held at once, at most ``parts_in_flight`` of them, at least two.
     """
 
     layout: Layout
@@ -101,52 +99,63 @@ class PartBuilder:
         """Build parts; with ``reuse``, those of an earlier attempt count where their CRC32s are right."""
         refused: dict[int, str] = {}
         copied: set[int] = set()
-        stopped = threading.Event()
+        failures: list[BaseException] = []
+        budget = ByteBudget(self.memory)
         futures: dict[Future[UploadedPart], Part] = {}
 
+        def stop() -> None:
+            self.checksums.cancel()
+            budget.close()
+
         def run(part: Part) -> UploadedPart:
-            if stopped.is_set():
+            if failures or refused:
                 raise Cancelled
-            if part.entry is None:
-                uploaded = self._literal(part, reuse=reuse)
-            else:
-                try:
-                    uploaded = self._copy(part, part.entry, reuse=reuse)
-                    copied.add(part.entry)
-                except CopyRefused as error:
-                    refused[part.entry] = str(error)
-                    raise
+            try:
+                uploaded = self._built(part, reuse=reuse)
+            except CopyRefused as error:
+                assert part.entry is not None
+                refused[part.entry] = str(error)
+                stop()
+                raise
+            except Cancelled:
+                raise
+            except BaseException as error:
+                failures.append(error)
+                stop()
+                raise
+            finally:
+                if part.entry is None:
+                    budget.give(part.size)
+            if part.entry is not None:
+                copied.add(part.entry)
             if reuse:
                 self.on_part(part)
             return uploaded
 
-        failure: BaseException | None = None
-        with JobThreads(self._slots(plan), "literal") as literals:
-            for part in plan:
-                pool = literals if part.entry is None else self.threads.copies
-                futures[pool.submit(run, part)] = part
-            try:
-                for future in as_completed(futures):
-                    error = None if future.cancelled() else future.exception()
-                    if error is not None and (failure is None or isinstance(failure, Cancelled)):
-                        failure = error
-                        stopped.set()
-                        self.checksums.cancel()
-                        for other in futures:
-                            other.cancel()
-            finally:
-                # Whatever ends the wait, no thread may touch the upload once this returns.
-                stopped.set()
-                self.checksums.cancel()
+        try:
+            with JobThreads(self.parts_in_flight, "literal") as literals:
+                for part in plan:
+                    if part.entry is not None:
+                        futures[self.threads.copies.submit(run, part)] = part
+                for part in plan:
+                    # In ascending order: see above.
+                    if part.entry is None and budget.take(part.size):
+                        futures[literals.submit(run, part)] = part
+                wait(futures)
+        finally:
+            # Whatever ends the wait, no thread may touch the upload once this returns.
+            stop()
+            for future in futures:
+                future.cancel()
+            wait(futures)
         if refused:
             raise CopiesRefused(refused, copied)
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
         return {part.number: future.result() for future, part in futures.items()}
 
-    def _slots(self, plan: Sequence[Part]) -> int:
-        largest = max((part.size for part in plan if part.entry is None), default=1)
-        return max(2, min(self.parts_in_flight, self.memory // largest))
+    def _built(self, part: Part, *, reuse: bool) -> UploadedPart:
+        return self._literal(part, reuse=reuse) if part.entry is None else self._copy(part, part.entry, reuse=reuse)
 
     def literal_body(self, part: Part) -> tuple[bytearray, int]:
         """The bytes of a literal part and their CRC32."""

@@ -220,9 +220,9 @@ def destination_errors(bucket: str, key: str, side: Side = Side.WRITE) -> Iterat
     """
     try:
         yield
-    except ClientError as error:
+    except (ClientError, Refused) as error:
         where = f"s3://{bucket}/{key}"
-        refused = refused_by(error)
+        refused = error if isinstance(error, Refused) else refused_by(error)
         match refused.verdict(side):
             case Verdict.GONE:
                 raise UploadGone from error

@@ -1,6 +1,6 @@
 """Requests to S3 on the native way: signed here, sent by libcurl, retried by one policy that the throttle sees.
 
-For what is asked thousands of times: GET, HEAD and LIST of sources. Everything else is boto3's.
+For what is asked thousands of times: GET, HEAD and LIST of sources, PUT of parts. Everything else is boto3's.
 """
 
 import random
@@ -15,7 +15,7 @@ from botocore.exceptions import NoCredentialsError
 
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.failures import Refused, refusal
-from archiver.aws.signing import Signer, encoded_path, encoded_query
+from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
 from archiver.aws.transfers import Transfer, Transfers
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class HttpRequest:
 
     ``first`` and ``last`` are the range of a GET in bytes, inclusive; one that breaks off goes on where it was, so it
     is pinned by ``etag``, which the answer must have. ``target`` takes the content and must be filled by it; without
-    one the answer has it, where it is no longer than ``most`` bytes.
+    one the answer has it, where it is no longer than ``most`` bytes. A checksum in ``headers`` guards the ``body``.
     """
 
     operation: str
@@ -53,6 +53,7 @@ class HttpRequest:
     etag: str | None = None
     target: memoryview | None = None
     most: int | None = None
+    body: bytes | bytearray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class S3Http:
             path=endpoint.path + path,
             query=query,
             headers=headers,
+            body_hash=EMPTY if request.body is None else UNSIGNED,
         )
         return Transfer(
             method=request.method,
@@ -141,6 +143,7 @@ class S3Http:
             ended=waiter.one_ended,
             target=None if request.target is None else request.target[state.done :],
             most=request.most,
+            body=request.body,
         )
 
     def _signer(self, region: str) -> Signer:

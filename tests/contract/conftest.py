@@ -99,7 +99,7 @@ class RealServer:
             credentials=lambda: Credentials("test", "test"),
         )
         self.objects = S3Objects(client, http, traffic=self.traffic, throttle=throttle)
-        self.uploads = S3Uploads(client, client, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
+        self.uploads = S3Uploads(client, client, http, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
 
     def put(
         self,

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from archiver.archive.parallel import ordered_map
+from archiver.archive.parallel import ByteBudget, ordered_map
+from tests.support.waiting import LONG_ENOUGH
 
 
 @pytest.fixture
@@ -81,3 +82,31 @@ def test_heavy_items_go_in_smaller_numbers(executor: ThreadPoolExecutor) -> None
     assert [next(results), next(results)] == ["4", "9"]
     assert taken == [4, 4, 9, 20]
     assert list(results) == ["20", "1"]
+
+
+class TestTheBytesInMemory:
+    def test_are_no_more_than_the_budget(self) -> None:
+        budget = ByteBudget(10)
+        assert [budget.take(size) for size in (4, 3, 3)] == [True, True, True]
+        waiting = threading.Thread(target=budget.take, args=(1,))
+        waiting.start()
+        assert waiting.is_alive()
+        budget.give(4)
+        waiting.join(LONG_ENOUGH)
+        assert not waiting.is_alive()
+
+    def test_are_those_of_two_whatever_these_weigh(self) -> None:
+        budget = ByteBudget(10)
+        assert budget.take(100)
+        assert budget.take(100)
+
+    def test_are_waited_for_no_more_once_it_is_closed(self) -> None:
+        budget = ByteBudget(1)
+        assert budget.take(1)
+        assert budget.take(1)
+        answers: list[bool] = []
+        waiting = threading.Thread(target=lambda: answers.append(budget.take(1)))
+        waiting.start()
+        budget.close()
+        waiting.join(LONG_ENOUGH)
+        assert answers == [False]
