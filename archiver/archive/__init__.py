@@ -16,5 +16,5 @@ record        what the archive's object says of itself
 notification  the message to the consumer
 pipeline      the whole story
 storage       the ports, their values and what can go wrong there
-parallel, progress, traffic: threads, how far a build is, what it moved
+parallel, memory, progress, traffic: threads, the bytes of parts, how far a build is, what it moved
 """

@@ -9,11 +9,13 @@ and wait for nothing.
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from mmap import mmap
 
 import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.checksums import Cancelled, Checksums
+from archiver.archive.memory import allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
@@ -157,9 +159,9 @@ class PartBuilder:
     def _built(self, part: Part, *, reuse: bool) -> UploadedPart:
         return self._literal(part, reuse=reuse) if part.entry is None else self._copy(part, part.entry, reuse=reuse)
 
-    def literal_body(self, part: Part) -> tuple[bytearray, int]:
+    def literal_body(self, part: Part) -> tuple[mmap, int]:
         """The bytes of a literal part and their CRC32."""
-        body = bytearray(part.size)
+        body = allocate(part.size)
         view = memoryview(body)
         for batch in batched(self._to_read(part), READS_AT_ONCE):
             # A part may hold a hundred thousand tiny entries: of each batch nothing is kept but the bytes.
@@ -169,20 +171,18 @@ class PartBuilder:
             ]
             for (_, data), crc32 in zip(batch, read_verified(self.store, reads), strict=True):
                 self.checksums.learn(data.entry, data.start, crc32, data.stop - data.start)
-        rendered: list[tuple[memoryview, HeaderBytes | DirectoryBytes]] = []
         for offset, segment in self._located(part):
             target = view[offset : offset + segment.stop - segment.start]
             if self._is_carried(part.start + offset):
                 target[:] = self.carry.at(part.start + offset, len(target))
-            elif not isinstance(segment, DataBytes):
-                rendered.append((target, segment))
-            elif (content := self._source(segment.entry).body) is not None:
+            elif isinstance(segment, DataBytes) and (content := self._source(segment.entry).body) is not None:
                 target[:] = content[segment.start : segment.stop]
                 self.checksums.learn(segment.entry, segment.start, zlib_ng.crc32(target), len(target))
         # Only now: the part's own pieces may be what others wait for.
-        for target, record in rendered:
-            target[:] = self._rendered(record)
-        return body, zlib_ng.crc32(body)
+        for offset, segment in self._located(part):
+            if not isinstance(segment, DataBytes) and not self._is_carried(part.start + offset):
+                view[offset : offset + segment.stop - segment.start] = self._rendered(segment)
+        return body, zlib_ng.crc32(view)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
         """What the part consists of, each with its offset in the part."""

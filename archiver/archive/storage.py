@@ -6,10 +6,14 @@ the same contract suite.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Protocol
 
 from archiver.archive.location import Location
 from archiver.errors import DestinationUnavailable
+
+#: The bytes of a part or of a small archive.
+Body = bytes | bytearray | mmap
 
 
 class SourceMissing(Exception):
@@ -149,11 +153,9 @@ class ArchiveStore(Protocol):
     @property
     def bucket(self) -> str: ...
     def find_archive(self, key: str) -> StoredArchive | None: ...
-    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive: ...
+    def put(self, archive: ArchiveObject, body: Body, *, crc32: int) -> StoredArchive: ...
     def create(self, archive: ArchiveObject) -> str: ...
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int
-    ) -> UploadedPart: ...
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart: ...
     def copy_part(
         self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
     ) -> UploadedPart: ...

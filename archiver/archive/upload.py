@@ -20,6 +20,7 @@ from archiver.archive.plan import MAX_PARTS
 from archiver.archive.storage import (
     ArchiveObject,
     ArchiveStore,
+    Body,
     SourceObject,
     StoredArchive,
     UploadedPart,
@@ -80,7 +81,7 @@ class Upload:
         part = self._done.get(number)
         return part if part is not None and part.size == size and part.crc32 is not None else None
 
-    def put(self, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
+    def put(self, number: int, body: Body, *, crc32: int) -> UploadedPart:
         """Upload a part, unless S3 has the same bytes already."""
         done = self.uploaded(number, len(body))
         if done is not None and done.crc32 == crc32:
@@ -93,7 +94,7 @@ class Upload:
         done = self._done[number] = self._store.copy_part(self._archive.key, self.open(), number, source, start, stop)
         return done
 
-    def put_whole(self, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
+    def put_whole(self, body: Body, *, crc32: int) -> StoredArchive:
         """Write an archive that is one part in one request."""
         return self._store.put(self._archive, body, crc32=crc32)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import NoCredentialsError
 
+from archiver.archive.storage import Body
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.failures import Refused, refusal
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
@@ -53,7 +54,7 @@ class HttpRequest:
     etag: str | None = None
     target: memoryview | None = None
     most: int | None = None
-    body: bytes | bytearray | None = None
+    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)

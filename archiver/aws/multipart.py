@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from archiver.archive.storage import (
     ArchiveObject,
+    Body,
     SourceObject,
     StoredArchive,
     UploadedPart,
@@ -75,7 +76,7 @@ class S3Uploads:
             metadata=answer["Metadata"],
         )
 
-    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
+    def put(self, archive: ArchiveObject, body: Body, *, crc32: int) -> StoredArchive:
         """Write a small archive in one request. Raises ``ArchiveExists``."""
         with self._calling(archive.key, Side.COMPLETE):
             answer = self._client.put_object(
@@ -108,7 +109,7 @@ class S3Uploads:
                         self.abort(archive.key, other)
         return upload_id
 
-    def put_part(self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart:
         """Upload a part; S3 refuses it where its CRC32 is not the given one. Raises ``UploadGone``."""
         # Through boto3 the body would be copied, and cost some milliseconds more.
         request = HttpRequest(

@@ -17,6 +17,7 @@ from typing import Any
 import pycurl
 import structlog
 
+from archiver.archive.storage import Body
 from archiver.aws.throttle import Throttle
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ class Transfer:
     url: str
     headers: Sequence[str]
     ended: Callable[["Transfer"], None]
-    body: bytes | bytearray | memoryview | None = None
+    body: Body | None = None
     target: memoryview | None = None
     most: int | None = None
     is_cut: bool = False

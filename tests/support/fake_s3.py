@@ -16,12 +16,14 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from mmap import mmap
 from typing import Literal
 
 from archiver.archive.location import Location
 from archiver.archive.storage import (
     ArchiveExists,
     ArchiveObject,
+    Body,
     BucketMissing,
     CopyRefused,
     Read,
@@ -222,7 +224,7 @@ class FakeS3:
             raise SourceArchived(f"{location} must be restored first")
         return stored
 
-    def hold(self, body: bytearray) -> None:
+    def hold(self, body: bytearray | mmap) -> None:
         """A part is being filled in the worker's memory."""
         with self.lock:
             self._held[id(body)] = len(body)
@@ -321,7 +323,7 @@ class FakeObjects:
         return [self._read(read.source, read.start, read.target) for read in reads]
 
     def _read(self, source: SourceObject, start: int, target: memoryview) -> int | None:
-        if isinstance(target.obj, bytearray):
+        if isinstance(target.obj, bytearray | mmap):
             self._s3.hold(target.obj)
         target[:] = self._pinned("read", source, start, start + len(target))
         if len(target) < source.size:
@@ -359,7 +361,7 @@ class FakeUploads:
         except SourceMissing:
             return None
 
-    def put(self, archive: ArchiveObject, body: bytes | bytearray, *, crc32: int) -> StoredArchive:
+    def put(self, archive: ArchiveObject, body: Body, *, crc32: int) -> StoredArchive:
         self._s3.called("put", self.bucket, archive.key)
         self._check_body(body, crc32)
         with self._s3.lock:
@@ -377,7 +379,7 @@ class FakeUploads:
             self._s3.uploads[upload_id] = _Upload(self.bucket, archive)
             return upload_id
 
-    def put_part(self, key: str, upload_id: str, number: int, body: bytes | bytearray, *, crc32: int) -> UploadedPart:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart:
         self._s3.called("put_part", self.bucket, key, number)
         self._check_body(body, crc32)
         if not 1 <= number <= MAX_NUMBER or len(body) > MAX_PART:
@@ -466,7 +468,7 @@ class FakeUploads:
         if archive.key in self._s3.buckets[self.bucket] and not archive.overwrite:
             raise ArchiveExists(archive.key)
 
-    def _check_body(self, body: bytes | bytearray, crc32: int) -> None:
+    def _check_body(self, body: Body, crc32: int) -> None:
         self._s3.release(body)
         if zlib.crc32(body) != crc32:
             raise self._violated("a body that is not what its CRC32 says", DestinationUnavailable)
@@ -501,6 +503,6 @@ def _crc32(stored: StoredObject) -> int | None:
     return zlib.crc32(stored.content) if len(stored.part_sizes) == 1 else stored.crc32
 
 
-def _etag(content: bytes | bytearray) -> str:
+def _etag(content: Body) -> str:
     """Equal for equal contents, as S3's is; made from cheaper hashes, since tests store many mebibytes."""
     return f'"{hashlib.md5(b"%d %d %d" % (len(content), zlib.crc32(content), zlib.adler32(content))).hexdigest()}"'
