@@ -1,6 +1,7 @@
 """Memory for the bytes of parts."""
 
 import mmap
+from contextlib import suppress
 
 
 def allocate(size: int) -> mmap.mmap:
@@ -10,5 +11,6 @@ def allocate(size: int) -> mmap.mmap:
     """
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

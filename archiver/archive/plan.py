@@ -216,6 +216,10 @@ def _best_sources(
     return chosen
 
 
+class _NoNumbers(Exception):
+    """The part numbers do not suffice for this try."""
+
+
 class _Planner:
     """One try at fixed sizes. ``open`` is where the literal part that is still growing starts."""
 
@@ -235,15 +239,16 @@ class _Planner:
         """Plan from ``start`` on; False where the part numbers do not suffice."""
         layout = self.layout
         self.open = start
-        for index in range(layout.find(start), len(layout.entries)):
-            begin, end = max(start, layout.header_offset(index)), layout.data_end(index)
-            if not (self.sources[index] and self._copy(index, begin, end)):
-                self._literal(begin, end)
-            if len(self.parts) > len(self.numbers):
-                return False
-        self._literal(max(start, layout.directory_offset), layout.size)
-        self._close(layout.size)
-        return len(self.parts) <= len(self.numbers)
+        try:
+            for index in range(layout.find(start), len(layout.entries)):
+                begin, end = max(start, layout.header_offset(index)), layout.data_end(index)
+                if not (self.sources[index] and self._copy(index, begin, end)):
+                    self._literal(begin, end)
+            self._literal(max(start, layout.directory_offset), layout.size)
+            self._close(layout.size)
+        except _NoNumbers:
+            return False
+        return True
 
     def _copy(self, index: int, begin: int, end: int) -> bool:
         """Copy as much of the entry as can be; False, and nothing done, where that is nothing."""
@@ -296,6 +301,8 @@ class _Planner:
             self._add(stop, None, 0)
 
     def _add(self, stop: int, entry: int | None, source_start: int) -> None:
+        if len(self.parts) == len(self.numbers):
+            raise _NoNumbers  # at once: an entry of terabytes would have a million parts
         number = self.numbers.start + len(self.parts)
         self.parts.append(Part(number, self.open, stop, entry, source_start))
         self.open = stop
