@@ -24,6 +24,7 @@ from archiver.errors import (
     AttemptsExhausted,
     Cancelled,
     PermanentError,
+    ProcessLost,
     QueueUnavailable,
     TimeLimitExceeded,
     TransientError,
@@ -42,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 #: The longest reason in an event, in characters.
 MAX_REASON = 1_000
+#: Codes of what ends a job at any moment, be it after its archive stands and the consumer knows.
+ENDED_FROM_OUTSIDE = frozenset({TimeLimitExceeded.code, Cancelled.code, ProcessLost.code})
 
 
 class Refused(PermanentError):
@@ -61,12 +64,24 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
 
     ``payload`` is the payload's object, or its JSON text as the transport delivers it.
     """
-    with _delivery(self.request) as (delivery, letter, account):
+    try:
+        return _build(self.request, payload)
+    except SoftTimeLimitExceeded:
+        # It struck around the job: before it, in what follows a failure, or at the end of one that has succeeded.
+        with _delivery(self.request) as (delivery, letter, _):
+            return _overdue(self.request, letter, delivery, payload=payload)
+
+
+def _build(request: Any, payload: Any) -> dict[str, Any]:
+    with _delivery(request) as (delivery, letter, account):
         try:
             # Before anything else, since whatever fails then is told with the payload's metadata.
             payload = wiring.services().payloads.open(payload)
-            _check_attempts(letter)
-            report = ProgressReport(partial(_events(self.request), PROGRESS, attempt=delivery.attempt))
+            if exhausted := _exhausted(letter):
+                if summary := _finished(letter, delivery, payload=payload):
+                    return summary
+                raise exhausted
+            report = ProgressReport(partial(_events(request), PROGRESS, attempt=delivery.attempt))
             with _followed(delivery, report) as on_progress:
                 result = pipeline.build_archive(
                     payload,
@@ -83,9 +98,7 @@ def build_archive(self: Any, payload: Any) -> dict[str, Any]:
             _dead_letter(letter, delivery, payload=payload, error=error)
             raise
         except SoftTimeLimitExceeded:
-            late = TimeLimitExceeded(f"The job was ended by its soft_time_limit{_limit(self.request)}")
-            _dead_letter(letter, delivery, payload=payload, error=late)
-            raise late from None
+            return _overdue(request, letter, delivery, payload=payload)
         except MemoryError as error:
             # Celery would take the worker down with it.
             lacking = TransientError("The job ran out of memory")
@@ -103,17 +116,37 @@ def refuse_message(self: Any, code: str, reason: str) -> None:
     with _delivery(self.request) as (delivery, letter, _):
         error = Refused(code, reason)
         payload = None if letter is None else payload_of(letter)
+        if code in ENDED_FROM_OUTSIDE and _finished(letter, delivery, payload=payload) is not None:
+            return
         _dead_letter(letter, delivery, payload=payload, error=error)
         raise error
 
 
-def _check_attempts(letter: Letter | None) -> None:
+def _finished(letter: Letter | None, delivery: Delivery, *, payload: object) -> dict[str, Any] | None:
+    """The summary of the archive that an attempt had finished when it was ended: the job is done, and told so again."""
+    if letter is None:
+        return None
+    found = pipeline.find_archive(payload, delivery=delivery, services=wiring.services())
+    return None if found is None else found.summary()
+
+
+def _overdue(request: Any, letter: Letter | None, delivery: Delivery, *, payload: object) -> dict[str, Any]:
+    """The end of a job whose soft limit has passed: done where its archive stands, else a dead letter."""
+    if summary := _finished(letter, delivery, payload=payload):
+        return summary
+    error = TimeLimitExceeded(f"The job was ended by its soft_time_limit{_limit(request)}")
+    _dead_letter(letter, delivery, payload=payload, error=error)
+    raise error from None
+
+
+def _exhausted(letter: Letter | None) -> AttemptsExhausted | None:
     """A job whose attempts ended without a word, with their worker: not once more, where there are dead letters."""
-    if letter is not None and is_over(letter, max_attempts=_settings().max_attempts) and _policy(letter) is not None:
-        raise AttemptsExhausted(
-            f"{letter.attempt - 1} attempts were made (MAX_ATTEMPTS={_settings().max_attempts}), and the last ended "
-            "without telling why: its worker was killed, or the queue could not be reached"
-        )
+    if letter is None or not is_over(letter, max_attempts=_settings().max_attempts) or _policy(letter) is None:
+        return None
+    return AttemptsExhausted(
+        f"{letter.attempt - 1} attempts were made (MAX_ATTEMPTS={_settings().max_attempts}), and the last ended "
+        "without telling why: its worker was killed, or the queue could not be reached"
+    )
 
 
 def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payload: object, error: Exception) -> bool:
@@ -183,6 +216,8 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
         with kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
             try:
                 yield delivery, letter, account
+            except SoftTimeLimitExceeded:
+                raise  # to where the whole of the task is seen
             except ArchiverError as error:
                 kind = "permanent" if isinstance(error, PermanentError) else "transient"
                 _failed(request, delivery, account, code=error.code, reason=error.message, kind=kind)

@@ -133,6 +133,10 @@ class Job:
                 log.warning("a source changed: building again", reason=str(error), rebuild=rebuild + 1)
         raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
 
+    def found(self) -> ArchiveResult | None:
+        """The archive, where an attempt has finished it. Raises ``KeyTaken`` and ``DestinationUnavailable``."""
+        return self._finished(self.services.archives(self.destination.bucket, self.traffic))
+
     @property
     def _owner(self) -> str | None:
         """Under a key of the payload's choice there may be others' uploads; under a generated one all are ours."""

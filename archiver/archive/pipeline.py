@@ -16,10 +16,10 @@ from archiver.archive.request import metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
-from archiver.errors import Cancelled, MissingSources, PermanentError, QueueUnavailable
+from archiver.errors import Cancelled, DestinationUnavailable, MissingSources, PermanentError, QueueUnavailable
 from archiver.text import redacted
 
-__all__ = ["ArchiveResult", "Delivery", "Notifier", "Services", "build_archive", "notify_failure"]
+__all__ = ["ArchiveResult", "Delivery", "Notifier", "Services", "build_archive", "find_archive", "notify_failure"]
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,40 @@ def build_archive(
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
     started = time.monotonic()
+    job = _job(payload, delivery=delivery, services=services, on_progress=on_progress, traffic=traffic)
+    with bound_contextvars(archive_key=job.destination.key):
+        result = replace(job.run(), seconds=time.monotonic() - started)
+        log.info("archive ready", **result.summary())
+        _notify(result, job)
+        return result
+
+
+def find_archive(payload: object, *, delivery: Delivery, services: Services) -> ArchiveResult | None:
+    """The archive that an attempt at this payload has finished before it was ended; the consumer is told (again).
+
+    None where there is none, or none that can be seen. Raises ``StorageUnavailable``, and ``QueueUnavailable`` where
+    the consumer can't be told.
+    """
+    try:
+        job = _job(payload, delivery=delivery, services=services)
+        found = job.found()
+    except (PermanentError, DestinationUnavailable) as error:
+        log.warning("no archive of this request can be seen", reason=str(error))
+        return None
+    if found is not None:
+        with bound_contextvars(archive_key=job.destination.key):
+            _notify(found, job)
+    return found
+
+
+def _job(
+    payload: object,
+    *,
+    delivery: Delivery,
+    services: Services,
+    on_progress: OnProgress = ignore,
+    traffic: Traffic | None = None,
+) -> Job:
     document = services.payloads.open(payload)
     request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
@@ -51,18 +85,17 @@ def build_archive(
         link_seconds=request.link_expires_seconds,
         room=NUMBER_BYTES if request.split else 0,
     )
-    with bound_contextvars(archive_key=destination.key):
-        # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
-        identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
-        digest = hashlib.sha256(identity.encode()).hexdigest()
-        job = Job(request, digest, destination, delivery, services, on_progress, traffic or Traffic())
-        result = replace(job.run(), seconds=time.monotonic() - started)
-        log.info("archive ready", **result.summary())
-        if services.notifier is not None:
-            message = result.notification(request, request_id=delivery.request_id)
-            services.notifier.send(message, correlation_id=delivery.correlation_id)
-            log.info("consumer notified")
-        return result
+    # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
+    identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return Job(request, digest, destination, delivery, services, on_progress, traffic or Traffic())
+
+
+def _notify(result: ArchiveResult, job: Job) -> None:
+    if job.services.notifier is not None:
+        message = result.notification(job.request, request_id=job.delivery.request_id)
+        job.services.notifier.send(message, correlation_id=job.delivery.correlation_id)
+        log.info("consumer notified")
 
 
 def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery, services: Services) -> None:

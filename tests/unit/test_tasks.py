@@ -4,6 +4,7 @@ import json
 import pickle
 import threading
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,6 +163,69 @@ def test_a_job_that_its_callers_soft_limit_ends_is_a_permanent_error(
     assert [body["error"]["code"] for body in world.notifier.sent] == [TimeLimitExceeded.code]
 
 
+def ended_after_success(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The build succeeds and tells so; then the limit strikes, before the task has returned."""
+    build = pipeline.build_archive
+
+    def late(*arguments: Any, **named: Any) -> None:
+        build(*arguments, **named)
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(pipeline, "build_archive", late)
+
+
+def test_a_job_that_has_succeeded_when_its_soft_limit_strikes_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_after_success(world, monkeypatch)
+    assert world.run(archive.build_archive, files("a.txt"), timelimit=[None, 60])["files"] == 1
+    assert world.sqs.calls == []
+    assert {body["status"] for body in world.notifier.sent} == {"succeeded"}
+
+
+@pytest.mark.parametrize("moment", ["job started", "job done"])
+def test_a_soft_limit_that_strikes_around_the_job_is_told_as_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    struck: list[str] = []
+
+    def info(event: str, **_: Any) -> None:
+        if event == moment and not struck:
+            struck.append(event)
+            raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr(archive, "log", SimpleNamespace(info=info, warning=info, error=info))
+    if moment == "job done":
+        assert world.run(archive.build_archive, files("a.txt"))["files"] == 1
+        assert world.sqs.calls == []
+    else:
+        with pytest.raises(TimeLimitExceeded):
+            world.run(archive.build_archive, files("a.txt"))
+        assert world.sqs.calls == ["send", "delete"]
+    assert {body["status"] for body in world.notifier.sent} == {"succeeded" if moment == "job done" else "failed"}
+
+
+@pytest.mark.parametrize("code", ["time_limit_exceeded", "cancelled", "process_lost"])
+def test_what_ends_a_job_after_its_success_does_not_undo_it(world: World, code: str) -> None:
+    letter = replace(LETTER, body=json.dumps(files("a.txt")))
+    # given a job that has told its success, and lost its process before the message was deleted
+    world.run(archive.build_archive, letter.body, letter=letter)
+
+    world.run(archive.refuse_message, code, "ended from outside", letter=letter)
+
+    # then its message is left to the channel's ack, and the consumer hears of success alone
+    assert world.sqs.calls == []
+    assert [body["status"] for body in world.notifier.sent] == ["succeeded", "succeeded"]
+
+
+def test_what_ends_a_job_before_its_archive_stands_is_its_end(world: World) -> None:
+    letter = replace(LETTER, body=json.dumps(files("a.txt")))
+    with pytest.raises(archive.Refused):
+        world.run(archive.refuse_message, "time_limit_exceeded", "too long", letter=letter)
+    assert world.sqs.calls == ["send", "delete"]
+    assert [body["status"] for body in world.notifier.sent] == ["failed"]
+
+
 @pytest.mark.parametrize(
     ("error", "raised", "kind"),
     [
@@ -214,9 +278,14 @@ def test_an_attempt_too_many_is_not_made_unless_nobody_knows(world: World) -> No
         world.run(archive.build_archive, files("a.txt"), letter=late)
     assert world.sqs.calls == ["send", "delete"]
     assert world.run(archive.build_archive, files("a.txt"), letter=replace(late, hand_backs=None))["files"] == 1
+    # a finished archive is found whatever the attempt
+    world.sqs.calls.clear()
+    assert world.run(archive.build_archive, files("a.txt"), letter=late)["files"] == 1
+    assert world.sqs.calls == []
     world.sqs.policy = None
     archive._dead_letters()._known.clear()
-    assert world.run(archive.build_archive, files("a.txt"), letter=late)["files"] == 1
+    world.s3.put_object(SOURCES, "b.txt", b"content")
+    assert world.run(archive.build_archive, files("b.txt"), letter=late)["files"] == 1
 
 
 def test_a_job_that_is_cancelled_leaves_no_dead_letter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
