@@ -15,7 +15,7 @@ from archiver.archive import pipeline
 from archiver.archive.pipeline import Delivery
 from archiver.archive.progress import OnProgress, Progress
 from archiver.aws.clients import process_sqs_client
-from archiver.aws.dead_letters import NO_POLICY, DeadLetters, dead_letter, delete
+from archiver.aws.dead_letters import NO_POLICY, DeadLetters, delete, send_dead_letter
 from archiver.aws.letters import Letter
 from archiver.aws.queues import RedrivePolicy
 from archiver.celery import app
@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 #: The longest reason in an event, in characters.
 MAX_REASON = 1_000
+#: So many times MAX_ATTEMPTS is a consumer that can't be reached told of a failure: each time leaves a dead letter.
+TELLING = 2
 #: Codes of what ends a job at any moment, be it after its archive stands and the consumer knows.
 ENDED_FROM_OUTSIDE = frozenset({TimeLimitExceeded.code, Cancelled.code, ProcessLost.code})
 
@@ -163,7 +165,7 @@ def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payloa
             _dead_letter(letter, delivery, payload=payload, error=last_attempt_failed(error, letter))
             return True
     except QueueUnavailable as failure:
-        log.error("the last attempt's message could not be dead-lettered, it will come back", error=str(failure))
+        log.error("the last attempt's failure could not be told, its message will come back", error=str(failure))
     return False
 
 
@@ -274,17 +276,27 @@ def _hide(letter: Letter | None) -> Any:
 
 
 def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, error: PermanentError) -> None:
-    """To the dead-letter queue, then the failure's notification; without such a queue the message stays."""
+    """To the dead-letter queue, then the failure's notification, and only then off the queue: nobody waits for ever.
+
+    Without a dead-letter queue the message stays. Raises ``QueueUnavailable``, also where the dead letter is sent and
+    the consumer could not be told: the message comes back, and so may the dead letter.
+    """
     if letter is None:
         return
-    client = _client(letter.queue_url)
     policy = _policy(letter)
     if policy is None:
         log.error(NO_POLICY, queue=letter.queue_url, code=error.code, reason=error.message)
         return
-    dead_letter(client, policy.dead_letters, letter, error, request_id=delivery.request_id)
+    send_dead_letter(policy.dead_letters, letter, error, request_id=delivery.request_id)
     log.warning("message dead-lettered", code=error.code, reason=error.message, dlq=policy.dead_letters.url)
-    pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
+    try:
+        pipeline.notify_failure(payload, error, delivery=delivery, services=wiring.services())
+    except QueueUnavailable as failure:
+        most = TELLING * _settings().max_attempts
+        if not is_last(letter, max_attempts=most, max_receive_count=policy.max_receive_count):
+            raise
+        log.error("the failure could not be notified, and is not tried again", error=str(failure))
+    delete(_client(letter.queue_url), letter)
 
 
 def _policy(letter: Letter) -> RedrivePolicy | None:

@@ -16,7 +16,7 @@ from archiver.archive.request import metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
-from archiver.errors import Cancelled, DestinationUnavailable, MissingSources, PermanentError, QueueUnavailable
+from archiver.errors import Cancelled, DestinationUnavailable, MissingSources, PermanentError
 from archiver.text import redacted
 
 __all__ = ["ArchiveResult", "Delivery", "Notifier", "Services", "build_archive", "find_archive", "notify_failure"]
@@ -99,7 +99,7 @@ def _notify(result: ArchiveResult, job: Job) -> None:
 
 
 def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery, services: Services) -> None:
-    """Tell the consumer of a permanent failure, where the settings ask for it. Never raises: the DLQ has the reason."""
+    """Tell the consumer of a permanent failure, where the settings ask for it. Raises ``QueueUnavailable``."""
     if services.notifier is None or not services.notify_failures:
         return
     missing: dict[str, Any] = (
@@ -115,7 +115,4 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
         ),
         metadata=metadata_text(payload),
     )
-    try:
-        services.notifier.send(message, correlation_id=delivery.correlation_id)
-    except QueueUnavailable as failure:
-        log.error("the failure could not be notified", error=str(failure))
+    services.notifier.send(message, correlation_id=delivery.correlation_id)

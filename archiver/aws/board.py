@@ -65,6 +65,7 @@ class StatusBoard:
             yield follower
         finally:
             stopped.set()
+            self._last = None  # what is told later, of a job that was ended, has no progress of another's
 
     def send(self, message: Message, *, correlation_id: str | None) -> None:  # noqa: ARG002 a notifier's argument
         """Write how the job ended. Never raises."""

@@ -1,4 +1,4 @@
-"""Dead letters: a message goes to its queue's dead-letter queue with the reason, and only then off its queue."""
+"""Dead letters: a message goes to its queue's dead-letter queue with the reason, and only later off its queue."""
 
 import time
 from collections.abc import Callable
@@ -57,11 +57,11 @@ class DeadLetters:
         return policy
 
 
-def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: PermanentError, *, request_id: str) -> None:
-    """Put the message on its dead-letter queue with the reason, then delete the original: in that order.
+def send_dead_letter(dlq: Queue, letter: Letter, error: PermanentError, *, request_id: str) -> None:
+    """Put the message on its dead-letter queue with the reason; the original is for the caller to delete, then.
 
     The body is unchanged. Where body and attributes are over the queue's size limit, the attributes give way.
-    Raises ``QueueUnavailable`` where SQS is not to be reached; the original is then still on its queue.
+    Raises ``QueueUnavailable``.
     """
     send = partial(
         dlq.send,
@@ -77,7 +77,6 @@ def dead_letter(client: "SQSClient", dlq: Queue, letter: Letter, error: Permanen
             raise
         log.warning("dead letter without its reason: SQS refuses body and attributes together", error=str(failure))
         send()
-    delete(client, letter)
 
 
 def delete(client: "SQSClient", letter: Letter) -> None:

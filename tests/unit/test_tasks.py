@@ -18,6 +18,7 @@ from archiver.errors import (
     AttemptsExhausted,
     Cancelled,
     MissingSources,
+    QueueUnavailable,
     StorageUnavailable,
     TimeLimitExceeded,
     TransientError,
@@ -139,6 +140,52 @@ def test_a_permanent_error_is_dead_lettered_with_its_reason_and_notified(world: 
     (failed,) = [line for line in lines if line["event"] == "job failed"]
     assert (failed["code"], failed["kind"], failed["log_level"]) == ("missing_sources", "permanent", "warning")
     assert "job done" not in {line["event"] for line in lines}
+
+
+def test_the_message_stays_until_the_consumer_has_been_told(world: World) -> None:
+    world.notifier.down = True
+    with pytest.raises(QueueUnavailable):
+        world.run(archive.build_archive, files("gone.txt"))
+    assert world.sqs.calls == ["send"]
+
+    # when it comes back, and the consumer's queue is there
+    world.notifier.down = False
+    with pytest.raises(MissingSources):
+        world.run(archive.build_archive, files("gone.txt"), letter=replace(LETTER, receive_count=4))
+    assert world.sqs.calls == ["send", "send", "delete"]
+    assert [body["status"] for body in world.notifier.sent] == ["failed"]
+
+
+def test_a_cancelled_jobs_message_stays_until_the_consumer_has_been_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(*_: Any, **__: Any) -> None:
+        raise Cancelled("The job was cancelled while it ran")
+
+    monkeypatch.setattr(pipeline, "build_archive", cancelled)
+    world.notifier.down = True
+    with pytest.raises(QueueUnavailable):
+        world.run(archive.build_archive, files("a.txt"))
+    assert world.sqs.calls == []
+
+
+def test_a_last_attempt_that_can_not_be_told_comes_back_and_telling_ends_some_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise StorageUnavailable("S3 is away")
+
+    world.notifier.down = True
+    monkeypatch.setattr(pipeline, "build_archive", fail)
+    with pytest.raises(StorageUnavailable):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=5))
+    with pytest.raises(QueueUnavailable):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=6))
+    assert world.sqs.calls == ["send", "send"]
+
+    with pytest.raises(AttemptsExhausted):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=10))
+    assert world.sqs.calls == ["send", "send", "send", "delete"]
 
 
 def test_without_a_dead_letter_queue_the_message_stays_and_nobody_is_told(world: World) -> None:
