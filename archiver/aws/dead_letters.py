@@ -25,6 +25,8 @@ POLICY_TTL_SECONDS = 300.0
 MAX_ATTRIBUTES = 10
 #: Longest Error-Message, in characters.
 MAX_REASON_CHARACTERS = 1_000
+#: The same of a letter whose body leaves less room.
+SHORT_REASON_CHARACTERS = 200
 #: What is added to a dead letter; a redriven message starts without it.
 REASONS = frozenset({"Attempts", "Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count", "Request-Id"})
 
@@ -60,8 +62,8 @@ class DeadLetters:
 def send_dead_letter(dlq: Queue, letter: Letter, error: PermanentError, *, request_id: str) -> None:
     """Put the message on its dead-letter queue with the reason; the original is for the caller to delete, then.
 
-    The body is unchanged. Where body and attributes are over the queue's size limit, the attributes give way.
-    Raises ``QueueUnavailable``.
+    The body is unchanged. Where body and attributes are over the queue's size limit, the attributes give way: the
+    original's first, then most of the reason's text, then all. Raises ``QueueUnavailable``.
     """
     send = partial(
         dlq.send,
@@ -70,13 +72,19 @@ def send_dead_letter(dlq: Queue, letter: Letter, error: PermanentError, *, reque
         deduplication_id=letter.message_id,
         tenant=letter.group_id,
     )
-    try:
-        send(attributes=reasons(letter, error, request_id=request_id))
-    except QueueUnavailable as failure:
-        if not _is_refusal(failure.__cause__):
-            raise
-        log.warning("dead letter without its reason: SQS refuses body and attributes together", error=str(failure))
-        send()
+    for less in (
+        reasons(letter, error, request_id=request_id),
+        reasons(letter, error, request_id=request_id, originals=False),
+        reasons(letter, error, request_id=request_id, originals=False, longest=SHORT_REASON_CHARACTERS),
+    ):
+        try:
+            send(attributes=less)
+            return
+        except QueueUnavailable as failure:
+            if not _is_refusal(failure.__cause__):
+                raise
+            log.warning("SQS refuses body and attributes together: a dead letter with less", error=str(failure))
+    send()
 
 
 def delete(client: "SQSClient", letter: Letter) -> None:
@@ -87,14 +95,22 @@ def delete(client: "SQSClient", letter: Letter) -> None:
         log.error("a message that has ended could not be deleted, it will come back", error=str(lasting))
 
 
-def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[str, Any]:
+def reasons(
+    letter: Letter,
+    error: PermanentError,
+    *,
+    request_id: str,
+    originals: bool = True,
+    longest: int = MAX_REASON_CHARACTERS,
+) -> dict[str, Any]:
     """The message attributes of a dead letter: why, which and how often; then the original's, as many as fit.
 
-    ``request_id`` is what the log and the notifications know the job by: for a Celery call the task's id.
+    ``request_id`` is what the log and the notifications know the job by: for a Celery call the task's id. ``originals``
+    may be left out; ``longest`` is that of the reason's text, in characters.
     """
     ours = {
         "Error-Code": error.code,
-        "Error-Message": presentable(error.message, limit=MAX_REASON_CHARACTERS),
+        "Error-Message": presentable(error.message, limit=longest),
         "Original-Message-Id": letter.message_id,
         "Request-Id": request_id,
         "Receive-Count": str(letter.receive_count),
@@ -103,12 +119,12 @@ def reasons(letter: Letter, error: PermanentError, *, request_id: str) -> dict[s
     attributes: dict[str, Any] = {
         name: {"DataType": "String", "StringValue": value or "-"} for name, value in ours.items()
     }
-    originals = letter.sendable_attributes()
-    if letter.correlation_id and "Correlation-Id" not in originals:  # from inside an SNS notification
-        originals = {"Correlation-Id": {"DataType": "String", "StringValue": letter.correlation_id}} | originals
-    for name in sorted(originals, key=lambda name: name != "Correlation-Id"):
+    theirs = letter.sendable_attributes() if originals else {}
+    if originals and letter.correlation_id and "Correlation-Id" not in theirs:  # from inside an SNS notification
+        theirs = {"Correlation-Id": {"DataType": "String", "StringValue": letter.correlation_id}} | theirs
+    for name in sorted(theirs, key=lambda name: name != "Correlation-Id"):
         if len(attributes) < MAX_ATTRIBUTES and name not in attributes:
-            attributes[name] = originals[name]
+            attributes[name] = theirs[name]
     return attributes
 
 

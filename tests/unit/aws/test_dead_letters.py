@@ -104,14 +104,27 @@ def test_a_gateway_that_answers_in_sqs_place_is_a_failure() -> None:
     assert [operation for operation, _ in sqs.calls] == ["send"]
 
 
-def test_a_body_that_leaves_no_room_for_the_reason_goes_without_it() -> None:
+@pytest.mark.parametrize(
+    ("refusals", "attributes", "characters"),
+    [(0, 8, 1000), (1, 6, 1000), (2, 6, 200), (3, 0, 0)],
+)
+def test_where_the_body_leaves_little_room_the_attributes_give_way_in_steps(
+    refusals: int, attributes: int, characters: int
+) -> None:
     sqs = Sqs()
-    sqs.broken["send"] = [
-        ClientError({"Error": {"Code": "InvalidParameterValue", "Message": "too long"}}, "SendMessage")
-    ]
-    send_dead_letter(dlq(sqs), LETTER, InvalidPayload("no"), request_id="r-1")
-    assert [operation for operation, _ in sqs.calls] == ["send", "send"]
-    assert "MessageAttributes" not in sqs.calls[1][1]
+    too_long = ClientError({"Error": {"Code": "InvalidParameterValue", "Message": "too long"}}, "SendMessage")
+    sqs.broken["send"] = [too_long] * refusals
+    letter = replace(LETTER, attributes={"theirs": {"DataType": "String", "StringValue": "x"}})
+
+    send_dead_letter(dlq(sqs), letter, InvalidPayload("x" * 2000), request_id="r-1")
+
+    assert [operation for operation, _ in sqs.calls] == ["send"] * (refusals + 1)
+    sent = sqs.calls[-1][1]
+    assert sent["MessageBody"] == "the body"
+    left = sent.get("MessageAttributes", {})
+    assert len(left) == attributes
+    assert len(left.get("Error-Message", {}).get("StringValue", "")) == characters
+    assert ("theirs" in left) == (refusals == 0)
 
 
 def test_an_original_that_can_not_be_deleted_is_no_failure() -> None:
