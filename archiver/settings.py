@@ -32,6 +32,8 @@ _ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3:[a-z0-9-]+:\d{12}:accesspoint[/:]
 def _queue(value: str) -> str:
     if value.startswith("arn:"):
         raise ValueError(f"an ARN; give the queue's URL or its name, {value.rpartition(':')[2]}")
+    if "://" in value:
+        value = value.rstrip("/")
     if not (_QUEUE_NAME.fullmatch(value) or _QUEUE_URL.fullmatch(value)):
         raise ValueError("neither the name of a queue nor its URL")
     return value

@@ -48,9 +48,9 @@ class Queue:
 
     def __init__(self, client: "SQSClient", name_or_url: str, *, setting: str | None = None) -> None:
         self.client = client
-        self._given = name_or_url
+        self._given = name_or_url.rstrip("/")
         self._label = f"{setting}={name_or_url!r}" if setting else name_or_url
-        self._url = name_or_url if "://" in name_or_url else None
+        self._url = self._given if "://" in name_or_url else None
 
     @property
     def name(self) -> str:
@@ -155,7 +155,7 @@ def dead_letter_url(queue_url: str, policy: str | None) -> str | None:
     if not policy:
         return None
     name = str(json.loads(policy)["deadLetterTargetArn"]).rsplit(":", 1)[-1]
-    return f"{queue_url.rsplit('/', 1)[0]}/{name}"
+    return f"{queue_url.rstrip('/').rsplit('/', 1)[0]}/{name}"
 
 
 def open_queue(name_or_url: str, *, timeouts: Timeouts, region: str | None = None, setting: str | None = None) -> Queue:

@@ -63,6 +63,7 @@ def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch)
         ("SQS_SOURCE_QUEUE", "no queue"),
         ("SQS_DESTINATION_QUEUE", "arn:aws:sqs:eu-west-1:123456789012:output"),
         ("SQS_DESTINATION_QUEUE", "https://sqs.eu-west-1.amazonaws.com"),
+        ("SQS_DESTINATION_QUEUE", "https://sqs.eu-west-1.amazonaws.com/"),
         ("SQS_DESTINATION_QUEUE", "x" * 81),
         ("S3_SOURCE_BUCKET", "s3://sources"),
         ("S3_DESTINATION_BUCKET", "arn:aws:s3:::archives"),
@@ -97,6 +98,12 @@ def test_a_queue_is_a_name_or_a_url(environment: pytest.MonkeyPatch, queue: str)
     environment.setenv("SQS_SOURCE_QUEUE", queue)
 
     assert load_settings().sqs_source_queue == queue
+
+
+def test_a_queues_url_loses_its_final_slash(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SQS_SOURCE_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1/input.fifo/")
+
+    assert load_settings().sqs_source_queue == "https://sqs.eu-west-1.amazonaws.com/1/input.fifo"
 
 
 def test_each_of_a_list_is_checked(environment: pytest.MonkeyPatch) -> None:

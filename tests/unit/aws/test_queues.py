@@ -125,7 +125,13 @@ def test_the_dead_letter_queue_is_that_of_the_policy(client: Any, stub: Stubber)
     assert Queue(client, URL).dead_letter_queue() is None
 
 
+def test_a_final_slash_is_none_of_a_queues_name(client: Any) -> None:
+    queue = Queue(client, f"{URL}.fifo/")
+    assert (queue.url, queue.name, queue.is_fifo) == (f"{URL}.fifo", "input-queue.fifo", True)
+
+
 def test_the_policys_queue_lives_beside_its_source() -> None:
+    assert dead_letter_url(f"{URL}/", POLICY) == f"{URL}-dlq"
     assert dead_letter_url("http://127.0.0.1:4566/queue/us-east-1/000000000000/q", POLICY) == (
         "http://127.0.0.1:4566/queue/us-east-1/000000000000/input-queue-dlq"
     )
