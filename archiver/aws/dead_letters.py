@@ -40,6 +40,10 @@ NO_POLICY = (
     "the source queue has no redrive policy: a message that fails stays on it and is tried again until it expires; "
     "give the queue a dead-letter queue"
 )
+SMALL_DEAD_LETTERS = (
+    "the dead-letter queue takes smaller messages than the source queue: a large one that fails stays on the queue and "
+    "is tried again; raise its MaximumMessageSize"
+)
 
 
 @dataclass(slots=True)

@@ -98,11 +98,12 @@ def _source_queue(settings: Settings) -> Iterator[Check]:
     found = queue.attributes(["All"])
     waiting, running = found["ApproximateNumberOfMessages"], found["ApproximateNumberOfMessagesNotVisible"]
     yield Check("source queue", "ok", f"{queue.name}: {waiting} waiting, {running} in flight")
-    yield from _guarded("redrive policy", lambda: _redrive(queue, found, settings.max_attempts), settings)
+    yield from _guarded("redrive policy", lambda: redrive(queue, found, settings.max_attempts), settings)
     yield _visibility(settings)
 
 
-def _redrive(queue: Queue, found: dict[str, str], max_attempts: int) -> Iterator[Check]:
+def redrive(queue: Queue, found: dict[str, str], max_attempts: int) -> Iterator[Check]:
+    """Where messages that fail go, and whether they get there; ``found`` has the queue's attributes."""
     text = found.get("RedrivePolicy")
     dead_url = dead_letter_url(queue.url, text)
     if text is None or dead_url is None:
@@ -123,6 +124,11 @@ def _redrive(queue: Queue, found: dict[str, str], max_attempts: int) -> Iterator
     elif int(letters["MessageRetentionPeriod"]) < int(found["MessageRetentionPeriod"]):
         mend = f"raise {dead.name}'s MessageRetentionPeriod: a dead letter's age counts from when it was first sent"
         yield Check("redrive policy", "warning", f"{detail}; it keeps them shorter than the source queue", mend)
+    elif (room := int(letters.get("MaximumMessageSize", MAX_MESSAGE_BYTES))) < (
+        needed := int(found.get("MaximumMessageSize", MAX_MESSAGE_BYTES))
+    ):
+        mend = f"raise {dead.name}'s MaximumMessageSize to the source queue's {needed}: larger ones stay where they are"
+        yield Check("redrive policy", "warning", f"{detail}; it takes {room} bytes a message", mend)
     else:
         yield Check("redrive policy", "ok", detail)
 

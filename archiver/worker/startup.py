@@ -7,9 +7,10 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.clients import PROMPT, new_client
-from archiver.aws.dead_letters import NO_POLICY
+from archiver.aws.dead_letters import NO_POLICY, SMALL_DEAD_LETTERS
 from archiver.aws.failures import refused_by
-from archiver.aws.queues import open_queue
+from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, no_such_queue, open_queue
+from archiver.aws.topics import topic_region
 from archiver.errors import QueueUnavailable
 from archiver.settings import Settings
 from archiver.version import __version__
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 #: Settings that work for one more release.
 DEPRECATED = ("parts_in_flight", "read_concurrency")
+
+_SIZE = "MaximumMessageSize"
 
 
 class Unfit(Exception):
@@ -37,7 +40,7 @@ def check_machine() -> None:
 
 
 def announce_worker(settings: Settings) -> None:
-    """Look at the buckets and the queue's redrive policy, then one line with the version and the settings.
+    """Look at buckets, queues and the topic, then one line with the version and the settings.
 
     Of the settings those that are no defaults, none of which is a secret. What is wrong is an error in the log: the
     worker goes on, and jobs come back until it is mended.
@@ -47,6 +50,8 @@ def announce_worker(settings: Settings) -> None:
             log.warning("a deprecated setting will go with the next release", setting=name.upper(), see="MEMORY_MIB")
     _check_buckets(settings)
     _check_redrive_policy(settings)
+    _check_destination_queue(settings)
+    _check_destination_topic(settings)
     log.info("archiver ready", version=__version__, **settings.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -80,3 +85,57 @@ def _check_redrive_policy(settings: Settings) -> None:
     else:
         if dlq is None:
             log.error(NO_POLICY, queue=queue.url)
+        else:
+            _check_room(queue, dlq)
+
+
+def _check_room(queue: Queue, dlq: Queue) -> None:
+    try:
+        room, needed = (int(one.attributes([_SIZE]).get(_SIZE, MAX_MESSAGE_BYTES)) for one in (dlq, queue))
+    except (QueueUnavailable, BotoCoreError) as error:
+        if not _is_denied(error):
+            log.warning("the dead-letter queue could not be looked at", queue=dlq.url, error=str(error))
+    else:
+        if room < needed:
+            log.error(SMALL_DEAD_LETTERS, queue=dlq.url, bytes=room, source_queue_bytes=needed)
+
+
+def _check_destination_queue(settings: Settings) -> None:
+    given = settings.sqs_destination_queue
+    if given is None:
+        return
+    setting = "SQS_DESTINATION_QUEUE"
+    try:
+        open_queue(given, timeouts=PROMPT, region=settings.aws_region, setting=setting).attributes(["QueueArn"])
+    except (QueueUnavailable, BotoCoreError) as error:
+        if isinstance(error.__cause__, ClientError) and no_such_queue(error.__cause__):
+            log.error("no such queue", setting=setting, queue=given)
+        elif not _is_denied(error):
+            log.warning("the destination queue could not be looked at", setting=setting, queue=given, error=str(error))
+
+
+def _check_destination_topic(settings: Settings) -> None:
+    arn = settings.sns_destination_topic
+    if arn is None:
+        return
+    setting = "SNS_DESTINATION_TOPIC"
+    try:
+        new_client(
+            "sns", timeouts=PROMPT, region=settings.aws_region, in_region=topic_region(arn)
+        ).get_topic_attributes(TopicArn=arn)
+    except ClientError as error:
+        if refused_by(error).status == 404:
+            log.error("no such topic", setting=setting, topic=arn)
+        elif refused_by(error).status != 403:
+            log.warning("the destination topic could not be looked at", setting=setting, topic=arn, error=str(error))
+    except BotoCoreError as error:
+        log.warning("the destination topic could not be looked at", setting=setting, topic=arn, error=str(error))
+
+
+def _is_denied(error: Exception) -> bool:
+    """Who may only send is told 403, and needs no more."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return False
+    refused = refused_by(cause)
+    return refused.status == 403 or refused.code.startswith("AccessDenied")

@@ -1,11 +1,14 @@
-"""What the doctor makes of a bucket's lifecycle rules; the rest of it is tested on a real server."""
+"""What the doctor makes of a bucket's lifecycle rules and of a dead-letter queue;
+the rest of it is tested on a real server."""
 
+import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from archiver.cli.checks import lifecycle
+from archiver.aws.queues import Queue
+from archiver.cli.checks import lifecycle, redrive
 
 
 class Bucket:
@@ -49,3 +52,31 @@ def test_only_a_rule_for_every_upload_counts(rules: Any, state: str, detail: str
     assert check.state == state
     assert detail in check.detail
     assert (check.mend is None) == (state == "ok")
+
+
+class DeadLetterQueue:
+    """A dead-letter queue that takes messages of this size."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, Any]:
+        return {
+            "Attributes": {
+                "ApproximateNumberOfMessages": "0",
+                "MessageRetentionPeriod": "1209600",
+                "MaximumMessageSize": str(self.size),
+            }
+        }
+
+
+@pytest.mark.parametrize(("size", "state"), [(1_048_576, "ok"), (262_144, "warning")])
+def test_dead_letters_have_the_room_that_messages_have(size: int, state: str) -> None:
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:input-dlq", "maxReceiveCount": 50})
+    found = {"RedrivePolicy": policy, "MessageRetentionPeriod": "345600", "MaximumMessageSize": "1048576"}
+    queue = Queue(DeadLetterQueue(size), "https://sqs.eu-west-1.amazonaws.com/1/input")  # type: ignore[arg-type]  # as far as asked
+
+    (check,) = redrive(queue, found, 5)
+
+    assert check.state == state
+    assert ("takes 262144 bytes" in check.detail) == (state == "warning")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from archiver.aws.dead_letters import NO_POLICY
+from archiver.aws.dead_letters import NO_POLICY, SMALL_DEAD_LETTERS
 from archiver.errors import QueueUnavailable
 from archiver.settings import Settings
 from archiver.worker import startup
@@ -16,20 +16,43 @@ from tests.support.jobs import logged
 SETTINGS = {"sqs_source_queue": "input", "s3_destination_bucket": "archives", "part_size_mib": 16}
 
 
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:archives"
+
+
 @dataclass
-class World:
-    """A queue with a dead-letter queue and buckets, any of which may be missing or out of reach."""
+class Sized:
+    """A queue that takes messages of this size, or can't be asked."""
+
+    url: str = "https://sqs.example/1/queue"
+    size: int | Exception = 1024 * 1024
+
+    def attributes(self, names: list[str]) -> dict[str, str]:
+        if isinstance(self.size, Exception):
+            raise self.size
+        return {name: str(self.size) for name in names}
+
+
+@dataclass
+class World(Sized):
+    """A queue with a dead-letter queue, a consumer's queue and buckets, any of which may be missing or out of reach."""
 
     url: str = "https://sqs.example/1/input"
-    dlq: object = field(default_factory=object)
+    dlq: Sized | None = field(default_factory=Sized)
+    output: Sized = field(default_factory=Sized)
+    topic: Exception | None = None
     error: Exception | None = None
     buckets: dict[str, Exception] = field(default_factory=dict)
     looked_at: list[str] = field(default_factory=list)
 
-    def dead_letter_queue(self) -> object:
+    def dead_letter_queue(self) -> Sized | None:
         if self.error is not None:
             raise self.error
         return self.dlq
+
+    def get_topic_attributes(self, *, TopicArn: str) -> None:  # noqa: N803  # boto3's name
+        assert TopicArn == TOPIC
+        if self.topic is not None:
+            raise self.topic
 
     def head_bucket(self, *, Bucket: str) -> None:  # noqa: N803  # boto3's name
         self.looked_at.append(Bucket)
@@ -40,12 +63,13 @@ class World:
 def announced(monkeypatch: pytest.MonkeyPatch, world: World, **settings: str) -> list[Any]:
     """The log of a worker in that world."""
 
-    def open_queue(name: str, *, timeouts: object, region: str | None) -> World:
-        assert (name, region) == ("input", "eu-west-1")
-        return world
+    def open_queue(name: str, *, timeouts: object, region: str | None, setting: str | None = None) -> Sized:
+        assert region == "eu-west-1"
+        return {"input": world, "output": world.output}[name]
 
-    def new_client(service: str, *, timeouts: object, region: str | None) -> World:
-        assert (service, region) == ("s3", "eu-west-1")
+    def new_client(service: str, *, timeouts: object, region: str | None, in_region: str | None = None) -> World:
+        assert service in {"s3", "sns"}
+        assert region == "eu-west-1"
         return world
 
     monkeypatch.setattr(startup, "open_queue", open_queue)
@@ -75,6 +99,76 @@ def test_a_queue_without_a_redrive_policy_is_an_error_that_does_not_stop_it(monk
     warned, ready = announced(monkeypatch, World(dlq=None))
     assert (warned["event"], warned["log_level"], warned["queue"]) == (NO_POLICY, "error", World.url)
     assert ready["event"] == "archiver ready"
+
+
+def refused(code: str, http_status: int) -> QueueUnavailable:
+    """What the queue makes of SQS's refusal."""
+    error = QueueUnavailable(code)
+    error.__cause__ = ClientError(
+        {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": http_status}},  # type: ignore[typeddict-item]  # the part that is looked at
+        "GetQueueAttributes",
+    )
+    return error
+
+
+def test_a_destination_queue_that_is_not_there_is_an_error_that_does_not_stop_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(output=Sized(size=refused("AWS.SimpleQueueService.NonExistentQueue", 400)))
+    missing, ready = announced(monkeypatch, world, sqs_destination_queue="output")
+    assert (missing["event"], missing["log_level"]) == ("no such queue", "error")
+    assert (missing["setting"], missing["queue"]) == ("SQS_DESTINATION_QUEUE", "output")
+    assert ready["event"] == "archiver ready"
+
+
+@pytest.mark.parametrize(
+    ("error", "events"),
+    [
+        (None, []),
+        (refused("AccessDenied", 403), []),  # who may only send
+        (refused("AccessDeniedException", 400), []),
+        (QueueUnavailable("away"), ["the destination queue could not be looked at"]),
+    ],
+)
+def test_a_destination_queue_that_may_be_there_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, events: list[str]
+) -> None:
+    world = World(output=Sized() if error is None else Sized(size=error))
+    lines = announced(monkeypatch, world, sqs_destination_queue="output")
+    assert [line["event"] for line in lines] == [*events, "archiver ready"]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (None, []),
+        (404, [("error", "no such topic")]),
+        (403, []),
+        (500, [("warning", "the destination topic could not be looked at")]),
+    ],
+)
+def test_a_topic_that_is_not_there_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, code: int | None, told: list[tuple[str, str]]
+) -> None:
+    world = World(topic=None if code is None else status(code))
+    lines = announced(monkeypatch, world, sns_destination_topic=TOPIC)
+    assert [(line["log_level"], line["event"]) for line in lines] == [*told, ("info", "archiver ready")]
+
+
+@pytest.mark.parametrize(
+    ("size", "events"),
+    [
+        (1024 * 1024, []),
+        (256 * 1024, [SMALL_DEAD_LETTERS]),
+        (refused("AccessDenied", 403), []),
+        (QueueUnavailable("away"), ["the dead-letter queue could not be looked at"]),
+    ],
+)
+def test_dead_letters_have_the_room_that_messages_have(
+    monkeypatch: pytest.MonkeyPatch, size: int | Exception, events: list[str]
+) -> None:
+    lines = announced(monkeypatch, World(dlq=Sized(size=size)))
+    assert [line["event"] for line in lines] == [*events, "archiver ready"]
 
 
 def test_a_queue_out_of_reach_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
