@@ -18,7 +18,7 @@ from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.session import open_services, quiet_logs
 from archiver.settings import BucketSettings, load
-from archiver.text import presentable
+from archiver.text import presentable, redacted
 
 
 @click.command()
@@ -50,7 +50,8 @@ def build(ctx: click.Context, /, as_json: bool, request_id: str | None, **given:
         click.echo(f"\ninterrupted; --request-id {delivery.request_id} goes on with the parts that are there", err=True)
         ctx.exit(INTERRUPTED)
     if as_json:
-        print_json({"request_id": delivery.request_id} | asdict(result))
+        missing = [redacted(source) for source in result.missing]
+        print_json({"request_id": delivery.request_id} | asdict(result) | {"missing": missing})
     else:
         _print(result)
 

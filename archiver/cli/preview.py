@@ -20,6 +20,7 @@ from archiver.archive.resolve import Resolution, resolve
 from archiver.archive.storage import SourceLookup, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.errors import LimitExceeded
+from archiver.text import redacted
 from archiver.zipformat.layout import DataBytes
 
 #: Objects of one answer of ListObjectsV2, and parts of one answer of GetObjectAttributes.
@@ -212,7 +213,11 @@ class _Counted:
 def described(shown: Preview) -> dict[str, Any]:
     """The preview as ``archiver plan --json`` prints it, without its cost."""
     return {
-        "archive": {"size": shown.size, "files": len(shown.entries), "missing": list(shown.missing)},
+        "archive": {
+            "size": shown.size,
+            "files": len(shown.entries),
+            "missing": [redacted(source) for source in shown.missing],
+        },
         "archives": [{"size": size, "files": files} for size, files in shown.archives],
         "parts": {"literal": shown.parts_literal, "copied": shown.parts_copied},
         "bytes": {"read": shown.bytes_read, "copied": shown.bytes_copied, "uploaded": shown.bytes_uploaded},

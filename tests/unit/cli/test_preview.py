@@ -8,7 +8,7 @@ import pytest
 from archiver.archive.pipeline import build_archive
 from archiver.archive.plan import PlanError
 from archiver.archive.request import parse_request
-from archiver.cli.preview import Preview, preview
+from archiver.cli.preview import Preview, described, preview
 from archiver.cli.prices import US_EAST_1
 from archiver.errors import LimitExceeded, MissingSources
 from tests.support.fake_s3 import MIB, FakeS3
@@ -130,3 +130,11 @@ def test_writes_cost_more_than_reads() -> None:
     assert US_EAST_1.cost({"UploadPartCopy": 500, "ListObjectsV2": 500}) == pytest.approx(0.005)
     assert US_EAST_1.cost({"GetObject": 400, "HeadObject": 600}) == pytest.approx(0.0004)
     assert "us-east-1" in str(US_EAST_1)
+
+
+def test_a_missing_url_is_told_without_its_secret(s3: FakeS3) -> None:
+    payload = files("small.jpg", "https://b.s3.amazonaws.com/a?X-Amz-Signature=5ecre7") | {"on_missing": "skip"}
+
+    told = described(previewed(s3, payload))
+
+    assert told["archive"]["missing"] == ["https://b.s3.amazonaws.com/a?X-Amz-Signature=REDACTED"]
