@@ -29,7 +29,22 @@ _SECRET = re.compile(
     (?: (?! %26 | %2526 | \\u0026 ) [^&\s"'<>,;)}\]] )+
     """
 )
-_USER_INFO = re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]+(?=@)")
+# Tokens of other services, in a query or a fragment alone: a key may have a folder `token=5`.
+_TOKEN = re.compile(
+    r"""(?ix)
+    (?: (?<=[?&;\#]) | (?<=%26) | (?<=%3f) | (?<=%2526) | (?<=%253f) | (?<=u0026) )
+    ( (?: access_ )? token )
+    ( = | %3d | %253d )
+    (?: (?! %26 | %2526 | \\u0026 ) [^&\s"'<>,;)}\]] )+
+    """
+)
+# What stands before the host: a name and a password, also one with a slash or an @ in it, or a token alone. What
+# looks like a port is one. Behind `s3://` stands a bucket, and its key may have an @.
+_USER_INFO = (
+    re.compile(r"(?i)(?<=://)(?<!s3://)[^/\s:?#\[]*:(?!\d{1,5}(?:[/?#]|$)|//)(?:(?!://)\S)+(?=@)"),
+    re.compile(r"""(?i)(?<=://)(?<!s3://)[^/\s?#"'<>]+(?=@)"""),
+    re.compile(r"(?i)(?<=s3://)[^/\s@:]*:[^/\s@]+(?=@)"),
+)
 # SQS quotes the receipt handle in its errors; with it anybody who may talk to the queue can delete the message.
 _RECEIPT_HANDLE = re.compile(
     r"""(?ix) (?<= receipt\ handle\ ") [^"\s]+ | (?<= Value\ ) \S+ (?= \ for\ parameter\ ReceiptHandle )"""
@@ -39,7 +54,9 @@ _RECEIPT_HANDLE = re.compile(
 def redacted(text: str) -> str:
     """``text`` without the secrets of URLs and of SQS's errors, and otherwise as it is."""
     text = _SECRET.sub(rf"\1\2{REDACTED}", text)
-    text = _USER_INFO.sub(REDACTED, text)
+    text = _TOKEN.sub(rf"\1\2{REDACTED}", text)
+    for before_host in _USER_INFO:
+        text = before_host.sub(REDACTED, text)
     return _RECEIPT_HANDLE.sub(REDACTED, text)
 
 

@@ -28,6 +28,14 @@ URL = "https://bucket.s3.eu-west-1.amazonaws.com/a%20key.jpg?" + QUERY
         URL.replace("&", "\\u0026"),
         "AWS4-HMAC-SHA256 Credential={0}, SignedHeaders=host, Signature={0}",
         "https://user:{0}@host/path".replace("{0}", "5ecre7"),
+        "https://5ecre7@host/path",
+        "no such source: 'https://user:x@5ecre7@host/path'",
+        "https://user:x/5ecre7@host/path",
+        "https://user@example.com:x/5ecre7@host/path",
+        "ftp://user:5ecre7/5ecre7@host",
+        "https://host/a?token={0}&x=1",
+        "https://host/a#access_token={0}",
+        "https://host/a%3Faccess_token%3D{0}",
         'An error occurred (ReceiptHandleIsInvalid): The input receipt handle "{0}" is not a valid receipt handle.',
         "Value {0} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.",
     ],
@@ -52,6 +60,14 @@ def test_the_rest_of_a_url_stays() -> None:
         "no-policy=x",
         "user:name@host",
         "s3://bucket/at:12@noon",
+        "s3://bucket@2x/a@2x.png",
+        "https://host/icon@2x.png",
+        "http://localhost:4566/bucket/icon@2x.png",
+        "http://localhost:4566?mail=name@host",
+        "http://[::1]:4566/bucket/icon@2x.png",
+        "s3://bucket/token=5/a.jpg",
+        "https://host/a?next_token=5",
+        "see https://host/a, and 'name@host'",
         "receipt handle",
     ],
 )
@@ -71,6 +87,17 @@ def test_what_is_long_is_cut_after_its_secret_is_gone() -> None:
     assert presentable("x" * 11, limit=10) == "x" * 9 + "…"
     assert "5ecre7" not in presentable(URL.replace("{0}", SECRET * 1000), limit=300)
     assert len(presentable("x" * 10_000, limit=None)) == 10_000
+
+
+def test_text_without_end_is_redacted_in_no_time() -> None:
+    for piece in ("://a:", "://a", ":", "?token=", "://a:b/@"):
+        redacted(piece * 200_000)  # quadratic, it would take hours
+
+
+@given(st.lists(st.sampled_from(["://", "s3", "a", ":", "@", "/", "80/", "?", "token=", "'", " "])))
+def test_redacting_twice_changes_nothing_more(pieces: list[str]) -> None:
+    once = redacted("".join(pieces))
+    assert redacted(once) == once
 
 
 @given(st.text(), st.integers(1, 50))
