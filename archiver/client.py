@@ -43,7 +43,8 @@ class ArchiverClient:
     """Sends payloads to a queue, given by its name or its URL. Safe to share between threads, as boto3's clients are.
 
     ``tenant`` is whose jobs these are, in up to 128 printable ASCII characters without a space: where many share a
-    standard queue, SQS keeps one's thousand jobs from delaying another's first. Another name raises ``InvalidPayload``.
+    standard queue, SQS keeps one's thousand jobs from delaying another's first. Another name raises ``InvalidPayload``,
+    as a queue's ARN does.
     ``sqs`` and ``s3`` are boto3 clients; without one, one is made from the SDK's own configuration. A payload that is
     too large for a message goes to a new object in ``payload_bucket``, one of the worker's PAYLOAD_BUCKETS, and the
     message points at it, as that of the SQS Extended Client does. Nobody deletes the object: a lifecycle rule of the
@@ -62,6 +63,7 @@ class ArchiverClient:
         s3: "S3Client | None" = None,
         statuses: "StatusObjects | None" = None,
     ) -> None:
+        _check_queue(queue)
         _check_tenant(tenant)
         self._tenant = tenant
         self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
@@ -167,6 +169,11 @@ class ArchiverClient:
         if self._s3 is None:
             self._s3 = new_client("s3", timeouts=PROMPT)
         return self._s3
+
+
+def _check_queue(given: str) -> None:
+    if given.startswith("arn:"):
+        raise InvalidPayload(f"queue: an ARN; give the queue's URL or its name, {given.rpartition(':')[2]}")
 
 
 def _check_tenant(given: object) -> None:

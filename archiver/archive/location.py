@@ -29,6 +29,8 @@ _URLS = (
 )
 _ARN = re.compile(r"arn:[a-z-]+:s3:[^:]*:[^:]*:(?P<bucket>[^/:]+)/?(?P<key>.*)", re.DOTALL)
 _WILDCARD = re.compile(r"[*?]")
+#: Where the parameters of a URL begin: that of a presigned one may have been put behind a key.
+_QUERY = re.compile(r"\?[A-Za-z0-9-]+=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def other_writing(source: str) -> str | None:
         if not source.lower().startswith("s3://"):
             return "a version is pinned on an s3:// source alone: write s3://bucket/key?versionId=…"
         source = source[: version.start()]
+    if _QUERY.search(source):
+        return "it looks like a key with a URL's parameters: leave them out, from the question mark on"
     if wildcard := _WILDCARD.search(source):
         folder = source[: source.rfind("/", 0, wildcard.start()) + 1]
         return f"wildcards are not expanded: {folder or 's3://bucket/'} takes every object below it"

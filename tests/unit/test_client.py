@@ -236,3 +236,8 @@ def test_a_tenant_is_what_sqs_takes_as_a_group(sqs: FakeSqs) -> None:
     for unusable in ("", "two words", "ü", "x" * 129):
         with pytest.raises(InvalidPayload, match="tenant"):
             ArchiverClient("input-queue", tenant=unusable, sqs=cast(Any, sqs))
+
+
+def test_a_queues_arn_is_refused_with_its_name(sqs: FakeSqs) -> None:
+    with pytest.raises(InvalidPayload, match=r"queue: an ARN; give the queue's URL or its name, input\.fifo$"):
+        client(sqs, "arn:aws:sqs:eu-west-1:123456789012:input.fifo")

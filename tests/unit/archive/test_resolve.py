@@ -330,6 +330,8 @@ class TestMissingSources:
             ("arn:aws:s3:::photos/2026/c.jpg", "looks like an ARN: write s3://photos/2026/c.jpg"),
             ("photos/2026/*.jpg", "wildcards are not expanded: photos/2026/ takes every object below it"),
             ("s3://source-images/2026/a?.jpg", "s3://source-images/2026/ takes every object"),
+            ("2026/*.jpg?X-Amz-Signature=secret", "a key with a URL's parameters: leave them out"),
+            ('{"a": 1}?X-Amz-Algorithm=x/&X-Amz-Signature=secret', "a key with a URL's parameters: leave them out"),
             ("a.txt?versionId=v1", "a version is pinned on an s3:// source alone"),
             ("folder", "there are objects below it: end it in a slash"),
         ],
