@@ -1,0 +1,83 @@
+"""Transfers that can't even begin, and ends that go wrong: nobody else notices, and no place is lost."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from archiver.aws.throttle import Throttle
+from archiver.aws.transfers import HttpSettings, Transfer, Transfers
+from tests.unit.aws.test_transfers import LONG, SETTINGS, Server, run, server
+
+__all__ = ["server"]
+
+
+@pytest.fixture
+def throttle() -> Throttle:
+    return Throttle(4)
+
+
+@pytest.fixture
+def transfers(throttle: Throttle) -> Iterator[Transfers]:
+    transfers = Transfers(SETTINGS, throttle=throttle)
+    yield transfers
+    transfers.close()
+
+
+def free_places(throttle: Throttle) -> int:
+    free = 0
+    while throttle.try_enter():
+        free += 1
+    return free
+
+
+@pytest.mark.parametrize(
+    "bad", [{"headers": ['if-match: "é"']}, {"url": "http://127.0.0.1:1/é"}, {"url": "http://127.0.0.1:1/\x00"}]
+)
+def test_a_transfer_that_cannot_begin_gives_its_place_back(
+    throttle: Throttle, transfers: Transfers, bad: dict[str, Any]
+) -> None:
+    ended = threading.Semaphore(0)
+    fields: dict[str, Any] = {"method": "GET", "url": "http://127.0.0.1:1/", "headers": []} | bad
+    transfer = Transfer(**fields, ended=lambda _: ended.release())
+
+    transfers.start([transfer])
+
+    assert ended.acquire(timeout=LONG)
+    assert transfer.error is not None
+    assert free_places(throttle) == 4
+
+
+def test_a_transfer_that_cannot_begin_fails_alone(server: Server, transfers: Transfers) -> None:
+    bad, *good = run(transfers, "http://127.0.0.1:1/é", *[f"{server.url}/{number}" for number in range(3)])
+
+    assert bad.error is not None
+    assert [transfer.error for transfer in good] == [None, None, None]
+
+
+def test_a_proxy_that_libcurl_does_not_take_is_an_error_each_time(throttle: Throttle) -> None:
+    proxied = HttpSettings(connect_seconds=5, silent_seconds=30, proxies={"http": "http://user:pässword@127.0.0.1:1"})
+    transfers = Transfers(proxied, throttle=throttle)
+    for _ in range(2):
+        (transfer,) = run(transfers, "http://127.0.0.1:1/")
+        assert transfer.error is not None
+    transfers.close()
+    assert free_places(throttle) == 4
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_end_that_raises_keeps_no_other_from_its_end(
+    server: Server, throttle: Throttle, transfers: Transfers
+) -> None:
+    ended = threading.Semaphore(0)
+
+    def end(_: Transfer) -> None:
+        ended.release()
+        raise RuntimeError("a callback's own fault")
+
+    transfers.start([Transfer("GET", f"{server.url}/{number}", [], end) for number in range(4)])
+
+    for _ in range(4):
+        assert ended.acquire(timeout=LONG)
+    assert free_places(throttle) == 4
