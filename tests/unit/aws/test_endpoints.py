@@ -67,3 +67,16 @@ def test_a_presigned_link_names_the_region() -> None:
         .generate_presigned_url("get_object", Params={"Bucket": "photos", "Key": "k"})
     )
     assert link.startswith("https://photos.s3.eu-west-1.amazonaws.com/k?")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://minio.test:80", "minio.test"),
+        ("https://minio.test:443", "minio.test"),
+        ("http://user:password@minio.test", "minio.test"),
+        ("https://minio.test:80", "minio.test:80"),
+    ],
+)
+def test_the_host_that_is_signed_is_the_one_that_is_sent(url: str, host: str) -> None:
+    assert endpoints(endpoint_url=url).of("photos").host == host
