@@ -3,8 +3,10 @@
 Additive increase, multiplicative decrease, as TCP does it: https://www.rfc-editor.org/rfc/rfc5681
 """
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,15 +18,24 @@ COOL_DOWN = 1.0
 
 
 class Throttle:
-    """A gate with a moving width, from 1 to ``widest``."""
+    """A gate with a moving width, from 1 to ``widest``; a forked child's has all places free."""
 
     def __init__(self, widest: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._widest = widest
         self._clock = clock
         self._changed = threading.Condition()
         self._under_way = 0
+        self._queued = 0
+        self._owed = False
         self._width = float(widest)
         self._decreased_at = float("-inf")
+        forked = weakref.WeakMethod(self._forked)
+        os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def _forked(self) -> None:
+        # Those under way are the parent's, as is whoever holds the lock.
+        self._changed = threading.Condition()
+        self._under_way = self._queued = 0
 
     @property
     def width(self) -> int:
@@ -35,9 +46,14 @@ class Throttle:
     def slot(self) -> Iterator[None]:
         """Wait for a place, and hold it; a request that ends with an exception widens nothing."""
         with self._changed:
-            while self._under_way >= self.width:
-                self._changed.wait()
+            self._queued += 1
+            try:
+                while self._under_way >= self.width:
+                    self._changed.wait()
+            finally:
+                self._queued -= 1
             self._under_way += 1
+            self._owed = False
         went_well = False
         try:
             yield
@@ -46,11 +62,15 @@ class Throttle:
             self._leave(widen=went_well)
 
     def try_enter(self) -> bool:
-        """Take a place, if there is one; ``leave`` gives it back."""
+        """Take a place, if there is one; ``leave`` gives it back.
+
+        Whoever takes the next place as soon as one is given back leaves every second one to those who wait in ``slot``.
+        """
         with self._changed:
-            if self._under_way >= self.width:
+            if self._under_way + (self._queued if self._owed else 0) >= self.width:
                 return False
             self._under_way += 1
+            self._owed = True
             return True
 
     def leave(self, status: int) -> None:

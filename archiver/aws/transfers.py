@@ -9,6 +9,7 @@ import selectors
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: Most bytes taken from a connection at once. Larger ones save calls into Python; each connection has a buffer of it.
 BUFFER = 64 * 1024
+#: Most bytes kept of the content of an answer that is no success; S3's own have a few hundred.
+MOST_OF_REFUSAL = 64 * 1024
 #: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
 _LOOK_SECONDS = 0.02
 
@@ -33,8 +36,9 @@ class Transfer:
     """One request; once it has ended, its answer, too.
 
     ``headers`` are lines. ``body`` is sent with PUT and POST. The content of an answer of status 2xx goes to
-    ``target``, where there is one, which it must not outgrow; any other content is kept in ``content``, and cut off
-    where it is longer than ``most`` bytes. ``ended`` is called from the transfers' own thread and must not wait.
+    ``target``, where there is one, which it must not outgrow, else to ``content``, and is hung up on where it is
+    longer than ``most`` bytes: ``is_cut``. Of any other answer ``content`` has the first 64 KiB. ``ended`` is called
+    from the transfers' own thread and must not wait.
     """
 
     method: str
@@ -76,13 +80,21 @@ class HttpSettings:
 
 
 class Transfers:
-    """All transfers of one process. Nothing is opened before the first one."""
+    """All transfers of one process; a forked child begins anew. Nothing is opened before the first one."""
 
     def __init__(self, settings: HttpSettings, *, throttle: Throttle) -> None:
         self._settings = settings
         self._throttle = throttle
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
+        self._inherited: _Loop | None = None
+        forked = weakref.WeakMethod(self._forked)
+        os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def _forked(self) -> None:
+        # The loop's thread is the parent's, and so are its connections: to let go of them would say goodbye on them.
+        self._inherited, self._loop = self._loop or self._inherited, None
+        self._lock = threading.Lock()
 
     def start(self, transfers: Sequence[Transfer]) -> None:
         """Begin transfers as soon as the throttle lets them, in their order."""
@@ -90,6 +102,10 @@ class Transfers:
             if self._loop is None or not self._loop.take(transfers):
                 self._loop = _Loop(self._settings, self._throttle)
                 self._loop.take(transfers)
+
+    def slow_down(self) -> None:
+        """An answer asked for less in a way that its status does not tell."""
+        self._throttle.slow_down()
 
     def close(self) -> None:
         """End what is under way, with an error."""
@@ -161,8 +177,7 @@ class _Loop:
                 self._multi.remove_handle(handle.curl)
                 self._end(handle, reason)
             for transfer in self._waiting:
-                transfer.error = reason
-                transfer.ended(transfer)
+                _tell_end(transfer, reason)
             self._multi.close()
             self._selector.close()
             self._alarm.close()
@@ -202,21 +217,26 @@ class _Loop:
 
     def _begin(self) -> None:
         while self._waiting and self._throttle.try_enter():
-            transfer = self._waiting[0]
-            idle = self._idle.get(transfer.method)
-            handle = idle.pop() if idle else _Handle(transfer.method, self._settings)
-            handle.load(transfer)
-            self._running.add(handle)
-            self._waiting.popleft()
-            self._multi.add_handle(handle.curl)
+            transfer = self._waiting.popleft()
+            try:
+                idle = self._idle.get(transfer.method)
+                handle = idle.pop() if idle else _Handle(transfer.method, self._settings)
+                handle.load(transfer)
+                self._multi.add_handle(handle.curl)
+            except Exception as error:
+                # Something of it that libcurl does not take, which is nobody else's fault. Not repr(error), which may
+                # have it all, such as a proxy's password.
+                self._throttle.leave(0)
+                _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
+            else:
+                self._running.add(handle)
 
     def _end(self, handle: "_Handle", error: str | None) -> None:
         self._running.discard(handle)
         transfer = handle.unload()
-        transfer.error = error
         self._idle.setdefault(transfer.method, []).append(handle)
         self._throttle.leave(0 if error else transfer.status)
-        transfer.ended(transfer)
+        _tell_end(transfer, error)
 
     def _watch(self, what: int, descriptor: int, *_: object) -> None:
         """libcurl wants to know when a socket is ready."""
@@ -236,6 +256,15 @@ class _Loop:
     def _set_timer(self, milliseconds: int) -> None:
         """libcurl wants to be called by then."""
         self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+
+def _tell_end(transfer: Transfer, error: str | None) -> None:
+    transfer.error = error
+    try:
+        transfer.ended(transfer)
+    except Exception:
+        # The others' ends are still to be told.
+        log.exception("the end of a transfer was not taken")
 
 
 class _Handle:
@@ -294,7 +323,10 @@ class _Handle:
     def _write(self, chunk: bytes) -> int | None:
         transfer = self._transfer
         assert transfer is not None
-        if transfer.target is None or not self._is_success(transfer):
+        if not self._is_success(transfer):
+            transfer.content += chunk[: MOST_OF_REFUSAL - len(transfer.content)]
+            return None
+        if transfer.target is None:
             transfer.content += chunk
             if transfer.most is None or len(transfer.content) <= transfer.most:
                 return None

@@ -162,3 +162,25 @@ def test_it_learns_from_every_answer_of_a_client() -> None:
     throttle.watch(Client())
     registered["needs-retry.s3"](response=(Response(400), {"Error": {"Code": "KMS.ThrottlingException"}}))
     assert throttle.width == 4
+
+
+def test_one_that_takes_places_without_a_pause_leaves_every_second_one_to_those_who_wait() -> None:
+    # given one place, which is taken, and one who waits for it
+    throttle = Throttle(1)
+    assert throttle.try_enter()
+    went_on: list[bool] = []
+
+    def wait_for_it() -> None:
+        with throttle.slot():
+            went_on.append(True)
+
+    waiter = threading.Thread(target=wait_for_it)
+    waiter.start()
+    assert eventually(lambda: len(throttle._changed._waiters) == 1)  # type: ignore[attr-defined]  # the standard library's
+
+    # when it is given back, it is not to be had at once, unless the other has had it
+    throttle.leave(200)
+    assert not throttle.try_enter() or went_on
+
+    waiter.join(LONG_ENOUGH)
+    assert not waiter.is_alive()

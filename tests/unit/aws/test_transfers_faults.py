@@ -1,5 +1,6 @@
 """Transfers that can't even begin, and ends that go wrong: nobody else notices, and no place is lost."""
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import HttpSettings, Transfer, Transfers
+from archiver.aws.transfers import MOST_OF_REFUSAL, HttpSettings, Transfer, Transfers
 from tests.unit.aws.test_transfers import LONG, SETTINGS, Server, run, server
 
 __all__ = ["server"]
@@ -62,11 +63,11 @@ def test_a_proxy_that_libcurl_does_not_take_is_an_error_each_time(throttle: Thro
     for _ in range(2):
         (transfer,) = run(transfers, "http://127.0.0.1:1/")
         assert transfer.error is not None
+        assert "ssword" not in transfer.error, "and tells no password"
     transfers.close()
     assert free_places(throttle) == 4
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_end_that_raises_keeps_no_other_from_its_end(
     server: Server, throttle: Throttle, transfers: Transfers
 ) -> None:
@@ -81,3 +82,35 @@ def test_an_end_that_raises_keeps_no_other_from_its_end(
     for _ in range(4):
         assert ended.acquire(timeout=LONG)
     assert free_places(throttle) == 4
+
+
+def test_of_a_refusal_so_much_is_kept_and_the_rest_fails_nothing(server: Server, transfers: Transfers) -> None:
+    server.answers["/page"] = (503, b"<html>" * 100_000)
+    (page,) = run(transfers, f"{server.url}/page", most=10)
+    assert (page.status, page.error, page.is_cut) == (503, None, False)
+    assert len(page.content) == MOST_OF_REFUSAL
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_begins_anew(server: Server, throttle: Throttle, transfers: Transfers) -> None:
+    # given a process with transfers behind it, and one that holds all places
+    run(transfers, f"{server.url}/before")
+    while throttle.try_enter():
+        pass
+
+    # when it forks
+    child = os.fork()
+    if not child:
+        try:
+            (transfer,) = run(transfers, f"{server.url}/child")
+            os._exit(0 if transfer.content == b"content of /child" and free_places(throttle) == 4 else 1)
+        finally:
+            os._exit(2)
+
+    # then the child's transfers end, and the parent's go on
+    _, ended = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended) == 0
+    for _ in range(4):
+        throttle.leave(200)
+    (after,) = run(transfers, f"{server.url}/after")
+    assert after.content == b"content of /after"
