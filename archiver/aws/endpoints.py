@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
 #: A key that no encoding changes.
 _KEY = "k"
+#: Ports that an HTTP client leaves out of the header Host: https://www.rfc-editor.org/rfc/rfc9110#section-7.2
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """``base`` is the URL and ``path`` its path, up to the key; ``region`` is what signatures name."""
+    """``base`` is the URL and ``path`` its path, up to the key; ``region`` is what signatures name.
+
+    ``host`` is the header Host as it is sent: no user, no password, no default port. ``base`` has none of them either.
+    """
 
     base: str
     host: str
@@ -77,4 +82,7 @@ def _endpoint(client: "S3Client", bucket: str) -> Endpoint:
     scope = parse_qs(url.query).get("X-Amz-Credential", [""])[0].split("/")
     path = url.path.removesuffix(_KEY)
     region = scope[2] if len(scope) > 2 else client.meta.region_name
-    return Endpoint(f"{url.scheme}://{url.netloc}{path}", url.netloc, path, region)
+    host = url.netloc.rpartition("@")[2].removesuffix(":")
+    if url.port is not None and url.port == _DEFAULT_PORTS.get(url.scheme):
+        host = host.rpartition(":")[0]
+    return Endpoint(f"{url.scheme}://{host}{path}", host, path, region)

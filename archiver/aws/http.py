@@ -15,7 +15,7 @@ from botocore.exceptions import NoCredentialsError
 
 from archiver.archive.storage import Body
 from archiver.aws.endpoints import Endpoints
-from archiver.aws.failures import Refused, refusal
+from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
 from archiver.aws.transfers import Transfer, Transfers
 
@@ -99,15 +99,14 @@ class S3Http:
         """Each request's answer, or what failed, in their order; under way at once as far as the throttle lets them."""
         states = [_State(request) for request in requests]
         pending = states
-        for round_number in range(1_000_000):
+        while pending:
             self._transfer(pending)
             for state in pending:
                 self._judge(state)
             pending = [state for state in pending if state.outcome is None]
-            if not pending:
-                break
-            if any(state.failures for state in pending):
-                longest = min(MAX_PAUSE, 0.1 * 2 ** min(round_number, 10))
+            failures = max((state.failures for state in pending), default=0)
+            if failures:
+                longest = min(MAX_PAUSE, 0.1 * 2 ** (failures - 1))
                 self._sleep(random.uniform(longest / 4, longest))  # noqa: S311 jitter, not a secret
         return [state.outcome for state in states if state.outcome is not None]
 
@@ -123,6 +122,7 @@ class S3Http:
     def _prepared(self, state: "_State", waiter: "_Waiter") -> Transfer:
         request = state.request
         endpoint = self._endpoints.of(request.bucket)
+        state.region = endpoint.region
         path, query = encoded_path(request.key), encoded_query(request.query)
         headers = {**self._common, **request.headers}
         if request.etag is not None:
@@ -176,7 +176,10 @@ class S3Http:
     def _judge_refusal(self, state: "_State", transfer: Transfer) -> None:
         headers = transfer.answered_headers()
         refused = refusal(transfer.status, bytes(transfer.content))
-        elsewhere = self._is_elsewhere(state.request.bucket, refused, headers)
+        if refused.slows_down and transfer.status not in SLOW_DOWN_STATUSES:
+            # The transfers know the status alone.
+            self._transfers.slow_down()
+        elsewhere = self._is_elsewhere(state, refused, headers)
         if (elsewhere or self._is_skewed(refused, headers)) and state.corrections < MOST_CORRECTIONS:
             state.corrections += 1
         elif transfer.status in _PASSING or refused.slows_down or refused.code in _PASSING_CODES:
@@ -184,31 +187,42 @@ class S3Http:
         else:
             state.outcome = refused
 
-    def _is_elsewhere(self, bucket: str, refused: Refused, headers: Mapping[str, str]) -> bool:
-        """Whether S3 says that the bucket is in a region that we did not know of.
+    def _is_elsewhere(self, state: "_State", refused: Refused, headers: Mapping[str, str]) -> bool:
+        """Whether S3 says that the bucket is in another region than this request was for.
 
-        A HEAD's refusal has no code: it may be a redirect, or a signature for another region.
+        Another request may have learned so meanwhile. A HEAD's refusal has no code: it may be a redirect, or a
+        signature for another region.
         """
         region = headers.get("x-amz-bucket-region")
-        return refused.status in (301, 307, 400) and region is not None and self._endpoints.moved(bucket, region)
+        if refused.status not in (301, 307, 400) or region is None or region == state.region:
+            return False
+        self._endpoints.moved(state.request.bucket, region)
+        return True
 
     def _is_skewed(self, refused: Refused, headers: Mapping[str, str]) -> bool:
         """Whether our clock is the reason; the answer's date then mends it."""
         if refused.code != "RequestTimeTooSkewed" or "date" not in headers:
             return False
-        self._skew = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+        try:
+            self._skew = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return False
         return True
 
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """A request between its attempts: bytes done, attempts in a row that brought nothing, corrections of its way."""
+    """A request between its attempts: bytes done, attempts in a row that brought nothing, corrections of its way.
+
+    ``region`` is what the last attempt was signed for.
+    """
 
     request: HttpRequest
     transfer: Transfer | None = None
     done: int = 0
     failures: int = 0
     corrections: int = 0
+    region: str = ""
     outcome: Answer | Exception | None = None
 
     def failed(self, reason: str | Refused, *, came: int = 0) -> None:

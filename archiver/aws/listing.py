@@ -59,15 +59,20 @@ def read_page(bucket: str, content: bytes) -> Page:
     objects = []
     for item in root.iterfind(f"{space}Contents"):
         fields: Mapping[str, str] = {child.tag.removeprefix(space): child.text or "" for child in item}
-        objects.append(
-            SourceObject(
-                bucket=bucket,
-                key=decode(fields["Key"]),
-                size=int(fields["Size"]),
-                etag=fields["ETag"],
-                modified=int(datetime.fromisoformat(fields["LastModified"]).timestamp()),
-                archived=fields.get("StorageClass") in ARCHIVED_CLASSES,
+        try:
+            objects.append(
+                SourceObject(
+                    bucket=bucket,
+                    key=decode(fields["Key"]),
+                    size=int(fields["Size"]),
+                    etag=fields["ETag"],
+                    modified=int(datetime.fromisoformat(fields["LastModified"]).timestamp()),
+                    archived=fields.get("StorageClass") in ARCHIVED_CLASSES,
+                )
             )
-        )
+        except KeyError as error:
+            raise StorageUnavailable(f"listing {bucket} failed: the answer has an object without {error}") from error
+        except (ValueError, OverflowError) as error:
+            raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({error})") from error
     more = root.findtext(f"{space}IsTruncated") == "true"
     return Page(objects, more, root.findtext(f"{space}NextContinuationToken") if more else None)

@@ -127,7 +127,11 @@ class S3Objects:
         Returns for each the CRC32 that S3 says these bytes have; None where it tells none, as of a range. Raises
         ``SourceChanged`` where an object is no longer the one first seen, or gone, else as ``head`` does.
         """
-        outcomes = self._http.send_all([_pinned(read) for read in reads])
+        if not reads:
+            return []
+        # What is raised here, such as for missing keys, is about no read alone.
+        with source_errors(reads[0].source):
+            outcomes = self._http.send_all([_pinned(read) for read in reads])
         return [self._taken(read, outcome) for read, outcome in zip(reads, outcomes, strict=True)]
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
@@ -158,7 +162,8 @@ class S3Objects:
             if isinstance(outcome, Exception):
                 raise outcome
         self._traffic.read(len(read.target))
-        return _checksum(outcome.headers)[0] if read.is_whole else None
+        with _understanding(read.source):
+            return _checksum(outcome.headers)[0] if read.is_whole else None
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:
@@ -186,6 +191,15 @@ def _vanishing(source: SourceObject) -> Iterator[None]:
         yield
     except (SourceMissing, BucketMissing) as error:
         raise SourceChanged(f"{source} vanished while the archive was being built") from error
+
+
+@contextmanager
+def _understanding(source: Location | SourceObject) -> Iterator[None]:
+    """Headers that make no sense, such as a date that is none, come from something between S3 and us."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise StorageUnavailable(f"reading {source} failed: the answer is not S3's ({error})") from error
 
 
 def decode_crc32(text: str) -> int:
@@ -242,14 +256,15 @@ def _seen(location: Location, answer: Answer) -> SourceObject:
     headers = answer.headers
     if not {"content-length", "etag", "last-modified"} <= headers.keys():
         raise StorageUnavailable(f"looking at {location} failed: the answer is not S3's")
-    crc32, composite = _checksum(headers)
-    return SourceObject(
-        bucket=location.bucket,
-        key=location.key,
-        version_id=location.version_id,
-        size=int(headers["content-length"]),
-        etag=headers["etag"],
-        modified=int(parsedate_to_datetime(headers["last-modified"]).timestamp()),
-        crc32=crc32,
-        composite=composite,
-    )
+    with _understanding(location):
+        crc32, composite = _checksum(headers)
+        return SourceObject(
+            bucket=location.bucket,
+            key=location.key,
+            version_id=location.version_id,
+            size=int(headers["content-length"]),
+            etag=headers["etag"],
+            modified=int(parsedate_to_datetime(headers["last-modified"]).timestamp()),
+            crc32=crc32,
+            composite=composite,
+        )

@@ -33,12 +33,22 @@ class ObjectRequests:
 
     def head(self, location: Location) -> Answer:
         """The object's headers, with its checksum. Raises as ``get`` does."""
+        look = request_of(location, method="HEAD", headers=CHECKSUM)
         try:
-            return self._sent(request_of(location, method="HEAD", headers=CHECKSUM))
+            return self._sent(look)
         except Refused as refused:
-            if refused.code or refused.status not in (400, 403, 404):
+            if not _lacks_reason(refused):
                 raise
-            raise self._explained(location, refused) from refused
+            if reason := self._reason(location, refused):
+                raise reason from refused
+        try:
+            # It can be read: what was in the way may be gone, such as a wrong clock, which the GET has mended.
+            return self._sent(look)
+        except Refused as refused:
+            if not _lacks_reason(refused):
+                raise
+            told = "the object can be read, but not looked at"
+            raise Refused(refused.status, f"HEAD: {refused.status}", told) from refused
 
     def denies_what_is_missing(self, bucket: str) -> bool:
         """Whether a missing object of the bucket may be one of those that S3 said are denied."""
@@ -48,15 +58,16 @@ class ObjectRequests:
         """Take note that the bucket can be listed."""
         self._reasons.setdefault((bucket, 404), "NoSuchKey")
 
-    def _explained(self, location: Location, refused: Refused) -> Refused:
+    def _reason(self, location: Location, refused: Refused) -> Refused | None:
+        """The refusal with its reason; None where the object can be read."""
         if code := self._reasons.get((location.bucket, refused.status)):
             return Refused(refused.status, code)
         try:
-            self._sent(request_of(location, first=0, last=0))
+            self._sent(request_of(location, first=0, last=0, most=1))
         except Refused as reason:
             if reason.status != 416:  # an empty object has no first byte
                 return reason
-        return Refused(refused.status, f"HEAD: {refused.status}", "the object can be read, but not looked at")
+        return None
 
     def _sent(self, request: HttpRequest) -> Answer:
         try:
@@ -65,6 +76,10 @@ class ObjectRequests:
             if refused.code in _COMMON:
                 self._reasons[request.bucket, refused.status] = refused.code
             raise
+
+
+def _lacks_reason(refused: Refused) -> bool:
+    return not refused.code and refused.status in (400, 403, 404)
 
 
 def request_of(location: Location, *, method: str = "GET", **more: Any) -> HttpRequest:

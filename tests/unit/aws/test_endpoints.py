@@ -79,4 +79,6 @@ def test_a_presigned_link_names_the_region() -> None:
     ],
 )
 def test_the_host_that_is_signed_is_the_one_that_is_sent(url: str, host: str) -> None:
-    assert endpoints(endpoint_url=url).of("photos").host == host
+    endpoint = endpoints(endpoint_url=url).of("photos")
+    assert endpoint.host == host
+    assert endpoint.base == f"{url.partition('://')[0]}://{host}/photos/"

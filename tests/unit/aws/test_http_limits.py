@@ -1,5 +1,7 @@
 """The policy for requests at its edges: many at once, pages of strangers, long ways home."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -63,7 +65,10 @@ def test_a_look_is_not_refused_by_a_clock_that_is_mended_meanwhile() -> None:
     assert objects(client).head(Location("b", "k")).etag == '"e"'
 
 
-def test_an_answer_that_asks_for_less_by_its_code_narrows_the_gate(server: HttpServer) -> None:
+@contextmanager
+def sending_to(server: HttpServer, throttle: Throttle) -> Iterator[S3Http]:
+    """Requests that libcurl sends to a server of ours."""
+
     class Here:
         def of(self, bucket: str) -> Endpoint:
             return Endpoint(f"{server.url}/{bucket}/", server.url.removeprefix("http://"), f"/{bucket}/", "eu-west-1")
@@ -71,30 +76,31 @@ def test_an_answer_that_asks_for_less_by_its_code_narrows_the_gate(server: HttpS
         def moved(self, _bucket: str, _region: str) -> bool:
             return False
 
-    server.answers["/b/a%20key"] = (400, b"<Error><Code>KMS.ThrottlingException</Code></Error>")
-    throttle = Throttle(8)
     transfers = Transfers(SETTINGS, throttle=throttle)
     endpoints: Any = Here()
     keys = Credentials("AKID", "secret")
-    client = S3Http(transfers, endpoints=endpoints, credentials=lambda: keys, sleep=lambda _: None)
+    yield S3Http(transfers, endpoints=endpoints, credentials=lambda: keys, sleep=lambda _: None)
+    transfers.close()
 
-    with pytest.raises(Refused, match="ThrottlingException"):
+
+def test_an_answer_that_asks_for_less_by_its_code_narrows_the_gate(server: HttpServer) -> None:
+    server.answers["/b/a%20key"] = (400, b"<Error><Code>KMS.ThrottlingException</Code></Error>")
+    throttle = Throttle(8)
+
+    with sending_to(server, throttle) as client, pytest.raises(Refused, match="ThrottlingException"):
         client.send(get())
 
-    transfers.close()
     assert throttle.width < 8
 
 
 @pytest.mark.parametrize("status", [404, 503, 403])
-def test_a_refusal_with_a_long_page_is_a_refusal(status: int) -> None:
-    def page(transfer: Transfer) -> None:
-        answers(status, b"<html>" + b" " * 100, ETag='"page"', Last_Modified="Thu, 26 Nov 2026 04:00:00 GMT")(transfer)
-        transfer.is_cut, transfer.error = True, "write error"  # as a transfer does, whatever the status
+@pytest.mark.parametrize("length", [100, 1_000_000])
+def test_a_refusal_with_a_long_page_is_a_refusal(server: HttpServer, status: int, length: int) -> None:
+    server.answers["/b/a%20key"] = (status, b"<Error><Code>Why</Code></Error>" + b" " * length)
 
-    client, _, _ = http(page)
-
-    with pytest.raises(Refused) as refused:
+    with sending_to(server, Throttle(8)) as client, pytest.raises(Refused, match="Why") as refused:
         client.send(get(most=10))
+
     assert refused.value.status == status
 
 
@@ -140,6 +146,20 @@ def test_an_object_whose_date_is_none_is_a_storage_failure() -> None:
         objects(client).fetch_small(Location("b", "k"), limit=10)
 
 
+@pytest.mark.parametrize("field", [{"Content_Length": "long"}, {"x_amz_checksum_crc32": "x"}])
+def test_headers_that_make_no_sense_are_a_storage_failure(field: dict[str, str]) -> None:
+    fields = {"ETag": '"e"', "Last_Modified": "Thu, 26 Nov 2026 04:00:00 GMT"} | field
+    client, _, _ = http(answers(200, b"four", **fields))
+
+    with pytest.raises(StorageUnavailable):
+        objects(client).head(Location("b", "k"))
+
+
+def test_nothing_to_read_is_nothing_read() -> None:
+    client, _, _ = http(answers(200))
+    assert objects(client).read_all([]) == []
+
+
 @pytest.mark.parametrize("element", ["Key", "Size", "ETag", "LastModified"])
 def test_a_listing_that_lacks_something_is_a_storage_failure(element: str) -> None:
     fields = {"Key": "k", "Size": "1", "ETag": '"e"', "LastModified": "2026-11-26T04:00:00.000Z"}
@@ -147,5 +167,5 @@ def test_a_listing_that_lacks_something_is_a_storage_failure(element: str) -> No
     page = f"<ListBucketResult><Contents>{item}</Contents></ListBucketResult>"
     client, _, _ = http(answers(200, page.encode()))
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable, match=element):
         list(objects(client).below(Location("b", "k/")))

@@ -58,15 +58,22 @@ def test_a_head_without_a_reason_is_explained_once_a_bucket(status: int, code: s
 
 
 def test_a_head_that_is_refused_where_a_get_is_not_is_neither_missing_nor_denied() -> None:
-    requests, http = given(Refused(403), FOUND)
+    requests, http = given(Refused(403), FOUND, Refused(403))
 
     with pytest.raises(Refused, match="can be read, but not looked at"):
         requests.head(HERE)
     assert (http.asked[1].first, http.asked[1].last) == (0, 0)
 
 
+def test_a_head_that_was_refused_for_a_moment_is_asked_once_more() -> None:
+    requests, http = given(Refused(403), FOUND, FOUND)
+
+    assert requests.head(HERE) is FOUND
+    assert [request.method for request in http.asked] == ["HEAD", "GET", "HEAD"]
+
+
 def test_an_empty_object_explains_no_refusal() -> None:
-    requests, _ = given(Refused(403), Refused(416, "InvalidRange"))
+    requests, _ = given(Refused(403), Refused(416, "InvalidRange"), Refused(403))
 
     with pytest.raises(Refused, match="can be read, but not looked at"):
         requests.head(HERE)
