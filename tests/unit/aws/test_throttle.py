@@ -174,7 +174,7 @@ def test_one_that_takes_places_without_a_pause_leaves_every_second_one_to_those_
         with throttle.slot():
             went_on.append(True)
 
-    waiter = threading.Thread(target=wait_for_it)
+    waiter = threading.Thread(target=wait_for_it, daemon=True)
     waiter.start()
     assert eventually(lambda: len(throttle._changed._waiters) == 1)  # type: ignore[attr-defined]  # the standard library's
 
