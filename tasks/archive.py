@@ -29,7 +29,7 @@ from archiver.errors import (
     TimeLimitExceeded,
     TransientError,
 )
-from archiver.monitoring.jobs import FAILED, PROGRESS, Tell, job_events, nobody
+from archiver.monitoring.jobs import FAILED, PROGRESS, SendEvent, job_events, send_nothing
 from archiver.settings import Settings, load_settings
 from archiver.text import presentable
 from archiver.worker.account import Account, open_account
@@ -247,8 +247,8 @@ def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, re
     )
 
 
-def _events(request: Any) -> Tell:
-    return job_events(app, request) if _settings().monitoring else nobody
+def _events(request: Any) -> SendEvent:
+    return job_events(app, request) if _settings().monitoring else send_nothing
 
 
 def _described(request: Any, letter: Letter | None) -> Delivery:

@@ -130,31 +130,31 @@ def as_message(notification: Succeeded | Failed, *, metadata: str | None) -> Mes
     members = {name: _text(value) for name, value in set_fields.items()} | {"metadata": metadata or "null"}
     if notification.missing is not None:
         members |= _missing(notification.missing, room=MAX_BYTES - ATTRIBUTES_ROOM - len(_object(members).encode()))
-    told = members | {"substitutions": ""}
+    news = members | {"substitutions": ""}
     if isinstance(notification, Succeeded):
-        told["archive"] = _text(notification.archive.model_dump(exclude={"url"}))
+        news["archive"] = _text(notification.archive.model_dump(exclude={"url"}))
         if notification.archives is not None:
-            told["archives"] = _text([archive.model_dump(exclude={"url"}) for archive in notification.archives])
+            news["archives"] = _text([archive.model_dump(exclude={"url"}) for archive in notification.archives])
     return Message(
         body=_object(members),
         status=notification.status,
         request_id=notification.request_id,
-        news=hashlib.sha256(_object(told).encode()).hexdigest(),
+        news=hashlib.sha256(_object(news).encode()).hexdigest(),
     )
 
 
 def _missing(names: Sequence[str], *, room: int) -> dict[str, str]:
     """The members ``missing`` and, where that has not all, ``missing_total``."""
-    told: list[str] = []
+    kept: list[str] = []
     room -= len('"missing":[],"missing_total":,') + len(str(len(names)))
     for name in names[:MAX_MISSING]:
         text = _text(name)
         room -= len(text.encode()) + 1
         if room < 0:
             break
-        told.append(text)
-    members = {"missing": f"[{','.join(told)}]"}
-    return members if len(told) == len(names) else members | {"missing_total": str(len(names))}
+        kept.append(text)
+    members = {"missing": f"[{','.join(kept)}]"}
+    return members if len(kept) == len(names) else members | {"missing_total": str(len(names))}
 
 
 def _text(value: object) -> str:

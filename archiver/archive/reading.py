@@ -39,9 +39,9 @@ def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
     found = [0] * len(reads)
     pending = list(range(len(reads)))
     for again in range(READS):
-        told = store.read_all([reads[index] for index in pending])
+        checksums = store.read_all([reads[index] for index in pending])
         wrong = []
-        for index, stored in zip(pending, told, strict=True):
+        for index, stored in zip(pending, checksums, strict=True):
             read = reads[index]
             expected = read.source.crc32 if stored is None and read.is_whole else stored
             found[index] = zlib_ng.crc32(read.target)

@@ -177,9 +177,9 @@ def source_errors(source: Location | SourceObject, side: Side = Side.READ) -> It
     try:
         yield
     except ClientError as error:
-        raise _source_failure(source, side, refused_by(error), told=str(error)) from error
+        raise _source_failure(source, side, refused_by(error), text=str(error)) from error
     except Refused as error:
-        raise _source_failure(source, side, error, told=str(error)) from error
+        raise _source_failure(source, side, error, text=str(error)) from error
     except NO_ANSWER as error:
         raise StorageUnavailable(f"{_DOING[side]} {source} failed: {error}") from error
 
@@ -187,7 +187,7 @@ def source_errors(source: Location | SourceObject, side: Side = Side.READ) -> It
 _DOING = {Side.READ: "reading", Side.LIST: "listing"}
 
 
-def _source_failure(source: Location | SourceObject, side: Side, refused: Refused, *, told: str) -> Exception:
+def _source_failure(source: Location | SourceObject, side: Side, refused: Refused, *, text: str) -> Exception:
     match refused.verdict(side):
         case Verdict.MISSING:
             return SourceMissing(str(source))
@@ -204,7 +204,7 @@ def _source_failure(source: Location | SourceObject, side: Side, refused: Refuse
         case Verdict.NEVER:
             return SourceUnreadable(f"{source} can't be read: S3 refuses it ({refused})")
         case _:
-            return StorageUnavailable(f"{_DOING[side]} {source} failed: {told}")
+            return StorageUnavailable(f"{_DOING[side]} {source} failed: {text}")
 
 
 def archived(source: Location | SourceObject) -> SourceArchived:
@@ -261,7 +261,7 @@ def copy_errors(source: SourceObject, bucket: str, key: str) -> Iterator[None]:
                 raise CopyRefused(str(refused)) from error
             case Verdict.LATER:
                 raise StorageUnavailable(f"{doing} failed: {error}") from error
-        raise _source_failure(source, Side.COPY, refused, told=str(error)) from error
+        raise _source_failure(source, Side.COPY, refused, text=str(error)) from error
     except NO_ANSWER as error:
         raise StorageUnavailable(f"{doing} failed: {error}") from error
 

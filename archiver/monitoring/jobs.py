@@ -13,23 +13,23 @@ log = structlog.get_logger(__name__)
 PROGRESS = "archive-progress"
 FAILED = "archive-failed"
 
-#: ``tell("archive-progress", bytes_done=…)``
-Tell = Callable[..., None]
+#: ``send("archive-progress", bytes_done=…)``
+SendEvent = Callable[..., None]
 
 
-def nobody(kind: str, **fields: Any) -> None:
-    """Without monitoring, nobody is told."""
+def send_nothing(kind: str, **fields: Any) -> None:
+    """What sends events where there is no monitoring."""
 
 
-def job_events(app: Any, request: Any) -> Tell:
+def job_events(app: Any, request: Any) -> SendEvent:
     """What sends events of the job of this request, from any of its threads. It returns at once and never raises."""
     hostname, task_id = request.hostname, request.id
 
-    def tell(kind: str, **fields: Any) -> None:
+    def send(kind: str, **fields: Any) -> None:
         try:
             with app.events.default_dispatcher(hostname=hostname) as dispatcher:
                 dispatcher.send(kind, uuid=task_id, **fields)
         except Exception as error:
             log.debug("an event could not be sent", error=repr(error))
 
-    return tell
+    return send

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from archiver.monitoring.jobs import PROGRESS, job_events, nobody
+from archiver.monitoring.jobs import PROGRESS, job_events, send_nothing
 
 REQUEST = SimpleNamespace(hostname="celery@worker", id="job")
 
@@ -43,4 +43,4 @@ def test_an_event_that_can_not_be_sent_is_nothing_to_the_job() -> None:
 
 
 def test_without_monitoring_nobody_is_told() -> None:
-    nobody(PROGRESS, bytes_done=5)
+    send_nothing(PROGRESS, bytes_done=5)
