@@ -31,6 +31,7 @@ SHARED = {"VisibilityTimeoutSeconds": "30", "MonitoringPrefix": "watch", "Monito
 #: And for each other one, in one update.
 CHANGES = {
     "MaxReceiveCount": "3",
+    "DestinationTopicArn": f"arn:aws:sns:us-east-1:{ACCOUNT}:news",
     "ArchiveExpirationDays": "0",
     "AbortUploadsAfterDays": "1",
     "RepositoryName": "elsewhere",
