@@ -212,7 +212,8 @@ def test_a_body_of_nothing_but_faults_takes_no_more_memory_than_another(element:
     finally:
         tracemalloc.stop()
 
-    assert peak < 2 * 1024 * 1024, "its text, and not an error for each of its elements"
+    # Python 3.11 takes 2.8 MB for its text; an error for each of its elements would take 29.
+    assert peak < 4 * 1024 * 1024
 
 
 def test_of_many_unknown_keys_the_first_few_are_noted() -> None:
