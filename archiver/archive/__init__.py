@@ -3,6 +3,9 @@
 document      JSON as it comes in and goes out: one set of rules, and the text that came
 request       the payload, validated into frozen values
 location, key where a source lies; the archive's key
+files         an element of ``files``; manifests, manifest_rows: objects that list files; patterns: include and exclude
+pointer       a payload that lies in S3
+destination   where an archive goes; split, portions: several in place of one
 access        the buckets and keys that a payload may name
 resolve       what the storage has of the sources; looks: one by one; prefixes, listings: many by the page
 plan          layout -> parts, within S3's limits (pure)
@@ -13,7 +16,8 @@ checksums     what is known of each entry's CRC32 while parts are under way
 upload        the multipart upload: begun, resumed, completed, aborted
 build         one archive of one resolution
 record        what the archive's object says of itself
-notification  the message to the consumer
+notification  the message to the consumer; status: how far a job is, beside its archive
+job, result   a request on its way, and what it has come to; missing: the list in the archive
 pipeline      the whole story
 storage       the ports, their values and what can go wrong there
 parallel, memory, progress, traffic: threads, the bytes of parts, how far a build is, what it moved

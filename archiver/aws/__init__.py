@@ -9,6 +9,9 @@ failures      what S3's refusals mean for the job: one table
 links         the link to the archive
 queues        the one way to a queue; letters: a message as it was received
 dead_letters  a message and its reason, to the dead-letter queue
-notify        the notification, to the consumer's queue
+notify        the notification, to the consumer's queue; topics: to an SNS topic
+payloads      payloads that a pointer leads to
+status        status objects, and the wish to cancel; board: what one process writes there
+hand_backs    how often a message was given back unfinished
 sweep         unfinished uploads that nobody will finish
 """

@@ -11,4 +11,6 @@ drain      SIGTERM: finish what fits, hand the rest back
 liveness   the file whose age tells whether the worker still polls
 progress   a running job's progress, as log lines and events
 startup    what a worker checks and says when it is ready
+attempts   how many a job has; account, metrics: what one took, told in the log and to CloudWatch
+protection an ECS task that is not stopped while jobs run; protect: the worker's step
 """
