@@ -15,6 +15,7 @@ from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
+from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.clients import PATIENT, QUICK, SLOW, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
@@ -57,6 +58,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
         _send_with(one, payer)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
+    reserved = (hand_backs.PREFIX, *filter(None, [settings.status_prefix]))
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
         archives=lambda bucket, traffic: S3Uploads(
@@ -86,6 +88,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
                 sources=settings.s3_source_bucket,
                 archives=bucket,
                 destinations=settings.allowed_destination_buckets,
+                reserved=reserved,
             ),
         ),
         destinations=Destinations(
@@ -93,6 +96,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
             settings.allowed_destination_buckets,
             settings.allowed_destination_prefixes,
             settings.link_expires_seconds,
+            reserved,
         ),
         source_bucket=settings.s3_source_bucket,
         file_prefix=settings.s3_file_prefix,

@@ -105,12 +105,13 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """What the settings let payloads have. ``prefixes`` empty: any key."""
+    """What the settings let payloads have. ``prefixes`` empty: any key, but in ``bucket`` none below ``reserved``."""
 
     bucket: str
     buckets: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     link_seconds: int = MAX_LINK_SECONDS
+    reserved: tuple[str, ...] = ()
 
     def choose(
         self, wish: ArchiveSpec | None, *, generated_key: str, link_seconds: int | None, room: int = 0
@@ -127,8 +128,12 @@ class Destinations:
             raise InvalidPayload(
                 f"archive.{field}: with what is added to it longer than S3's {MAX_KEY_BYTES} bytes, got {shown(value)}"
             )
+        bucket = wish.bucket or self.bucket
+        if bucket == self.bucket and key.startswith(self.reserved):
+            field, value = ("prefix", wish.prefix) if wish.key is None else ("key", wish.key)
+            raise LimitExceeded(f"archive.{field}: {shown(value)} lies where the service keeps objects of its own")
         return Destination(
-            bucket=wish.bucket or self.bucket,
+            bucket=bucket,
             key=key,
             named=wish.key is not None,
             overwrite=wish.key is not None and wish.overwrite is True,

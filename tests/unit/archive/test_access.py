@@ -72,3 +72,13 @@ def test_where_it_is_one_archives_do_not_come_along_with_a_prefix(s3: FakeS3, ac
 
     assert list(unzipped(s3.buckets[ARCHIVES][whole.key][-1].content)) == ["reports/june.txt"]
     assert named.files == 1, "who names an archive has its key from somebody who may"
+
+
+@pytest.mark.parametrize("key", ["status/r.json", "archiver-hand-backs/m"])
+def test_what_the_service_writes_for_itself_is_no_source(key: str) -> None:
+    own = Access(sources="zips", archives="zips", reserved=("status/", "archiver-hand-backs/"))
+
+    assert "objects of its own" in str(own.complaint(Location("zips", key)))
+    assert not own.comes_along("zips", key)
+    assert own.complaint(Location("zips", "photos/a.jpg")) is None
+    assert own.complaint(Location("photos", key)) is None

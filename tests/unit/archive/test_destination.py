@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archiver.archive.destination import Destination, Destinations
+from archiver.archive.destination import ArchiveSpec, Destination, Destinations
 from archiver.archive.key import archive_key
 from archiver.archive.request import parse_request
 from archiver.errors import InvalidPayload, LimitExceeded
@@ -134,3 +134,15 @@ def test_unknown_wishes_are_noted() -> None:
     request = parse_request(payload, max_files=1, default_bucket="sources")
 
     assert request.unknown_keys == ("archiv", "archive.name")
+
+
+def test_no_archive_goes_where_the_service_keeps_objects_of_its_own() -> None:
+    own = Destinations("zips", buckets=("reports",), reserved=("status/",))
+
+    for wish in (ArchiveSpec(key="status/other.cancel"), ArchiveSpec(prefix="status/")):
+        with pytest.raises(LimitExceeded, match=r"^archive\.(key|prefix): 'status/.* objects of its own"):
+            own.choose(wish, generated_key="hex/a.zip", link_seconds=None)
+
+    assert own.choose(ArchiveSpec(key="status.zip"), generated_key="k", link_seconds=None).key == "status.zip"
+    elsewhere = ArchiveSpec(key="status/a.zip", bucket="reports")
+    assert own.choose(elsewhere, generated_key="k", link_seconds=None).bucket == "reports"
