@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from devtools.worker import Worker
 from tests.conftest import StackClient
 from tests.integration.conftest import Journal, command
 from tests.support.log_lines import check_metrics, read_lines
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.localstack
 
@@ -54,8 +56,17 @@ def test_the_last_failure_is_told_once_with_its_reason(
     assert (dead.attributes["Attempts"], dead.attributes["Request-Id"]) == ("5", job)
     (told,) = journal.wait("failure notified")
     assert (told["id"], told["code"]) == (job, "storage_unavailable")
-    outcomes = [line["Outcome"] for line in read_lines(worker.output()) if "_aws" in line]
-    assert outcomes == ["retried"] * 4 + ["failed"]
+    assert [line["Outcome"] for line in metrics(worker, count=5)] == ["retried"] * 4 + ["failed"]
+
+
+def metrics(worker: Worker, *, count: int) -> list[dict[str, Any]]:
+    """The lines of metrics in the worker's log, once there are so many; every line is JSON."""
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in read_lines(worker.output()) if "_aws" in line]
+
+    eventually(lambda: len(found()) >= count)
+    return found()
 
 
 def test_a_job_that_kills_its_process_ends(
@@ -71,7 +82,7 @@ def test_a_job_that_kills_its_process_ends(
     assert [line["id"] for line in journal.wait("failure notified")] == [job]
     assert worker.alive()
     # and the log, of lost processes, too, is JSON with a line of metrics for each attempt
-    ended = [line for line in read_lines(worker.output()) if "_aws" in line]
+    ended = metrics(worker, count=5)
     for line in ended:
         check_metrics(line)
     assert [(line["Outcome"], line["Code"]) for line in ended] == [("retried", "process_lost")] * 4 + [
