@@ -114,6 +114,11 @@ class PartBuilder:
                 raise Cancelled
             try:
                 uploaded = self._built(part, reuse=reuse)
+                if part.entry is not None:
+                    copied.add(part.entry)
+                if reuse:
+                    # Who follows the build may end it.
+                    self.on_part(part)
             except CopyRefused as error:
                 assert part.entry is not None
                 refused[part.entry] = str(error)
@@ -128,10 +133,6 @@ class PartBuilder:
             finally:
                 if part.entry is None:
                     budget.give(part.size)
-            if part.entry is not None:
-                copied.add(part.entry)
-            if reuse:
-                self.on_part(part)
             return uploaded
 
         try:
