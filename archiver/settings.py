@@ -10,7 +10,7 @@ from datetime import UTC, tzinfo
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from archiver.errors import SettingsError
@@ -162,6 +162,19 @@ class Settings(LivenessSettings):
     copy_concurrency: int = Field(16, ge=1, le=256, description="concurrent copies inside S3 of one job")
     rebuilds: int = Field(3, ge=0, le=10, description="how often a build starts over because a source changed")
 
+    # One archive, many workers.
+    sqs_crew_queue: QueueNameOrUrl | None = Field(
+        None, description="queue by which one job's worker invites the others, a name or a URL; unset: each works alone"
+    )
+    crew_min_bytes: int = Field(
+        GIB, ge=MIB, description="bytes that a job has to read itself, from which on it invites others"
+    )
+    crew_prefix: str = Field(
+        "archiver-crew/",
+        description="prefix in S3_DESTINATION_BUCKET of what a job shares with others; no payload may name it",
+        pattern=r"^[A-Za-z0-9!_.*'()/-]{1,199}/$",
+    )
+
     # The queue.
     worker_concurrency: int = Field(2, ge=1, le=64, description="jobs that one worker runs at once, each in a process")
     visibility_timeout_seconds: int = Field(
@@ -215,6 +228,16 @@ class Settings(LivenessSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("sqs_crew_queue")
+    @classmethod
+    def _crew(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value.endswith(".fifo"):
+            raise ValueError("a FIFO queue; what a job shares with others has no order")
+        source = str(info.data.get("sqs_source_queue"))
+        if value is not None and value.rpartition("/")[2] == source.rpartition("/")[2]:
+            raise ValueError("has the name of SQS_SOURCE_QUEUE; it is a queue of its own")
         return value
 
     @property

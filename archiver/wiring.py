@@ -58,7 +58,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
         _send_with(one, payer)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
-    reserved = (hand_backs.PREFIX, *filter(None, [settings.status_prefix]))
+    reserved = (hand_backs.PREFIX, settings.crew_prefix, *filter(None, [settings.status_prefix]))
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
         archives=lambda bucket, traffic: S3Uploads(

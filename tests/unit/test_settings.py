@@ -68,6 +68,10 @@ def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch)
         ("S3_SOURCE_BUCKET", "s3://sources"),
         ("S3_DESTINATION_BUCKET", "arn:aws:s3:::archives"),
         ("S3_DESTINATION_BUCKET", "archives/zips"),
+        ("SQS_CREW_QUEUE", "crew.fifo"),
+        ("SQS_CREW_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1/input-queue"),  # that of the payloads
+        ("CREW_PREFIX", "archiver-crew"),  # would be the beginning of other names, too
+        ("CREW_MIN_BYTES", "1"),
         ("TIMEZONE", "Berlin"),
         ("TIMEZONE", "../etc/passwd"),
     ],
