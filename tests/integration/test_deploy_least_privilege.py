@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 
+from archiver.archive.location import Location
+from archiver.archive.pointer import pointer_to
 from devtools.cloudformation import Messaging, deploy_messaging
 from devtools.faults import ACCESS_DENIED, Fault, Request, on
 from devtools.localstack import LocalStack
@@ -30,12 +32,19 @@ def messaging(localstack: LocalStack) -> Messaging:
     name = f"rights-{uuid.uuid4().hex[:10]}"
     s3 = localstack.client("s3")
     s3.create_bucket(Bucket=f"{name}-sources")
+    for bucket in ("exports", "payloads"):
+        s3.create_bucket(Bucket=f"{name}-{bucket}")
     s3.put_bucket_versioning(Bucket=f"{name}-sources", VersioningConfiguration={"Status": "Enabled"})
     return deploy_messaging(
         localstack.client("cloudformation"),
         name=name,
         source_bucket=f"{name}-sources",
-        parameters={"VisibilityTimeoutSeconds": "6", "MaxReceiveCount": "5"},
+        parameters={
+            "VisibilityTimeoutSeconds": "6",
+            "MaxReceiveCount": "5",
+            "ExtraDestinationBucketArns": f"arn:aws:s3:::{name}-exports",
+            "PayloadBucketArns": f"arn:aws:s3:::{name}-payloads",
+        },
     )
 
 
@@ -60,7 +69,12 @@ def proxy(localstack: LocalStack, permissions: Permissions) -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def worker(localstack: LocalStack, messaging: Messaging, proxy: Proxy) -> Iterator[Worker]:
-    settings = {"VISIBILITY_TIMEOUT_SECONDS": "6", "ALLOWED_SOURCE_BUCKETS": messaging.source_bucket}
+    settings = {
+        "VISIBILITY_TIMEOUT_SECONDS": "6",
+        "ALLOWED_SOURCE_BUCKETS": messaging.source_bucket,
+        "ALLOWED_DESTINATION_BUCKETS": f"{messaging.name}-exports",
+        "PAYLOAD_BUCKETS": f"{messaging.name}-payloads",
+    }
     with running_worker(localstack, messaging.stack, settings=settings, endpoint=proxy.url) as running:
         yield running
 
@@ -76,8 +90,9 @@ def put(client: StackClient, key: str, body: bytes) -> str:
     return client.s3.put_object(Bucket=client.stack.source_bucket, Key=key, Body=body)["VersionId"]
 
 
-def archive(client: StackClient, *sources: str) -> Message:
-    return client.notification(client.send({"files": [{"source": source} for source in sources]}))
+def archive(client: StackClient, *sources: str, **destination: Any) -> Message:
+    payload = {"files": [{"source": source} for source in sources], "archive": destination}
+    return client.notification(client.send(payload))
 
 
 def refusal(client: StackClient, body: str | dict[str, Any]) -> str:
@@ -120,23 +135,19 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
     with urllib.request.urlopen(small.json["archive"]["url"]) as answer:
         assert answer.read(2) == b"PK"
 
-    # and one whose attempt fails at the end, and that is resumed
-    permissions.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
-    archive(client, "large")
+    # and one whose payload lies in an object
+    payloads = f"{messaging.name}-payloads"
+    client.s3.put_object(Bucket=payloads, Key="large", Body=b'{"files": [{"source": "folder/small"}]}')
+    assert client.notification(client.send(pointer_to(Location(payloads, "large")))).json["status"] == "succeeded"
 
-    # and one whose source changes between two attempts, so that its upload is of no use
-    changed = False
+    for bucket in (messaging.destination_bucket, f"{messaging.name}-exports"):
+        # and one with tags, whose attempt fails at the end, and that is resumed
+        permissions.then = on("CompleteMultipartUpload", ACCESS_DENIED, skip=_completed(proxy), times=1)
+        archive(client, "large", bucket=bucket, tags={"team": "press"})
 
-    def refuse_and_change(request: Request) -> Fault | None:
-        nonlocal changed
-        if request.operation == "CompleteMultipartUpload" and not changed:
-            put(client, "changing", os.urandom(21 * MIB))
-            changed = True
-            return ACCESS_DENIED
-        return None
-
-    permissions.then = refuse_and_change
-    archive(client, "changing")
+        # and one whose source changes between two attempts, so that its upload is of no use
+        permissions.then = _RefuseOnceAndChange(client)
+        archive(client, "changing", bucket=bucket)
 
     # and bad ones
     assert refusal(client, {"files": [{"source": "missing"}]}) == "missing_sources"
@@ -160,6 +171,21 @@ def test_the_permissions_refuse_what_the_role_does_not_name(permissions: Permiss
 
     assert permissions(request) == ACCESS_DENIED
     assert "elsewhere" in permissions.denied.pop()
+
+
+class _RefuseOnceAndChange:
+    """The first completion is denied, and before it a source has changed."""
+
+    def __init__(self, client: StackClient) -> None:
+        self._client = client
+        self._changed = False
+
+    def __call__(self, request: Request) -> Fault | None:
+        if request.operation != "CompleteMultipartUpload" or self._changed:
+            return None
+        self._changed = True
+        put(self._client, "changing", os.urandom(21 * MIB))
+        return ACCESS_DENIED
 
 
 def _completed(proxy: Proxy) -> int:

@@ -46,8 +46,11 @@ def with_everything(localstack: LocalStack) -> Messaging:
             "PayloadTopicArns": "arn:aws:sns:us-east-1:111111111111:uploads,arn:aws:sns:us-east-1:111111111111:scans",
             "ProducerAccountIds": "111111111111",
             "ExtraSourceBucketArns": "arn:aws:s3:::second,arn:aws:s3:::third",
+            "PayloadBucketArns": "arn:aws:s3:::payloads,arn:aws:s3:::more",
+            "ExtraDestinationBucketArns": "arn:aws:s3:::exports,arn:aws:s3:::backups",
             "KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/archives",
             "SourceKmsKeyArns": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/sources",
+            "ExtraDestinationKmsKeyArns": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/exports",
             "AlarmEmail": "operators@example.com",
             "OldestMessageAlarmSeconds": "600",
             "Monitoring": "true",
@@ -254,8 +257,16 @@ def test_options_reach_the_task_role(localstack: LocalStack, with_everything: Me
 
     assert {"arn:aws:s3:::second/*", "arn:aws:s3:::third/*"} <= resources("s3:GetObjectVersion")
     assert {"arn:aws:s3:::second", "arn:aws:s3:::third"} <= resources("s3:ListBucket")
-    assert resources("kms:GenerateDataKey") == {f"arn:aws:kms:us-east-1:{ACCOUNT}:key/archives"}
-    assert resources("kms:Decrypt") == {f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{key}" for key in ("archives", "sources")}
+    assert {"arn:aws:s3:::payloads/*", "arn:aws:s3:::more/*"} <= resources("s3:GetObject")
+    exports = {"arn:aws:s3:::exports/*", "arn:aws:s3:::backups/*"}
+    assert resources("s3:PutObjectTagging") == {f"arn:aws:s3:::{with_everything.destination_bucket}/*", *exports}
+    assert {"arn:aws:s3:::exports", "arn:aws:s3:::backups"} <= resources("s3:ListBucketMultipartUploads")
+
+    def keys(*names: str) -> set[str]:
+        return {f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{name}" for name in names}
+
+    assert resources("kms:GenerateDataKey") == keys("archives", "exports")
+    assert resources("kms:Decrypt") == keys("archives", "exports", "sources")
     assert resources("sns:Publish") == {f"arn:aws:sns:us-east-1:{ACCOUNT}:watch*"}
     assert resources("sqs:CreateQueue") == {f"arn:aws:sqs:us-east-1:{ACCOUNT}:watch*"}
 

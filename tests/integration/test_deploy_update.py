@@ -50,6 +50,9 @@ CHANGES = {
 }
 LISTS = {
     "ExtraSourceBucketArns": "arn:aws:s3:::second,arn:aws:s3:::third",
+    "PayloadBucketArns": "arn:aws:s3:::payloads",
+    "ExtraDestinationBucketArns": "arn:aws:s3:::exports,arn:aws:s3:::backups",
+    "ExtraDestinationKmsKeyArns": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/exports",
     "SourceKmsKeyArns": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/sources",
     "PayloadTopicArns": "arn:aws:sns:us-east-1:111111111111:uploads",
     "ProducerAccountIds": "111111111111,222222222222",
@@ -125,6 +128,7 @@ def test_what_was_changed_has_changed(localstack: LocalStack, changed: Deploymen
     assert senders["TlsOnly"]["Effect"] == "Deny"
     policies = iam.list_role_policies(RoleName=role)["PolicyNames"]
     assert {"archive", "extra-sources", "key", "source-keys"} <= set(policies)
+    assert {"payload-buckets", "extra-destinations", "extra-destination-keys"} <= set(policies)
     (attached,) = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     assert "MonitoringPolicy" in attached["PolicyName"]
 

@@ -75,7 +75,10 @@ def _needs(request: Request) -> list[tuple[str, str | None]]:
     if request.operation == "HeadObject":
         # Without it S3 says 403 where it means 404.
         needs.append(("s3:ListBucket", f"arn:aws:s3:::{bucket}"))
-    for action in _actions(f"s3.{request.operation}"):
+    actions = [*_actions(f"s3.{request.operation}")]
+    if "x-amz-tagging" in request.headers:
+        actions.append("s3:PutObjectTagging")
+    for action in actions:
         if action == "s3:GetObject" and (source := request.headers.get("x-amz-copy-source")):
             path, _, copied = unquote(source).lstrip("/").partition("?versionId=")
             needs.append((_OF_A_VERSION[action] if copied else action, f"arn:aws:s3:::{path}"))

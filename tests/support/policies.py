@@ -41,6 +41,7 @@ IAM_ACTIONS: Mapping[str, frozenset[str]] = {
 #: Actions that a request log can't show to be in use, each with its reason.
 UNSEEN: Mapping[str, str] = {
     "s3:GetObjectVersion": "HeadObject, GetObject and UploadPartCopy with a version id are logged as those without",
+    "s3:PutObjectTagging": "CreateMultipartUpload with tags is logged as that without",
     "ecs:UpdateTaskProtection": "ECS's agent asks with the task's role; LocalStack has no agent",
     "s3:GetObjectVersionAttributes": "GetObjectAttributes with a version id is logged as that without",
 }

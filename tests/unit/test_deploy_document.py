@@ -133,14 +133,21 @@ def test_every_log_line_that_the_document_explains_is_written_somewhere() -> Non
 
 
 def test_links_inside_the_document_lead_somewhere() -> None:
-    headings = re.findall(r"^#+ (.+)$", TEXT, flags=re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    anchors = anchors_of(TEXT)
 
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         if target.startswith("#"):
             assert target[1:] in anchors, target
         else:
-            assert (CHECKOUT / "docs" / target).exists(), target
+            path, _, anchor = target.partition("#")
+            other = CHECKOUT / "docs" / path
+            assert other.exists(), target
+            assert not anchor or anchor in anchors_of(other.read_text(encoding="utf-8")), target
+
+
+def anchors_of(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_shell_lines_are_balanced() -> None:

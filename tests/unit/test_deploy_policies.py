@@ -1,6 +1,7 @@
 """The roles of the deployment: what they may do, on what, and nothing else."""
 
 import fnmatch
+import json
 import re
 from typing import Any
 
@@ -27,6 +28,7 @@ def test_the_task_role_is_exactly_this() -> None:
         "s3:GetObjectVersionAttributes": {f"{SOURCES}/*"},
         "s3:ListBucket": {SOURCES, "DestinationBucket.Arn"},
         "s3:PutObject": {ARCHIVES},
+        "s3:PutObjectTagging": {ARCHIVES},
         "s3:AbortMultipartUpload": {ARCHIVES},
         "s3:ListMultipartUploadParts": {ARCHIVES},
         "s3:ListBucketMultipartUploads": {"DestinationBucket.Arn"},
@@ -118,6 +120,9 @@ def test_the_default_monitoring_prefix_catches_none_of_the_stacks_own_queues() -
         ("HasKey", {"kms:Decrypt", "kms:GenerateDataKey"}),
         ("HasSourceKeys", {"kms:Decrypt"}),
         ("HasExtraSources", set()),
+        ("HasPayloadBuckets", set()),
+        ("HasExtraDestinations", set()),
+        ("HasExtraDestinationKeys", {"kms:Decrypt", "kms:GenerateDataKey"}),
     ],
 )
 def test_each_option_adds_only_its_own_actions(condition: str, added: set[str]) -> None:
@@ -126,6 +131,34 @@ def test_each_option_adds_only_its_own_actions(condition: str, added: set[str]) 
     after = allowed_actions(TEMPLATE, "TaskRole", conditions=[condition])
 
     assert after - before == added
+
+
+def test_another_bucket_of_archives_has_the_rights_of_the_first() -> None:
+    before, after = grants(TEMPLATE, "TaskRole"), grants(TEMPLATE, "TaskRole", conditions=["HasExtraDestinations"])
+
+    added = {action: resources - before[action] for action, resources in after.items()}
+
+    lifecycle = "s3:GetLifecycleConfiguration"  # the doctor looks at the first alone
+    for level, resource in (
+        (ARCHIVES, f'{{"Fn::Split": [",", {joined("ExtraDestinationBucketArns")}]}}'),
+        ("DestinationBucket.Arn", "ExtraDestinationBucketArns"),
+    ):
+        expected = {action for action, resources in before.items() if level in resources} - {lifecycle}
+        assert {action for action, resources in added.items() if resource in resources} == expected
+
+
+def test_a_payload_that_a_message_points_at_is_read_and_no_more() -> None:
+    before, after = grants(TEMPLATE, "TaskRole"), grants(TEMPLATE, "TaskRole", conditions=["HasPayloadBuckets"])
+
+    added = {action: after[action] - before[action] for action in after if after[action] != before[action]}
+
+    assert added == {"s3:GetObject": {f'{{"Fn::Split": [",", {joined("PayloadBucketArns")}]}}'}}
+
+
+def joined(parameter: str) -> str:
+    """The objects of the buckets of a list, before it is split again, as ``grants`` words it."""
+    listed = {"Fn::Join": ["/*,", {"Ref": parameter}]}
+    return json.dumps({"Fn::Join": ["", [listed, "/*"]]})
 
 
 def test_the_execution_role_pulls_one_repository_and_writes_its_own_logs() -> None:

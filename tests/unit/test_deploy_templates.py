@@ -1,5 +1,7 @@
 """The templates: valid, in step with the program's settings, and safe by default."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ def environment(task_definition: str) -> dict[str, Any]:
     return {pair["Name"]: pair["Value"] for pair in pairs}
 
 
+VARIABLES = environment("TaskDefinition")
+
+
 @pytest.mark.parametrize("template", sorted(MESSAGING.parent.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_aws_cli_takes_the_template_without_a_bucket_for_it(template: Path) -> None:
     assert len(template.read_bytes()) < 51_200  # CloudFormation quotas, "Template body size in a request"
@@ -66,10 +71,57 @@ def test_the_worker_gets_every_setting_it_requires() -> None:
         (SERVICE_TEMPLATE, "MemoryMib", "memory_mib"),
         (SERVICE_TEMPLATE, "SoftShutdownSeconds", "soft_shutdown_seconds"),
         (SERVICE_TEMPLATE, "FilePrefix", "s3_file_prefix"),
+        (SERVICE_TEMPLATE, "LinkExpiresSeconds", "link_expires_seconds"),
+        (SERVICE_TEMPLATE, "TimeZone", "timezone"),
+        (SERVICE_TEMPLATE, "RequesterPays", "requester_pays"),
+        (SERVICE_TEMPLATE, "NotifyFailures", "notify_failures"),
+        (SERVICE_TEMPLATE, "Debug", "app_debug"),
+        (SERVICE_TEMPLATE, "WorkerGibDollars", "worker_gib_dollars"),
+        (SERVICE_TEMPLATE, "MaxAttempts", "max_attempts"),
+        (SERVICE_TEMPLATE, "MaxPayloadBytes", "max_payload_bytes"),
+        (SERVICE_TEMPLATE, "MaxFiles", "max_files"),
+        (SERVICE_TEMPLATE, "MaxArchiveBytes", "max_archive_bytes"),
+        (SERVICE_TEMPLATE, "ExtraSourceBuckets", "allowed_source_buckets"),
+        (SERVICE_TEMPLATE, "ExtraDestinationBuckets", "allowed_destination_buckets"),
+        (SERVICE_TEMPLATE, "DestinationPrefixes", "allowed_destination_prefixes"),
+        (SERVICE_TEMPLATE, "PayloadBuckets", "payload_buckets"),
     ],
 )
 def test_parameters_default_to_what_the_program_does(template: dict[str, Any], parameter: str, setting: str) -> None:
-    assert default(template, parameter) == Settings.model_fields[setting].default
+    given = {setting: str(default(template, parameter))}
+
+    settings = Settings.model_validate({"sqs_source_queue": "queue", "s3_destination_bucket": "archives", **given})
+
+    assert getattr(settings, setting) == Settings.model_fields[setting].default
+    assert {"Ref": parameter} in inside(VARIABLES[setting.upper()])
+
+
+def inside(value: Any) -> Iterator[Any]:
+    """Whatever a value of the template is made of."""
+    yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from inside(inner)
+
+
+@pytest.mark.parametrize("template", [MESSAGING_TEMPLATE, SERVICE_TEMPLATE], ids=["messaging", "service"])
+def test_large_numbers_are_quoted(template: dict[str, Any]) -> None:
+    """CloudFormation may hand on a number of eight digits or more as 6.7108864E7, which no setting takes."""
+    for name, parameter in template["Parameters"].items():
+        value = parameter.get("Default")
+        assert not isinstance(value, int | float) or 0.001 <= value < 1e6 or value == 0, name
+
+
+def test_each_setting_has_a_parameter_or_its_reason() -> None:
+    table = (
+        OPERATIONS.read_text(encoding="utf-8").partition("### Settings without a parameter\n")[2].partition("\n#")[0]
+    )
+    without = [
+        name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`([A-Z_0-9]+)`", row)
+    ]
+
+    assert sorted([*without, *VARIABLES]) == sorted(
+        {name.upper() for name in Settings.model_fields} | {"AWS_DEFAULT_REGION"}
+    )
 
 
 def test_the_heartbeat_and_the_queue_agree_on_the_visibility_timeout() -> None:
