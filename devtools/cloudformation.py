@@ -37,6 +37,7 @@ class Messaging:
     source_dead_letters_url: str
     destination_queue_url: str
     destination_dead_letters_url: str
+    crew_queue_url: str
     task_role_arn: str
     execution_role_arn: str
     visibility_timeout_seconds: int
@@ -44,13 +45,14 @@ class Messaging:
     @property
     def stack(self) -> Stack:
         """The same as hand-made resources are described, for tests that do not care who made theirs."""
-        queues = (f"{self.name}-input", f"{self.name}-output")
+        queues = (f"{self.name}-input", f"{self.name}-output", f"{self.name}-crew")
         return Stack(
             names=Names(self.source_bucket, self.destination_bucket, *queues),
             input_url=self.source_queue_url,
             input_dlq_url=self.source_dead_letters_url,
             output_url=self.destination_queue_url,
             output_dlq_url=self.destination_dead_letters_url,
+            crew_url=self.crew_queue_url,
         )
 
 
@@ -86,6 +88,7 @@ def deploy_messaging(
         source_dead_letters_url=outputs["SourceDeadLettersUrl"],
         destination_queue_url=outputs["DestinationQueueUrl"],
         destination_dead_letters_url=outputs["DestinationDeadLettersUrl"],
+        crew_queue_url=outputs["CrewQueueUrl"],
         task_role_arn=outputs["TaskRoleArn"],
         execution_role_arn=outputs["ExecutionRoleArn"],
         visibility_timeout_seconds=int(outputs["VisibilityTimeoutSeconds"]),

@@ -127,7 +127,7 @@ def _running() -> Iterator[Demo]:
             s3.create_bucket(Bucket=OTHER_BUCKET)
             names = stack.names
             buckets = (names.source_bucket, names.archive_bucket, OTHER_BUCKET)
-            step.done(f"{', '.join(buckets)}; {names.input_queue}, {names.output_queue}")
+            step.done(f"{', '.join(buckets)}; {names.input_queue}, {names.output_queue}, {names.crew_queue}")
         with _step("files are uploaded") as step:
             digests, total = set(), 0
             for sample in samples():
@@ -138,7 +138,7 @@ def _running() -> Iterator[Demo]:
                 total += len(sample.body)
             step.done(f"{len(digests)} files, {decimal(total)}")
         with _step("celery -A archiver worker starts") as step:
-            worker = running.enter_context(running_worker(localstack, stack))
+            worker = running.enter_context(running_worker(localstack, stack, settings=stack.crew_environment))
             step.done(f"process {worker.pid}")
         yield Demo(localstack, stack, worker, frozenset(digests))
 

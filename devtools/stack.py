@@ -1,4 +1,7 @@
-"""The resources that the service works with, as the compose file has them: two buckets, two queues, their DLQs."""
+"""The resources that the service works with, as the compose file has them.
+
+Two buckets, two queues with their DLQs, and the crew's queue, which has none.
+"""
 
 import json
 import uuid
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Receives after which SQS moves a message to its DLQ.
 MAX_RECEIVE_COUNT = 2
+#: How long the crew's queue keeps a chunk, in seconds: as the template's does.
+CREW_RETENTION = 14_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,14 @@ class Names:
     archive_bucket: str = "zip-storage"
     input_queue: str = "input-queue"
     output_queue: str = "output-queue"
+    crew_queue: str = "crew-queue"
 
     @classmethod
     def unique(cls) -> "Names":
         """Names that no other test has."""
         tag = uuid.uuid4().hex[:10]
-        return cls(*(f"{name}-{tag}" for name in ("source-images", "zip-storage", "input-queue", "output-queue")))
+        names = ("source-images", "zip-storage", "input-queue", "output-queue", "crew-queue")
+        return cls(*(f"{name}-{tag}" for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Stack:
     input_dlq_url: str
     output_url: str
     output_dlq_url: str
+    crew_url: str = ""
 
     @property
     def source_bucket(self) -> str:
@@ -59,6 +67,11 @@ class Stack:
             "S3_DESTINATION_BUCKET": self.archive_bucket,
         }
 
+    @property
+    def crew_environment(self) -> dict[str, str]:
+        """And the one that makes a crew of the workers."""
+        return {"SQS_CREW_QUEUE": self.names.crew_queue}
+
 
 def create_stack(
     localstack: LocalStack, *, names: Names | None = None, max_receive_count: int = MAX_RECEIVE_COUNT
@@ -71,7 +84,10 @@ def create_stack(
         s3.create_bucket(Bucket=bucket)  # in us-east-1 no error for a bucket that is ours already
     input_url, input_dlq_url = _create_queue(sqs, names.input_queue, max_receive_count)
     output_url, output_dlq_url = _create_queue(sqs, names.output_queue, max_receive_count)
-    return Stack(names, input_url, input_dlq_url, output_url, output_dlq_url)
+    crew_url = sqs.create_queue(QueueName=names.crew_queue, Attributes={"MessageRetentionPeriod": str(CREW_RETENTION)})[
+        "QueueUrl"
+    ]
+    return Stack(names, input_url, input_dlq_url, output_url, output_dlq_url, crew_url)
 
 
 def _create_queue(sqs: "SQSClient", name: str, max_receive_count: int) -> tuple[str, str]:

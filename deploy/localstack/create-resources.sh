@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run by LocalStack when it is ready: two buckets, a sample picture, two queues with their dead-letter queues.
+# Run by LocalStack when it is ready: two buckets, a sample picture, two queues with their dead-letter queues, and the
+# crew's queue, whose chunks live for hours and are never dead letters.
 set -euo pipefail
 
 for bucket in source-images zip-storage; do
@@ -15,3 +16,4 @@ for queue in input-queue output-queue; do
     awslocal sqs create-queue --queue-name "$queue" --attributes \
         "{\"RedrivePolicy\": \"{\\\"deadLetterTargetArn\\\": \\\"$dlq_arn\\\", \\\"maxReceiveCount\\\": \\\"50\\\"}\"}" >/dev/null
 done
+awslocal sqs create-queue --queue-name crew-queue --attributes MessageRetentionPeriod=14400 >/dev/null

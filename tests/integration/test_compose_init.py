@@ -10,7 +10,7 @@ import pytest
 
 from devtools.localstack import CHECKOUT, installed_python, running_localstack
 from devtools.samples import SOURCE_JPG
-from devtools.stack import Names, create_stack
+from devtools.stack import CREW_RETENTION, Names, create_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,7 +46,7 @@ def test_the_init_script_makes_the_stack(tmp_path: Path) -> None:
         }
         assert s3.get_object(Bucket=names.source_bucket, Key="source.jpg")["Body"].read() == SOURCE_JPG.read_bytes()
         queues = sqs.list_queues()["QueueUrls"]
-        assert len(queues) == 4
+        assert len(queues) == 5
         for name in (names.input_queue, names.output_queue):
             url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
             policy = json.loads(
@@ -54,6 +54,10 @@ def test_the_init_script_makes_the_stack(tmp_path: Path) -> None:
             )
             assert policy["deadLetterTargetArn"].endswith(f":{name}-dlq")
             assert int(policy["maxReceiveCount"]) == 50
+        crew = sqs.get_queue_url(QueueName=names.crew_queue)["QueueUrl"]
+        found = sqs.get_queue_attributes(QueueUrl=crew, AttributeNames=["All"])["Attributes"]
+        assert int(found["MessageRetentionPeriod"]) == CREW_RETENTION
+        assert "RedrivePolicy" not in found
         # and the stack of the tests is the same: creating it over this one changes nothing
         create_stack(server, max_receive_count=50)
         assert sqs.list_queues()["QueueUrls"] == queues

@@ -42,6 +42,7 @@ def messaging(localstack: LocalStack) -> Messaging:
         parameters={
             "VisibilityTimeoutSeconds": "6",
             "MaxReceiveCount": "5",
+            "Crew": "false",
             "ExtraDestinationBucketArns": f"arn:aws:s3:::{name}-exports",
             "PayloadBucketArns": f"arn:aws:s3:::{name}-payloads",
         },

@@ -105,6 +105,15 @@ def test_each_queue_hands_what_failed_to_its_own_dead_letters(
     assert int(queue["MessageRetentionPeriod"]) == 4 * 86_400
 
 
+def test_the_crews_queue_is_for_hours_and_has_no_dead_letters(localstack: LocalStack, messaging: Messaging) -> None:
+    queue = attributes(localstack, messaging.crew_queue_url)
+
+    assert queue["QueueArn"].endswith(f":{messaging.name}-crew")
+    assert "RedrivePolicy" not in queue
+    assert int(queue["MessageRetentionPeriod"]) == 4 * 3600
+    assert queue["VisibilityTimeout"] == "120"
+
+
 def test_the_source_queue_hides_messages_as_long_as_the_worker_expects(
     localstack: LocalStack, messaging: Messaging
 ) -> None:
@@ -118,6 +127,7 @@ def test_all_queues_are_encrypted_and_refuse_plain_http(localstack: LocalStack, 
         messaging.source_dead_letters_url,
         messaging.destination_queue_url,
         messaging.destination_dead_letters_url,
+        messaging.crew_queue_url,
     ):
         found = attributes(localstack, url)
         assert found["SqsManagedSseEnabled"] == "true"
@@ -195,9 +205,8 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
     """LocalStack's CloudFormation leaves them out, so they go to its S3 in the API's own form."""
     template = load_template(MESSAGING)
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
-    abort, hand_backs, expire = template["Resources"]["DestinationBucket"]["Properties"]["LifecycleConfiguration"][
-        "Rules"
-    ]
+    rules_given = template["Resources"]["DestinationBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    abort, hand_backs, crew, expire = rules_given
     days = defaults[abort["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]["Ref"]]
     kept = defaults[expire["Fn::If"][1]["ExpirationInDays"]["Ref"]]
     s3 = localstack.client("s3")
@@ -210,6 +219,7 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
             "Filter": {"Prefix": hand_backs["Prefix"]},
             "Expiration": {"Days": hand_backs["ExpirationInDays"]},
         },
+        {"ID": "d", "Status": "Enabled", "Filter": {"Prefix": crew["Prefix"]}, "Expiration": {"Days": days}},
     ]
 
     s3.put_bucket_lifecycle_configuration(Bucket=messaging.destination_bucket, LifecycleConfiguration={"Rules": rules})
@@ -219,6 +229,7 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
         {"DaysAfterInitiation": 2},
         {"Days": 7},
         {"Days": 15},
+        {"Days": 2},
     ]
 
 
@@ -226,7 +237,7 @@ def test_the_deployed_task_role_allows_what_the_template_says(localstack: LocalS
     found = statements(localstack, messaging.task_role_arn)
 
     actions = {action for statement in found for action in as_list(statement["Action"])}
-    assert actions == allowed_actions(load_template(MESSAGING), "TaskRole")
+    assert actions == allowed_actions(load_template(MESSAGING), "TaskRole", conditions=["HasCrew"])
     resources = {resource for statement in found for resource in as_list(statement["Resource"])}
     queue = f"arn:aws:sqs:us-east-1:{ACCOUNT}:{messaging.name}"
     assert resources == {
@@ -234,6 +245,8 @@ def test_the_deployed_task_role_allows_what_the_template_says(localstack: LocalS
         f"arn:aws:s3:::{messaging.source_bucket}/*",
         f"arn:aws:s3:::{messaging.destination_bucket}",
         f"arn:aws:s3:::{messaging.destination_bucket}/*",
+        f"arn:aws:s3:::{messaging.destination_bucket}/archiver-crew/*",
+        f"{queue}-crew",
         f"{queue}-input",
         f"{queue}-input-dlq",
         f"{queue}-output",
@@ -272,9 +285,9 @@ def test_options_reach_the_task_role(localstack: LocalStack, with_everything: Me
 
 
 def test_a_key_of_ones_own_encrypts_the_queues(localstack: LocalStack, with_everything: Messaging) -> None:
-    found = attributes(localstack, with_everything.source_queue_url)
-
-    assert found["KmsMasterKeyId"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/archives"
+    for url in (with_everything.source_queue_url, with_everything.crew_queue_url):
+        found = attributes(localstack, url)
+        assert found["KmsMasterKeyId"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/archives"
 
 
 def test_the_secret_is_for_the_execution_role_alone(localstack: LocalStack, with_everything: Messaging) -> None:

@@ -1,7 +1,7 @@
 """A stack that works is changed in each parameter that may change, and works on.
 
-LocalStack 4.14 has no CloudFront, leaves a role's own policies as they were, and can't evaluate a list that an earlier
-update has changed: so the lists come last, in one update.
+LocalStack 4.14 has no CloudFront, leaves a role's own policies as they were, keeps what a condition no longer wants,
+and can't evaluate a list that an earlier update has changed: so the lists come last, in one update.
 """
 
 import json
@@ -27,7 +27,7 @@ ACCOUNT = "000000000000"
 PARAMETERS: dict[str, Any] = load_template(MESSAGING)["Parameters"]
 
 #: Another value for each parameter that the service must hear of, one update each.
-SHARED = {"VisibilityTimeoutSeconds": "30", "MonitoringPrefix": "watch", "Monitoring": "true"}
+SHARED = {"VisibilityTimeoutSeconds": "30", "MonitoringPrefix": "watch", "Monitoring": "true", "Crew": "false"}
 #: And for each other one, in one update.
 CHANGES = {
     "MaxReceiveCount": "3",
@@ -140,6 +140,7 @@ def test_what_the_service_imports_is_what_it_was(changed: Deployment) -> None:
     before = changed.messaging
     assert not {*SHARED, "SourceBucketName"} & set(exported)
     assert exported["SourceQueueUrl"] == before.source_queue_url
+    assert exported["CrewQueueUrl"] == before.crew_queue_url
     assert exported["DestinationQueueUrl"] == before.destination_queue_url
     assert exported["DestinationBucketName"] == before.destination_bucket
     assert exported["TaskRoleArn"] == before.task_role_arn

@@ -53,6 +53,7 @@ def test_the_values_of_envrc_are_valid_settings(envrc: dict[str, str], monkeypat
     names = Names()
     assert settings.sqs_source_queue == names.input_queue
     assert settings.sqs_destination_queue == names.output_queue
+    assert settings.sqs_crew_queue == names.crew_queue
     assert settings.s3_source_bucket == names.source_bucket
     assert settings.s3_destination_bucket == names.archive_bucket
 

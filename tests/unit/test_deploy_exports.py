@@ -105,6 +105,7 @@ def test_the_walk_sees_values_conditions_and_names() -> None:
     assert parameters_behind({"Ref": "SourceBucket"}) == {"SourceBucket"}
     assert parameters_behind({"Fn::If": ["Monitored", "1", "0"]}) == {"Monitoring"}
     assert parameters_behind({"Ref": "SourceQueue"}) == {"Name"}
+    assert parameters_behind({"Ref": "CrewPolicy"}) == {"Crew"}
     assert parameters_behind({"Fn::GetAtt": ["DestinationBucket", "Arn"]}) == set()
     assert parameters_behind({"Fn::Sub": "https://${Distribution.DomainName}"}) == {"CreateDistribution"}
 
@@ -128,6 +129,7 @@ def test_a_change_of_monitoring_or_of_the_source_bucket_reaches_the_worker() -> 
         "SourceBucket",
         "VisibilityTimeoutSeconds",
         "DestinationTopicArn",
+        "Crew",
         "Monitoring",
         "MonitoringPrefix",
         "FlowerSecretArn",

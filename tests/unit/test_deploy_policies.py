@@ -9,6 +9,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
+from archiver.settings import Settings
 from devtools.cloudformation import MESSAGING
 from devtools.localstack import CHECKOUT
 from tests.support.policies import UNSEEN, actions_for, allowed_actions, grants, load_template, operations_in
@@ -17,6 +18,8 @@ TEMPLATE = load_template(MESSAGING)
 
 SOURCES = "arn:${AWS::Partition}:s3:::${SourceBucket}"
 ARCHIVES = "${DestinationBucket.Arn}/*"
+#: Plans and records of the crew.
+SHARED = f"${{DestinationBucket.Arn}}/{Settings.model_fields['crew_prefix'].default}*"
 EVENTS = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:${MonitoringPrefix}*"
 
 
@@ -43,13 +46,31 @@ def test_the_task_role_is_exactly_this() -> None:
     }
 
 
-def test_the_worker_can_never_delete_an_object_or_touch_a_bucket() -> None:
+def test_the_crew_adds_its_queue_and_what_it_clears_up() -> None:
+    before, after = grants(TEMPLATE, "TaskRole"), grants(TEMPLATE, "TaskRole", conditions=["HasCrew"])
+
+    added = {action: after[action] - before.get(action, frozenset()) for action in after}
+
+    assert {action: resources for action, resources in added.items() if resources} == {
+        "sqs:SendMessage": {"CrewQueue.Arn"},
+        "sqs:ReceiveMessage": {"CrewQueue.Arn"},
+        "sqs:DeleteMessage": {"CrewQueue.Arn"},
+        "sqs:ChangeMessageVisibility": {"CrewQueue.Arn"},
+        "sqs:GetQueueAttributes": {"CrewQueue.Arn"},
+        "sqs:GetQueueUrl": {"CrewQueue.Arn"},
+        "s3:DeleteObject": {SHARED},
+    }
+
+
+def test_the_worker_can_never_delete_an_archive_or_touch_a_bucket() -> None:
     every_condition = TEMPLATE["Conditions"]
 
-    allowed = allowed_actions(TEMPLATE, "TaskRole", conditions=every_condition)
+    allowed = grants(TEMPLATE, "TaskRole", conditions=every_condition)
 
-    assert not [action for action in allowed if action.startswith(("s3:Delete", "s3:PutBucket", "iam:"))]
+    assert not [action for action in allowed if action.startswith(("s3:PutBucket", "iam:"))]
     assert not [action for action in allowed if "*" in action]
+    deleting = {action: resources for action, resources in allowed.items() if action.startswith("s3:Delete")}
+    assert deleting == {"s3:DeleteObject": {SHARED}}
 
 
 def test_without_monitoring_neither_sns_nor_queues_of_its_own() -> None:
@@ -110,7 +131,7 @@ def test_the_default_monitoring_prefix_catches_none_of_the_stacks_own_queues() -
         if resource["Type"] == "AWS::SQS::Queue"
     ]
 
-    assert len(queues) == 4
+    assert len(queues) == 5
     assert not fnmatch.filter(queues, f"{defaults['MonitoringPrefix']}*")
 
 
@@ -204,7 +225,13 @@ def test_each_queue_has_one_policy_for_sqs_keeps_only_the_last() -> None:
         for queue in resource["Properties"]["Queues"]
     ]
 
-    assert sorted(named) == ["DestinationDeadLetters", "DestinationQueue", "SourceDeadLetters", "SourceQueue"]
+    assert sorted(named) == [
+        "CrewQueue",
+        "DestinationDeadLetters",
+        "DestinationQueue",
+        "SourceDeadLetters",
+        "SourceQueue",
+    ]
 
 
 # ---- people ----
@@ -215,8 +242,9 @@ def test_the_operator_policy_is_exactly_this() -> None:
     dead_letters = {"SourceDeadLetters.Arn", "DestinationDeadLetters.Arn"}
 
     assert grants(TEMPLATE, "OperatorPolicy") == {
-        "sqs:GetQueueUrl": every,
-        "sqs:GetQueueAttributes": every,
+        # the crew's queue is looked at, and no more
+        "sqs:GetQueueUrl": every | {"CrewQueue.Arn"},
+        "sqs:GetQueueAttributes": every | {"CrewQueue.Arn"},
         "sqs:SendMessage": {"SourceQueue.Arn", "DestinationQueue.Arn"},
         "sqs:ReceiveMessage": every - {"SourceQueue.Arn"},
         "sqs:DeleteMessage": every - {"SourceQueue.Arn"},
@@ -233,6 +261,7 @@ def test_the_operator_policy_is_exactly_this() -> None:
         "s3:GetObject": {ARCHIVES},
         "s3:ListMultipartUploadParts": {ARCHIVES},
         "s3:AbortMultipartUpload": {ARCHIVES},
+        "s3:DeleteObject": {SHARED},
     }
 
 

@@ -22,6 +22,10 @@ SLOTS, TARGET, MAXIMUM = 2, 1.5, 20
 TASK_HOUR = 2 * 0.04048 + 4 * 0.004445
 SPOT, SQS, PUT, GET = 0.3, 0.40 / 1e6, 0.005 / 1e3, 0.0004 / 1e3
 PEAK = 1.9
+#: Seconds that a chunk takes a slot, that an alarm waits for, and after which a new task is there.
+CHUNK, ALARM, FOLLOWS = 10, 180, 60 + 3 * 60 + 60
+#: Chunks that count as one job while they wait.
+WAITING = FOLLOWS // CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,32 @@ def million() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("table", [mix, targets, maximum, million])
+def chunks() -> list[str]:
+    """One archive, at first on one task: what the fleet does for it, with a chunk that waits worth this and that."""
+
+    def fleet(count: int, worth: float) -> list[str]:
+        waiting = count - ALARM / CHUNK * SLOTS
+        tasks = min(MAXIMUM, ceil((waiting * worth + SLOTS) / TARGET))
+        left = max(0.0, count - FOLLOWS / CHUNK * SLOTS)
+        seconds = min(count * CHUNK / SLOTS, FOLLOWS) + left * CHUNK / (tasks + 1)
+        return [str(tasks), f"{seconds / 60:.1f}", f"{(tasks - 1) * 16 / 60 * TASK_HOUR:.2f}"]
+
+    rows = []
+    for read in (25, 100, 300, 1000):
+        count = round(read * 1e9 / (CHUNK * 50e6))
+        alone = f"{count * CHUNK / SLOTS / 60:.1f}"
+        rows.append(row(f"{read:,}", f"{count:,}", alone, *fleet(count, 1 / WAITING), *fleet(count, 1)))
+    return rows
+
+
+def test_what_a_waiting_chunk_is_worth_is_in_the_template_too() -> None:
+    scaling = load_template(SERVICE)["Resources"]["BacklogPolicy"]["Properties"]
+
+    assert WAITING == 30
+    assert f"FILL(chunks_waiting, 0) / {WAITING} " in str(scaling)
+
+
+@pytest.mark.parametrize("table", [mix, targets, chunks, maximum, million])
 def test_the_documents_figures_follow_from_its_formulas(table: Callable[[], list[str]]) -> None:
     assert [line for line in table() if line not in DOCUMENT] == []
 

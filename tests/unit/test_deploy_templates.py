@@ -1,7 +1,7 @@
 """The templates: valid, in step with the program's settings, and safe by default."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def test_the_worker_gets_every_setting_it_requires() -> None:
         (SERVICE_TEMPLATE, "NotifyFailures", "notify_failures"),
         (SERVICE_TEMPLATE, "Debug", "app_debug"),
         (SERVICE_TEMPLATE, "WorkerGibDollars", "worker_gib_dollars"),
+        (SERVICE_TEMPLATE, "CrewMinBytes", "crew_min_bytes"),
         (SERVICE_TEMPLATE, "MaxAttempts", "max_attempts"),
         (SERVICE_TEMPLATE, "MaxPayloadBytes", "max_payload_bytes"),
         (SERVICE_TEMPLATE, "MaxFiles", "max_files"),
@@ -194,16 +195,19 @@ def test_the_bucket_is_private_encrypted_and_kept() -> None:
 
 
 def test_the_lifecycle_aborts_uploads_and_expires_archives() -> None:
-    abort, hand_backs, expire = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
+    rules = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
+    abort, hand_backs, crew, expire = rules
 
     assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": {"Ref": "AbortUploadsAfterDays"}}
     assert hand_backs["Prefix"] == HAND_BACKS
     assert hand_backs["ExpirationInDays"] > 14, "a record outlives its message"
+    assert crew["Prefix"] == Settings.model_fields["crew_prefix"].default
+    assert crew["ExpirationInDays"] == {"Ref": "AbortUploadsAfterDays"}, "what is shared of an upload goes with it"
     condition, rule, otherwise = expire["Fn::If"]
     assert condition == "Expires"
     assert rule["ExpirationInDays"] == {"Ref": "ArchiveExpirationDays"}
     assert otherwise == {"Ref": "AWS::NoValue"}
-    assert {abort["Status"], rule["Status"]} == {"Enabled"}
+    assert {abort["Status"], crew["Status"], rule["Status"]} == {"Enabled"}
 
 
 # ---- the containers ----
@@ -303,18 +307,63 @@ def test_a_domain_of_ones_own_insists_on_tls_1_2() -> None:
 
 def test_the_metric_counts_waiting_and_in_work_over_running_and_survives_no_task() -> None:
     policy = properties(SERVICE_TEMPLATE, "BacklogPolicy")["TargetTrackingScalingPolicyConfiguration"]
-    metrics = {metric["Id"]: metric for metric in policy["CustomizedMetricSpecification"]["Metrics"]}
+    listed = policy["CustomizedMetricSpecification"]["Metrics"]
+    crew = [metric["Fn::If"] for metric in listed if "Fn::If" in metric]
+    metrics = {metric["Id"]: metric for metric in listed if "Id" in metric}
 
-    names = {
-        name: metric["MetricStat"]["Metric"]["MetricName"] for name, metric in metrics.items() if "MetricStat" in metric
+    assert seen(metrics.values()) == {
+        "waiting": ("ApproximateNumberOfMessagesVisible", "SourceQueueName"),
+        "in_work": ("ApproximateNumberOfMessagesNotVisible", "SourceQueueName"),
+        "running": ("RunningTaskCount", ""),
     }
-    assert names == {
-        "waiting": "ApproximateNumberOfMessagesVisible",
-        "in_work": "ApproximateNumberOfMessagesNotVisible",
-        "running": "RunningTaskCount",
+    assert {(condition, str(otherwise)) for condition, _, otherwise in crew} == {("HasCrew", "{'Ref': 'AWS::NoValue'}")}
+    assert seen(metric for _, metric, _ in crew) == {
+        "chunks_waiting": ("ApproximateNumberOfMessagesVisible", "CrewQueueName"),
+        "chunks_in_work": ("ApproximateNumberOfMessagesNotVisible", "CrewQueueName"),
     }
     (returned,) = [metric for metric in metrics.values() if metric["ReturnData"]]
-    assert returned["Expression"] == "(waiting + in_work) / IF(FILL(running, 0) < 1, 1, FILL(running, 0))"
+    condition, with_crew, without = returned["Expression"]["Fn::If"]
+    assert condition == "HasCrew"
+    assert without == "(waiting + in_work) / IF(FILL(running, 0) < 1, 1, FILL(running, 0))"
+    assert with_crew == without.replace("in_work)", "in_work + FILL(chunks_waiting, 0) / 30 + FILL(chunks_in_work, 0))")
+
+
+def seen(metrics: Iterable[Any]) -> dict[str, tuple[str, str]]:
+    """What CloudWatch is asked for, by id: the metric's name, and whose it is where it is a queue's."""
+    found = {metric["Id"]: metric["MetricStat"]["Metric"] for metric in metrics if "MetricStat" in metric}
+    return {
+        name: (metric["MetricName"], "".join(re.findall(r"\$\{MessagingStack\}-(\w+)", str(metric["Dimensions"]))))
+        for name, metric in found.items()
+    }
+
+
+def test_no_alarm_counts_the_crews_chunks() -> None:
+    """They wait by the thousand and are nobody's dead letters; above all they wake no service that sleeps."""
+    for template in (MESSAGING_TEMPLATE, SERVICE_TEMPLATE):
+        for name, resource in template["Resources"].items():
+            if resource["Type"] == "AWS::CloudWatch::Alarm":
+                assert "crew" not in str(resource).lower(), name
+
+
+def test_a_chunk_has_no_dead_letters_and_no_long_life() -> None:
+    queue = properties(MESSAGING_TEMPLATE, "CrewQueue")
+
+    assert "RedrivePolicy" not in queue
+    assert queue["VisibilityTimeout"] == {"Ref": "VisibilityTimeoutSeconds"}
+    assert queue["MessageRetentionPeriod"] == 4 * 3600
+    # encrypted as the payloads are
+    encryption = ("SqsManagedSseEnabled", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds")
+    source = properties(MESSAGING_TEMPLATE, "SourceQueue")
+    assert {name: queue[name] for name in encryption} == {name: source[name] for name in encryption}
+
+
+def test_without_the_crew_the_worker_knows_no_queue_of_its() -> None:
+    (variable,) = [
+        pair["Fn::If"] for pair in container("TaskDefinition")["Environment"] if "SQS_CREW_QUEUE" in str(pair)
+    ]
+
+    assert (variable[0], variable[2]) == ("HasCrew", {"Ref": "AWS::NoValue"})
+    assert "CrewQueueUrl" in str(variable[1])
 
 
 def test_the_running_tasks_are_published() -> None:
