@@ -3,8 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,26 +13,16 @@ from archiver.aws.clients import BRIEF, new_client
 from archiver.aws.failures import refused_by
 from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, dead_letter_url, open_queue
 from archiver.aws.topics import topic_region
+from archiver.cli.check import Check
+from archiver.cli.crew_checks import crew_queue
 from archiver.cli.session import brief_client
 from archiver.errors import ArchiverError, QueueUnavailable
 from archiver.settings import Settings
-
-State = Literal["ok", "warning", "wrong"]
 
 #: A pause of a third of it (a long GC, a slow network) loses the message to another worker.
 SHORT_VISIBILITY_SECONDS = 30
 #: What the queue's maxReceiveCount is to leave for hand-backs, as a multiple of MAX_ATTEMPTS.
 RECEIVES_PER_ATTEMPT = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line: ``mend`` says what to do where it is not ok."""
-
-    name: str
-    state: State
-    detail: str
-    mend: str | None = None
 
 
 def check_everything(settings: Settings) -> Iterator[Check]:
@@ -42,6 +31,7 @@ def check_everything(settings: Settings) -> Iterator[Check]:
     yield from _guarded("credentials", lambda: _credentials(settings), settings)
     yield from _guarded("source queue", lambda: _source_queue(settings), settings)
     yield from _guarded("destination queue", lambda: _destination_queue(settings), settings)
+    yield from _guarded("crew queue", lambda: crew_queue(settings), settings)
     yield from _guarded("destination topic", lambda: _destination_topic(settings), settings)
     s3 = brief_client("s3", settings)
     yield from _guarded("source bucket", lambda: _source_bucket(s3, settings.s3_source_bucket), settings)

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from archiver.cli.checks import Check, check_everything
+from archiver.cli.check import Check
+from archiver.cli.checks import check_everything
 from archiver.cli.failures import FAILED, MISUSED
 from archiver.cli.output import json_option, print_json
 from archiver.cli.session import quiet_logs

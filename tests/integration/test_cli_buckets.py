@@ -1,6 +1,7 @@
 """The commands that work on buckets, on a real server: build, plan, sweep, doctor."""
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 MIB = 1024 * 1024
 pytestmark = pytest.mark.localstack
@@ -261,13 +263,46 @@ def test_doctor_finds_a_right_deployment_right(
     )
     right = localstack.environment | stack.environment | {"ARCHIVE_BASE_URL": "https://archives.example"}
 
-    outcome = run("doctor", "--strict", environment=right)
+    for environment, count in ((right, 11), (right | stack.crew_environment, 15)):
+        outcome = run("doctor", "--strict", environment=environment)
 
-    assert outcome.exit_code == 0
-    lines = outcome.stdout.splitlines()
-    assert len(lines) == 11
-    assert all(line.startswith("ok ") for line in lines)
+        assert outcome.exit_code == 0
+        lines = outcome.stdout.splitlines()
+        assert len(lines) == count
+        assert all(line.startswith("ok ") for line in lines)
     assert not unfinished(s3, stack)
+
+
+def test_doctor_says_what_is_wrong_with_the_crews_queue(
+    sqs: "SQSClient", make_stack: Callable[..., Stack], localstack: LocalStack
+) -> None:
+    # given a queue that was made as that of the payloads is
+    stack = make_stack()
+    environment = localstack.environment | stack.environment
+    dlq = sqs.get_queue_attributes(QueueUrl=stack.input_dlq_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.set_queue_attributes(
+        QueueUrl=stack.crew_url,
+        Attributes={
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dlq, "maxReceiveCount": "2"}),
+            "MessageRetentionPeriod": "345600",
+        },
+    )
+
+    outcome = run("doctor", "--json", environment=environment | stack.crew_environment)
+    missing = run("doctor", "--json", environment=environment | {"SQS_CREW_QUEUE": "not-there"})
+
+    # then each fault is a warning with a command that mends it, and only a queue that is not there is wrong
+    checks = {check["name"]: check for check in outcome.json["checks"] if check["name"].startswith("crew")}
+    assert {name: check["state"] for name, check in checks.items()} == {
+        "crew queue": "ok",
+        "crew dead letters": "warning",
+        "crew retention": "warning",
+        "crew encryption": "ok",
+    }
+    assert stack.crew_url in checks["crew retention"]["mend"]
+    (wrong,) = [check for check in missing.json["checks"] if check["name"].startswith("crew")]
+    assert wrong["state"] == "wrong"
+    assert "SQS_CREW_QUEUE='not-there'" in wrong["detail"]
 
 
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(stack: Stack, environment: dict[str, str]) -> None:
