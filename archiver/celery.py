@@ -6,11 +6,12 @@ from typing import Any
 import click
 import structlog
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_process_shutdown, worker_ready
 
 from archiver import logs
 from archiver.errors import SettingsError
 from archiver.settings import load_settings
+from archiver.trace_export import flush
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +90,12 @@ def _announce(**_: Any) -> None:
     announce_worker(load_settings())
 
 
+def _send_last_spans(**_: Any) -> None:
+    """A process of the pool ends, and its threads with it."""
+    flush()
+
+
 setup_logging.connect(_set_up_logging)
 celeryd_init.connect(_prepare_worker)
 worker_ready.connect(_announce)
+worker_process_shutdown.connect(_send_last_spans)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from archiver import trace_context
 from archiver.archive.pointer import SIZE_ATTRIBUTE, pointer_to
 from archiver.archive.request import OnMissing, parse_request, payload_document
 from archiver.archive.status import JobStatus
@@ -49,6 +50,7 @@ class ArchiverClient:
     too large for a message goes to a new object in ``payload_bucket``, one of the worker's PAYLOAD_BUCKETS, and the
     message points at it, as that of the SQS Extended Client does. Nobody deletes the object: a lifecycle rule of the
     bucket should, once no redelivery and no redrive can ask for it.
+    Where the service has OpenTelemetry, the message goes on with the trace of the open span.
     ``statuses`` is where the workers keep the status of requests:
     ``StatusObjects(boto3.client("s3"), bucket, STATUS_PREFIX)``.
     """
@@ -144,9 +146,9 @@ class ArchiverClient:
         # The worker reads the text, so it is the text that is checked.
         parse_request(document.text, max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
         _check_correlation_id(correlation_id)
-        length = len(document.text.encode())
-        length += len(f"Correlation-IdString{correlation_id}".encode()) * bool(correlation_id)
         body, attributes = document.text, string_attributes({"Correlation-Id": correlation_id})
+        length = len(document.text.encode()) + _bytes_of(attributes)
+        trace = string_attributes(trace_context.current())
         if length > MAX_MESSAGE_BYTES:
             if self._payload_bucket is None:
                 raise LimitExceeded(
@@ -155,6 +157,9 @@ class ArchiverClient:
                 )
             body = pointer_to(store_payload(self._client(), self._payload_bucket, document.text))
             attributes[SIZE_ATTRIBUTE] = {"DataType": "Number", "StringValue": str(len(document.text.encode()))}
+        elif length + _bytes_of(trace) > MAX_MESSAGE_BYTES:
+            trace = {}  # no reason to refuse what fits without it
+        attributes |= trace
         # Jobs have no order among themselves, and two equal ones are two jobs.
         unique = str(uuid.uuid4())
         return self._queue.send(
@@ -184,6 +189,11 @@ def _check_tenant(given: object) -> None:
 def _check_correlation_id(given: object) -> None:
     if given is not None and not (isinstance(given, str) and _ATTRIBUTE.fullmatch(given)):
         raise InvalidPayload(f"correlation_id: a text that SQS takes in an attribute, not {shown(given)}")
+
+
+def _bytes_of(attributes: Mapping[str, Any]) -> int:
+    """What message attributes of type String count against the size of a message."""
+    return sum(len(f"{name}String{value['StringValue']}".encode()) for name, value in attributes.items())
 
 
 def _plain(given: object) -> object:

@@ -16,6 +16,8 @@ from archiver.text import presentable
 
 #: Libraries that say little of use below a warning, whatever our level.
 _QUIET = ("boto3", "botocore", "s3transfer", "urllib3", "kombu", "amqp", "asyncio")
+#: Libraries of which each failed attempt is a warning, and only their giving up is of use.
+_TIRELESS = ("opentelemetry",)
 #: Loggers whose debug lines hold whole messages: the pool's, with the arguments of each job.
 _NO_DEBUG = ("celery.pool", "celery.concurrency", "multiprocessing")
 #: billiard's logger hands nothing to the root's handler, and without one of its own Python prints its bare text.
@@ -86,6 +88,8 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
     root.setLevel(logging.DEBUG if debug else logging.INFO)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    for name in _TIRELESS:
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.ERROR)
     for name in _NO_DEBUG:
         logging.getLogger(name).setLevel(logging.INFO)
     for name in _APART:

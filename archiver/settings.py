@@ -136,6 +136,22 @@ class Settings(LivenessSettings):
         "Archiver", description="CloudWatch namespace of the metrics", pattern=r"^[A-Za-z0-9._/#-]{1,255}$"
     )
 
+    # OpenTelemetry's own; the SDK reads these and many more. Here they say whether there are traces at all.
+    otel_traces_exporter: str | None = Field(
+        None, description="exporters of traces, comma-separated: otlp, none, or another that is installed"
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="URL of an OpenTelemetry collector that takes OTLP over HTTP; set, each job is traced",
+        pattern=r"^https?://",
+    )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        None, description="the same for traces alone, with its path (/v1/traces)", pattern=r"^https?://"
+    )
+    otel_exporter_otlp_protocol: str | None = Field(
+        None, description="OTLP's protocol; only http/protobuf is there, and with another one there are no traces"
+    )
+
     # The engine.
     part_size_mib: int = Field(
         8, ge=5, le=1024, description="size of a part that the worker uploads; grows with the archive"

@@ -15,6 +15,7 @@ from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
+from archiver.archive.spans import UNTRACED, Tracer
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.clients import PATIENT, QUICK, SLOW, Timeouts, new_client, new_session
@@ -31,6 +32,8 @@ from archiver.aws.throttle import Throttle
 from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
 from archiver.aws.transfers import HttpSettings, Transfers
 from archiver.settings import MIB, Settings, load_settings, zone
+from archiver.trace_export import set_up_export
+from archiver.tracing import open_tracer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,7 +44,7 @@ READS = 128
 THREADS = 32
 
 
-def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Services:
+def open_services(settings: Settings, *, board: StatusBoard | None = None, tracer: Tracer = UNTRACED) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     session = new_session(settings.aws_region)
     parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // 5))
@@ -70,7 +73,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
             base_url=settings.archive_base_url,
             expires=settings.link_expires_seconds,
         ).url,
-        notifier=_notifier(settings, board),
+        notifier=_notifier(settings, board, tracer),
         options=Options(
             part_size=settings.part_size,
             parts_in_flight=parts_in_flight,
@@ -103,13 +106,21 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None) -> Se
         rebuilds=settings.rebuilds,
         notify_failures=settings.notify_failures or board is not None,
         payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
+        tracer=tracer,
     )
 
 
 @cache
 def services() -> Services:
     """This process's services, opened at the first call: after the fork, where there is one."""
-    return open_services(load_settings(), board=status_board())
+    return open_services(load_settings(), board=status_board(), tracer=tracer())
+
+
+@cache
+def tracer() -> Tracer:
+    """This process's tracer; its export is set up at the first call: after the fork, where there is one."""
+    set_up_export(load_settings())
+    return open_tracer()
 
 
 @cache
@@ -122,16 +133,18 @@ def status_board() -> StatusBoard | None:
     return StatusBoard(StatusObjects(client, settings.s3_destination_bucket, settings.status_prefix))
 
 
-def _notifier(settings: Settings, board: StatusBoard | None) -> Notifier | None:
+def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> Notifier | None:
     notifiers: list[Notifier] = []
     if queue := settings.sqs_destination_queue:
         notifiers.append(
             QueueNotifier(
-                open_queue(queue, timeouts=PATIENT, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE")
+                open_queue(queue, timeouts=PATIENT, region=settings.aws_region, setting="SQS_DESTINATION_QUEUE"),
+                tracer=tracer,
             )
         )
     if topic := settings.sns_destination_topic:
-        notifiers.append(TopicNotifier(new_client("sns", timeouts=PATIENT, session=_topic_session(topic)), topic))
+        client = new_client("sns", timeouts=PATIENT, session=_topic_session(topic))
+        notifiers.append(TopicNotifier(client, topic, tracer=tracer))
     if board is not None:
         if not settings.notify_failures:
             notifiers = [SuccessesOnly(notifier) for notifier in notifiers]

@@ -37,6 +37,7 @@ from archiver.worker.attempts import is_last, is_over, last_attempt_failed
 from archiver.worker.decode import payload_of
 from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
 from archiver.worker.heartbeat import kept_hidden
+from archiver.worker.job_span import job_span
 from archiver.worker.progress import ProgressReport
 
 log = structlog.get_logger(__name__)
@@ -213,22 +214,23 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
     }
     with structlog.contextvars.bound_contextvars(**{key: value for key, value in bound.items() if value is not None}):
         settings = _settings()
-        account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered)
-        log.info("job started", task=request.task, seconds_waited=account.seconds_waited)
-        with kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
-            try:
-                yield delivery, letter, account
-            except SoftTimeLimitExceeded:
-                raise  # to where the whole of the task is seen
-            except ArchiverError as error:
-                kind = "permanent" if isinstance(error, PermanentError) else "transient"
-                _failed(request, delivery, account, code=error.code, reason=error.message, kind=kind)
-                raise
-            except Exception as error:
-                _failed(request, delivery, account, code=type(error).__name__, reason=str(error), kind="unexpected")
-                raise
-        log.info("job done", **account.took())
-        account.succeeded()
+        with job_span(wiring.tracer(), delivery, letter) as span:
+            account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered, span=span)
+            log.info("job started", task=request.task, seconds_waited=account.seconds_waited)
+            with kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
+                try:
+                    yield delivery, letter, account
+                except SoftTimeLimitExceeded:
+                    raise  # to where the whole of the task is seen
+                except ArchiverError as error:
+                    kind = "permanent" if isinstance(error, PermanentError) else "transient"
+                    _failed(request, delivery, account, code=error.code, reason=error.message, kind=kind)
+                    raise
+                except Exception as error:
+                    _failed(request, delivery, account, code=type(error).__name__, reason=str(error), kind="unexpected")
+                    raise
+            log.info("job done", **account.took())
+            account.succeeded()
 
 
 def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, reason: str, kind: str) -> None:
@@ -237,7 +239,7 @@ def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, re
         log.error("job failed", code=code, reason=reason, kind=kind, **took, exc_info=True)
     else:
         log.warning("job failed", code=code, reason=reason, kind=kind, **took)
-    account.failed("unexpected_error" if kind == "unexpected" else code, permanent=kind == "permanent")
+    account.failed("unexpected_error" if kind == "unexpected" else code, permanent=kind == "permanent", reason=reason)
     _events(request)(
         FAILED,
         attempt=delivery.attempt,

@@ -21,6 +21,7 @@ from archiver.archive.parts import CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
+from archiver.archive.spans import UNTRACED, Tracer
 from archiver.archive.storage import (
     ArchiveExists,
     ArchiveObject,
@@ -74,6 +75,7 @@ class Build:
     options: Options
     resume: bool
     on_progress: OnProgress
+    tracer: Tracer = UNTRACED
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -110,16 +112,19 @@ class Build:
         )
         progress.step("resolved")
         deflated = self._deflated(upload, progress) if self.options.compression == "auto" else Deflated()
-        blueprint = make_blueprint(
-            self.names,
-            self.sources,
-            part_size=self.options.part_size,
-            write_worth=self.options.write_worth,
-            deflated=deflated,
-            uncopyable=uncopyable,
-            zone=self.options.zone,
-        )
-        layout, plan = blueprint.layout, blueprint.parts
+        with self.tracer.span("plan") as span:
+            blueprint = make_blueprint(
+                self.names,
+                self.sources,
+                part_size=self.options.part_size,
+                write_worth=self.options.write_worth,
+                deflated=deflated,
+                uncopyable=uncopyable,
+                zone=self.options.zone,
+            )
+            layout, plan = blueprint.layout, blueprint.parts
+            copies = sum(part.entry is not None for part in plan)
+            span.tell({"archiver.bytes": layout.size, "archiver.parts": len(plan), "archiver.copies": copies})
         progress.planned(len(deflated.parts) + len(plan))
         builder = PartBuilder(
             layout=layout,
@@ -134,16 +139,20 @@ class Build:
             on_part=lambda part: progress.built(part.size),
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
-            body, crc32 = builder.literal_body(plan[0])
-            builder.confirm()
-            archive = upload.put_whole(body, crc32=crc32)
+            with self.tracer.span("parts", {"archiver.parts": 1, "archiver.copies": 0}):
+                body, crc32 = builder.literal_body(plan[0])
+                builder.confirm()
+            with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": 0}):
+                archive = upload.put_whole(body, crc32=crc32)
         else:
-            try:
-                parts = deflated.parts + builder.run(plan)
-            except CopiesRefused as refusal:
-                raise refusal.of_sources(blueprint.order) from refusal
+            with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
+                try:
+                    parts = deflated.parts + builder.run(plan)
+                except CopiesRefused as refusal:
+                    raise refusal.of_sources(blueprint.order) from refusal
             crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
-            archive = upload.complete(parts, crc32=crc32, size=layout.size)
+            with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
+                archive = upload.complete(parts, crc32=crc32, size=layout.size)
         progress.step("completed")
         return archive
 
@@ -155,25 +164,32 @@ class Build:
         )
         for again in range(READS):
             try:
-                return deflate(
-                    self.names,
-                    self.sources,
-                    store=self.store,
-                    upload=upload,
-                    threads=self.threads,
-                    # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
-                    part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
-                    # A block is there as it was read and as it is deflated, and its bytes wait in a part.
-                    blocks_in_flight=max(2, min(self.options.parts_in_flight, self.options.memory // (3 * BLOCK))),
-                    on_bytes=progress.deflated,
-                    zone=self.options.zone,
-                )
+                with self.tracer.span("deflate") as span:
+                    deflated = self._deflate(upload, progress, most=most)
+                    span.tell({"archiver.files": len(deflated.entries), "archiver.parts": len(deflated.parts)})
+                return deflated
             except BytesDiffer as error:
                 if again + 1 == READS:
                     raise
                 # How long an entry is hangs on its bytes, so what follows it is wrong as well.
                 log.warning("deflated again: bytes are not what S3 says", reason=str(error))
         raise AssertionError("unreachable")
+
+    def _deflate(self, upload: Upload, progress: ProgressCounter, *, most: int) -> Deflated:
+        """``most`` is what all that may shrink comes to at most, in bytes."""
+        return deflate(
+            self.names,
+            self.sources,
+            store=self.store,
+            upload=upload,
+            threads=self.threads,
+            # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
+            part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
+            # A block is there as it was read and as it is deflated, and its bytes wait in a part.
+            blocks_in_flight=max(2, min(self.options.parts_in_flight, self.options.memory // (3 * BLOCK))),
+            on_bytes=progress.deflated,
+            zone=self.options.zone,
+        )
 
     def _refused(self, refusal: CopiesRefused, *, whole_buckets: bool) -> set[int]:
         """Which sources are to be read from now on: one refusal speaks for a bucket that nothing was copied from."""

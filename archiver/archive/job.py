@@ -19,6 +19,7 @@ from archiver.archive.record import ArchiveRecord, content_disposition
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.result import ArchiveResult, BuiltArchive
+from archiver.archive.spans import UNTRACED, Tracer
 from archiver.archive.split import numbered
 from archiver.archive.storage import (
     ArchiveExists,
@@ -65,6 +66,7 @@ class Services:
     rebuilds: int = 3
     notify_failures: bool = False
     payloads: Payloads = field(default_factory=Payloads)
+    tracer: Tracer = UNTRACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,10 @@ class Job:
         with open_threads(
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
         ) as threads:
-            listed = self._listed(sources)
-            resolution = self._resolution(listed.request, sources, threads)
+            with self.services.tracer.span("resolve") as span:
+                listed = self._listed(sources)
+                resolution = self._resolution(listed.request, sources, threads)
+                span.tell({"archiver.files": len(resolution.names), "archiver.missing": len(resolution.missing)})
             missing = names_of(listed.request, resolution.missing)
             if missing and self.request.on_missing == "list":
                 resolution = with_missing_list(resolution, missing, modified=int(self.delivery.sent_at))
@@ -174,6 +178,7 @@ class Job:
                     options=options,
                     resume=resume,
                     on_progress=self.on_progress,
+                    tracer=self.services.tracer,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)

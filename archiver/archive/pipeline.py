@@ -93,8 +93,9 @@ def _job(
 
 def _notify(result: ArchiveResult, job: Job) -> None:
     if job.services.notifier is not None:
-        message = result.notification(job.request, request_id=job.delivery.request_id)
-        job.services.notifier.send(message, correlation_id=job.delivery.correlation_id)
+        with job.services.tracer.span("notify", {"archiver.outcome": "succeeded"}):
+            message = result.notification(job.request, request_id=job.delivery.request_id)
+            job.services.notifier.send(message, correlation_id=job.delivery.correlation_id)
         log.info("consumer notified")
 
 
@@ -115,4 +116,5 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
         ),
         metadata=metadata_text(payload),
     )
-    services.notifier.send(message, correlation_id=delivery.correlation_id)
+    with services.tracer.span("notify", {"archiver.outcome": message.status}):
+        services.notifier.send(message, correlation_id=delivery.correlation_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
+from archiver import trace_context
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue, RedrivePolicy
 from archiver.errors import PermanentError, QueueUnavailable
@@ -29,6 +30,9 @@ MAX_REASON_CHARACTERS = 1_000
 SHORT_REASON_CHARACTERS = 200
 #: What is added to a dead letter; a redriven message starts without it.
 REASONS = frozenset({"Attempts", "Error-Code", "Error-Message", "Original-Message-Id", "Receive-Count", "Request-Id"})
+
+#: Of the original's attributes these are kept before others: a redriven message goes on with its trace.
+FIRST = ("Correlation-Id", *trace_context.NAMES)
 
 #: What stands for the code of a dead letter without one.
 NO_REASON = "no_reason"
@@ -126,7 +130,7 @@ def reasons(
     theirs = letter.sendable_attributes() if originals else {}
     if originals and letter.correlation_id and "Correlation-Id" not in theirs:  # from inside an SNS notification
         theirs = {"Correlation-Id": {"DataType": "String", "StringValue": letter.correlation_id}} | theirs
-    for name in sorted(theirs, key=lambda name: name != "Correlation-Id"):
+    for name in sorted(theirs, key=lambda name: name not in FIRST):
         if len(attributes) < MAX_ATTRIBUTES and name not in attributes:
             attributes[name] = theirs[name]
     return attributes

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from archiver import trace_context
 from archiver.text import presentable
 
 #: Longest correlation id, in characters; it is in each line of the job's log and on its notification.
@@ -29,6 +30,7 @@ class Letter:
     group_id: str | None = None  # MessageGroupId: on a standard queue the tenant
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # message attributes, in boto3's shape
     hand_backs: int | None = 0  # earlier receives that were handed back; None where their record can't be read
+    trace: Mapping[str, str] = field(default_factory=dict)  # traceparent and tracestate, where they are good ones
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any], queue_url: str) -> "Letter":
@@ -45,6 +47,9 @@ class Letter:
             correlation_id=as_correlation_id((attributes.get("Correlation-Id") or {}).get("StringValue")),
             group_id=system.get("MessageGroupId"),
             attributes=attributes,
+            trace=trace_context.checked_from(
+                {name: (attributes.get(name) or {}).get("StringValue") for name in trace_context.NAMES}
+            ),
         )
 
     @property

@@ -1,6 +1,6 @@
 """Notifications on an SNS topic: for e-mail, webhooks, Lambda and EventBridge behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -8,6 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from archiver.archive.excerpt import within
 from archiver.archive.notification import Message
 from archiver.archive.pipeline import Notifier
+from archiver.archive.spans import UNTRACED, Tracer
+from archiver.aws.notify import destination_attributes
 from archiver.aws.queues import fifo_id, string_attributes
 from archiver.errors import TopicUnavailable
 
@@ -28,12 +30,20 @@ def topic_region(arn: str) -> str:
 class TopicNotifier:
     """Publishes notifications to one topic, each with its ``status`` as an attribute to filter subscriptions by."""
 
-    def __init__(self, client: "SNSClient", arn: str) -> None:
+    def __init__(self, client: "SNSClient", arn: str, *, tracer: Tracer = UNTRACED) -> None:
         self._client = client
         self._arn = arn
+        self._tracer = tracer
 
     def send(self, message: Message, *, correlation_id: str | None) -> None:
-        """Publish one notification, cut to what SNS takes. Raises ``TopicUnavailable``."""
+        """Publish one notification, with the trace, cut to what SNS takes. Raises ``TopicUnavailable``."""
+        name = self._arn.rpartition(":")[2]
+        destination = destination_attributes("aws.sns", name, conversation_id=correlation_id)
+        with self._tracer.span(f"send {name}", destination, kind="producer") as span:
+            attributes = {"status": message.status, "Correlation-Id": correlation_id, **span.context}
+            span.tell({"messaging.message.id": self._publish(message, attributes)})
+
+    def _publish(self, message: Message, attributes: Mapping[str, str | None]) -> str:
         extra: dict[str, Any] = {}
         if self._arn.endswith(".fifo"):
             extra = {"MessageGroupId": fifo_id(message.request_id), "MessageDeduplicationId": message.news}
@@ -41,7 +51,7 @@ class TopicNotifier:
             message_id = self._client.publish(
                 TopicArn=self._arn,
                 Message=within(message.body, MAX_MESSAGE_BYTES - ATTRIBUTES_ROOM),
-                MessageAttributes=string_attributes({"status": message.status, "Correlation-Id": correlation_id}),
+                MessageAttributes=string_attributes(attributes),
                 **extra,
             ).get("MessageId")
         except (ClientError, BotoCoreError) as error:
@@ -50,6 +60,7 @@ class TopicNotifier:
             raise TopicUnavailable(
                 f"publishing to SNS_DESTINATION_TOPIC={self._arn!r} failed: the answer has no MessageId"
             )
+        return message_id
 
 
 class Notifiers:

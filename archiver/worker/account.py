@@ -1,4 +1,5 @@
-"""What one attempt took: seconds, bytes, files. Its end is told in the log, and as metrics where they are asked for."""
+"""What one attempt took: seconds, bytes, files. Its end is told in the log, to its span, and as
+metrics where they are asked for."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from archiver.archive.spans import UNHEARD, Span
 from archiver.archive.traffic import Traffic
 from archiver.errors import Cancelled, ProcessLost
 from archiver.settings import Settings
@@ -15,9 +17,9 @@ from archiver.worker.metrics import embedded
 log = structlog.get_logger(__name__)
 
 
-def open_account(settings: Settings, *, sent_at: float, first: bool) -> "Account":
+def open_account(settings: Settings, *, sent_at: float, first: bool, span: Span = UNHEARD) -> "Account":
     """The account of an attempt that begins now."""
-    return Account(sent_at, first, settings.metrics_namespace if settings.metrics == "emf" else None)
+    return Account(sent_at, first, settings.metrics_namespace if settings.metrics == "emf" else None, span=span)
 
 
 def process_lost(settings: Settings) -> None:
@@ -30,7 +32,8 @@ class Account:
     """The account of one attempt, opened when it begins.
 
     ``sent_at`` in seconds since the epoch; ``first``: no earlier delivery of the message has waited, too.
-    ``namespace`` is that of the metrics, None for none. ``given_up`` says of a failure that there is no attempt left.
+    ``namespace`` is that of the metrics, None for none. ``span`` is the attempt's. ``given_up`` says of a failure that
+    there is no attempt left.
     """
 
     sent_at: float
@@ -40,10 +43,12 @@ class Account:
     traffic: Traffic = field(default_factory=Traffic)
     files: int = 0
     given_up: bool = False
+    span: Span = UNHEARD
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
+        self.span.tell({"archiver.seconds_waited": self.seconds_waited})
 
     @property
     def seconds_waited(self) -> float:
@@ -63,17 +68,27 @@ class Account:
         """The job is done."""
         self._publish("succeeded", None)
 
-    def failed(self, code: str, *, permanent: bool) -> None:
+    def failed(self, code: str, *, permanent: bool, reason: str = "") -> None:
         """The attempt failed: for good, or to be made again."""
+        self.span.fail(code, reason)
         if permanent or self.given_up:
             self._publish("cancelled" if code == Cancelled.code else "failed", code)
         else:
             self._publish("retried", code)
 
     def _publish(self, outcome: str, code: str | None) -> None:
+        took = self.took()
+        parts = self.traffic.uploads + self.traffic.copies
+        self.span.tell(
+            {
+                "archiver.outcome": outcome,
+                **{f"archiver.{name}": value for name, value in took.items() if name != "seconds"},
+                "archiver.files": self.files,
+                "archiver.parts": parts,
+            }
+        )
         if self.namespace is None:
             return
-        took = self.took()
         figures = {
             "Attempts": 1,
             "SecondsWorked": took["seconds"],
@@ -81,7 +96,7 @@ class Account:
             "BytesCopied": took["bytes_copied"],
             "BytesUploaded": took["bytes_uploaded"],
             "Files": self.files,
-            "Parts": self.traffic.uploads + self.traffic.copies,
+            "Parts": parts,
         }
         if self.first:
             figures["SecondsQueued"] = self.seconds_waited

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from archiver import trace_context
 from archiver.archive.document import MAX_DEPTH, Document, DocumentError, items, members, read
 from archiver.archive.pointer import is_pointer
 from archiver.aws.letters import Letter, as_correlation_id
@@ -73,7 +74,11 @@ def decode(
         _check_size(letter.body, max_body_bytes)
         document = _object(_plain(letter.body))
         task_id = _call_id(document.value) or task_id
-        letter = replace(letter, correlation_id=letter.correlation_id or _sns_correlation_id(document.value))
+        letter = replace(
+            letter,
+            correlation_id=letter.correlation_id or as_correlation_id(_sns_attribute(document.value, "Correlation-Id")),
+            trace=letter.trace or _trace(document.value),
+        )
         call = _read(document, now=now)
     except Exception as error:
         return refusal(letter, queue, _verdict(error), task_id=task_id)
@@ -158,10 +163,18 @@ def _is_sns(document: dict[str, Any]) -> bool:
     )
 
 
-def _sns_correlation_id(document: dict[str, Any]) -> str | None:
+def _sns_attribute(document: dict[str, Any], name: str) -> object:
     attributes = document.get("MessageAttributes") if _is_sns(document) else None
-    correlation = attributes.get("Correlation-Id") if isinstance(attributes, dict) else None
-    return as_correlation_id(correlation.get("Value")) if isinstance(correlation, dict) else None
+    attribute = attributes.get(name) if isinstance(attributes, dict) else None
+    return attribute.get("Value") if isinstance(attribute, dict) else None
+
+
+def _trace(document: dict[str, Any]) -> dict[str, str]:
+    """The trace that the sender of a Celery call or of an SNS notification goes on with."""
+    headers = document.get("headers") if _is_celery(document) else None
+    if isinstance(headers, dict):
+        return trace_context.checked_from(headers)
+    return trace_context.checked_from({name: _sns_attribute(document, name) for name in trace_context.NAMES})
 
 
 def _is_celery(document: dict[str, Any]) -> bool:

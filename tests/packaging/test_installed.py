@@ -101,6 +101,35 @@ for module in pkgutil.walk_packages(archiver.__path__, "archiver."):
     assert "Usage: archiver" in worker.run("archiver", "--help", directory=tmp_path).stdout
 
 
+def test_traces_are_an_extra_of_their_own(
+    client_alone: Environment, worker: Environment, wheel: Path, tmp_path: Path
+) -> None:
+    # given environments without OpenTelemetry, and one with it
+    traced = install(wheel, tmp_path / "venv", extras=frozenset({"worker", "otel"}))
+    producer = "from archiver.trace_context import current; print(current())"
+    script = """
+from archiver import logs
+from archiver.settings import load_settings
+from archiver.trace_export import flush, set_up_export
+from archiver.tracing import open_tracer
+logs.configure()
+set_up_export(load_settings())
+print(type(open_tracer()).__name__)
+flush()
+"""
+    asked = {"SQS_SOURCE_QUEUE": "q", "S3_DESTINATION_BUCKET": "archives", "OTEL_TRACES_EXPORTER": "otlp"}
+
+    # then producers and workers work without, and who asks for traces is told what is missing
+    assert client_alone.run("python", "-c", producer, directory=tmp_path).stdout == "{}\n"
+    outcome = worker.run("python", "-c", script, directory=tmp_path, **asked)
+    assert outcome.stdout == "Untraced\n"
+    assert json.loads(outcome.stderr)["message"] == "no traces: the extra archiver[otel] is not installed"
+
+    # and with the extra nothing is
+    outcome = traced.run("python", "-c", script, directory=tmp_path, **asked)
+    assert (outcome.stdout, outcome.stderr) == ("OtelTracer\n", "")
+
+
 @pytest.mark.parametrize("command", ["worker", "inspect ping"])
 def test_celery_away_from_the_checkout_says_what_is_missing(worker: Environment, tmp_path: Path, command: str) -> None:
     outcome = worker.run("celery", "-A", "archiver", *command.split(), directory=tmp_path)

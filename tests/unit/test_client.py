@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceState, use_span
 
 from archiver.archive.request import MAX_METADATA_BYTES, parse_request
 from archiver.aws.queues import MAX_MESSAGE_BYTES
@@ -241,3 +242,28 @@ def test_a_tenant_is_what_sqs_takes_as_a_group(sqs: FakeSqs) -> None:
 def test_a_queues_arn_is_refused_with_its_name(sqs: FakeSqs) -> None:
     with pytest.raises(InvalidPayload, match=r"queue: an ARN; give the queue's URL or its name, input\.fifo$"):
         client(sqs, "arn:aws:sqs:eu-west-1:123456789012:input.fifo")
+
+
+def test_the_callers_span_travels_with_the_message_where_there_is_room(sqs: FakeSqs) -> None:
+    context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_state=TraceState([("vendor", "1")]))
+    least = len('{"files":[{"source":"a"}],"unknown":""}')
+    # the context takes 96 bytes: traceparent 11 + 6 + 55, tracestate 10 + 6 + 8
+    with use_span(NonRecordingSpan(context)):
+        client(sqs).submit(["a.jpg"], correlation_id="abc")
+        for room in (96, 95):
+            client(sqs).submit_payload(
+                {"files": [{"source": "a"}], "unknown": "x" * (MAX_MESSAGE_BYTES - least - room)}
+            )
+    client(sqs).submit(["a.jpg"])
+
+    parent = f"00-{0xABC:032x}-{0xDEF:016x}-00"
+    told = [
+        {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+        for message in sqs.sent
+    ]
+    trace = {"traceparent": parent, "tracestate": "vendor=1"}
+    assert told == [{"Correlation-Id": "abc"} | trace, trace, {}, {}]
+    for message in sqs.sent:
+        attributes = message.get("MessageAttributes", {}).items()
+        size = sum(len(name) + len("String") + len(value["StringValue"]) for name, value in attributes)
+        assert len(message["MessageBody"]) + size <= MAX_MESSAGE_BYTES

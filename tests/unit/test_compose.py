@@ -81,7 +81,9 @@ def test_the_worker_s_requirements_are_those_of_the_package() -> None:
     declared = [
         *package["options"]["install_requires"].split(),
         *package["options.extras_require"]["worker"].split(),
+        *package["options.extras_require"]["otel"].split()[1:],
     ]
+    assert package["options.extras_require"]["otel"].split()[0] == "archiver[worker]"
     locked = [line for line in read("requirements/worker.in").splitlines() if line and not line.startswith("#")]
     assert [line.strip() for line in locked] == declared
 

@@ -28,6 +28,7 @@ from archiver.worker.envelope import LETTER_HEADER
 from tasks import archive
 from tests.support.fake_s3 import FakeS3
 from tests.support.jobs import SOURCES, FakeNotifier, files, logged, services
+from tests.support.spans import PARENT, Spans, parent_id, span_id, told, trace_id
 
 # Celery is pinned; what it will call task_acks_on_failure_or_timeout one day is no matter.
 pytestmark = pytest.mark.filterwarnings(
@@ -73,6 +74,7 @@ class World:
     s3: FakeS3 = field(default_factory=FakeS3)
     sqs: Sqs = field(default_factory=Sqs)
     notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    spans: Spans = field(default_factory=Spans)
 
     def run(self, task: Any, *arguments: Any, letter: Letter | None = LETTER, **request: Any) -> Any:
         """Call the task as the worker does, with the letter in the headers of its message."""
@@ -96,11 +98,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         monkeypatch.setenv(name, value)
     settings = load_settings()
     letters = DeadLetters()
-    made = services(world.s3, notifier=world.notifier, notify_failures=True)
+    made = services(world.s3, notifier=world.notifier, notify_failures=True, tracer=world.spans.tracer)
     monkeypatch.setattr(archive, "_settings", lambda: settings)
     monkeypatch.setattr(archive, "_dead_letters", lambda: letters)
     monkeypatch.setattr(archive, "_client", lambda url: {URL: world.sqs}[url])
     monkeypatch.setattr(wiring, "services", lambda: made)
+    monkeypatch.setattr(wiring, "tracer", lambda: world.spans.tracer)
     world.s3.put_object(SOURCES, "a.txt", b"content")
     return world
 
@@ -386,3 +389,44 @@ def test_monitoring_hears_of_progress_and_of_failures(world: World, monkeypatch:
         "archive-failed",
         {"attempt": 3, "code": "missing_sources", "reason": "1 missing source(s): gone.txt", "permanent": True},
     )
+
+
+def test_an_attempt_is_a_span_below_its_senders_with_its_outcome(world: World) -> None:
+    with logged() as lines:
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, trace=PARENT))
+    job = world.spans.named("job")
+    assert f"00-{trace_id(job)}-{parent_id(job)}-01" == PARENT["traceparent"]
+    assert (told(job)["archiver.outcome"], told(job)["archiver.request_id"]) == ("succeeded", "task-1")
+    assert told(job)["archiver.attempt"] == 3
+    assert {parent_id(span) for span in world.spans.ended[:-1]} == {span_id(job)}
+    # and the lines of the whole attempt have the trace
+    assert {line["trace_id"] for line in lines} == {trace_id(job)}
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "code", "outcome"),
+    [
+        (MissingSources(["x"]), 1, "missing_sources", "failed"),
+        (StorageUnavailable("S3 is away"), 1, "storage_unavailable", "retried"),
+        (StorageUnavailable("S3 is away"), 5, "storage_unavailable", "failed"),
+        (ZeroDivisionError("a bug"), 1, "unexpected_error", "retried"),
+        (Cancelled("enough"), 1, "cancelled", "cancelled"),
+    ],
+    ids=["permanent", "transient", "last", "unexpected", "cancelled"],
+)
+def test_a_failed_attempt_is_a_failed_span(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, attempt: int, code: str, outcome: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "build_archive", fail)
+    with pytest.raises(type(error)):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=attempt, trace=PARENT))
+    job = world.spans.named("job")
+    assert (told(job)["error.type"], told(job)["archiver.outcome"]) == (code, outcome)
+    assert not job.status.is_ok
+    # and what the consumer is told of it belongs to it
+    for notify in (span for span in world.spans.ended if span.name == "notify"):
+        assert parent_id(notify) == span_id(job)
+    assert ("notify" in world.spans.names) == (outcome != "retried")

@@ -19,6 +19,7 @@ from archiver.aws.dead_letters import (
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue
 from archiver.errors import InvalidPayload, QueueUnavailable
+from tests.support.spans import PARENT
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/input-queue"
 DLQ = f"{URL}-dlq"
@@ -167,3 +168,15 @@ def test_a_fifo_queue_keeps_the_group_and_takes_each_letter_once() -> None:
     send_dead_letter(dlq(sqs, f"{DLQ}.fifo"), replace(LETTER, group_id="g"), InvalidPayload("no"), request_id="r-1")
     sent = sqs.calls[0][1]
     assert (sent["MessageGroupId"], sent["MessageDeduplicationId"]) == ("g", "m-1")
+
+
+def test_a_redriven_message_goes_on_with_its_trace() -> None:
+    others = {f"A{number}": {"DataType": "String", "StringValue": "x"} for number in range(9)}
+    trace = {"traceparent": {"DataType": "String", "StringValue": PARENT["traceparent"]}}
+    letter = replace(LETTER, attributes=others | trace)
+
+    attributes = reasons(letter, InvalidPayload("no"), request_id="r")
+
+    assert len(attributes) == MAX_ATTRIBUTES
+    assert attributes["traceparent"] == trace["traceparent"]
+    assert attributes["Correlation-Id"]["StringValue"] == "c-1"

@@ -3,13 +3,14 @@
 import pickle
 
 from archiver.aws.letters import Letter
+from tests.support.spans import PARENT
 
 URL = "https://sqs.eu-west-1.amazonaws.com/1/q"
 
 
 def test_from_dict_is_the_inverse_of_as_dict() -> None:
     attributes = {"A": {"DataType": "Binary", "BinaryValue": b"\x00"}}
-    letter = Letter("m", URL, "h", 2, 1.5, "body", None, group_id="g", attributes=attributes)
+    letter = Letter("m", URL, "h", 2, 1.5, "body", None, group_id="g", attributes=attributes, trace=PARENT)
     assert Letter.from_dict(pickle.loads(pickle.dumps(letter.as_dict()))) == letter
 
 
@@ -19,12 +20,17 @@ def test_a_message_is_read_with_all_that_it_says() -> None:
         "ReceiptHandle": "h",
         "Body": "{}",
         "Attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1500", "MessageGroupId": "g"},
-        "MessageAttributes": {"Correlation-Id": {"DataType": "String", "StringValue": "c"}},
+        "MessageAttributes": {
+            "Correlation-Id": {"DataType": "String", "StringValue": "c"},
+            "traceparent": {"DataType": "String", "StringValue": PARENT["traceparent"]},
+            "tracestate": {"DataType": "Binary", "BinaryValue": b"a=1"},
+        },
     }
     letter = Letter.from_message(message, URL)
     assert (letter.message_id, letter.receipt_handle, letter.receive_count, letter.sent_at) == ("m", "h", 3, 1.5)
     assert (letter.correlation_id, letter.group_id, letter.json()) == ("c", "g", {})
     assert letter.attribute("Correlation-Id") == "c"
+    assert letter.trace == PARENT
     assert letter.attribute("Other") is None
 
 

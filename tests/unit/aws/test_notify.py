@@ -1,16 +1,19 @@
 """Notifications: exactly what goes to SQS, and what a failure becomes."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 from botocore.stub import Stubber
+from opentelemetry.trace import SpanKind
 
 from archiver.archive.notification import Message
 from archiver.aws.notify import QueueNotifier
 from archiver.aws.queues import Queue
+from archiver.aws.topics import TopicNotifier
 from archiver.errors import QueueUnavailable
+from tests.support.spans import Spans, parent_id, span_id, told, trace_id
 
 NEWS = "0123456789abcdef" * 4
 URL = "https://sqs.eu-central-1.amazonaws.com/000000000000/output-queue"
@@ -64,6 +67,52 @@ def test_a_fifo_queue_takes_each_news_once(client: Any, stub: Stubber) -> None:
     )
 
     QueueNotifier(Queue(client, f"{URL}.fifo")).send(message(), correlation_id=None)
+
+
+def test_the_consumer_can_go_on_with_the_trace() -> None:
+    class Sqs:
+        def send_message(self, **sent: Any) -> dict[str, str]:
+            self.sent = sent
+            return {"MessageId": "m-1"}
+
+    sqs, spans = Sqs(), Spans()
+
+    with spans.tracer.span("notify"):
+        QueueNotifier(Queue(cast(Any, sqs), URL), tracer=spans.tracer).send(message(), correlation_id="c-1")
+
+    send = spans.named("send output-queue")
+    attributes = {name: value["StringValue"] for name, value in sqs.sent["MessageAttributes"].items()}
+    assert attributes["Correlation-Id"] == "c-1"
+    assert attributes["traceparent"].startswith(f"00-{trace_id(send)}-{span_id(send)}-")
+    assert parent_id(send) == span_id(spans.named("notify"))
+    assert send.kind is SpanKind.PRODUCER
+    assert told(send) == {
+        "messaging.system": "aws_sqs",
+        "messaging.operation.type": "send",
+        "messaging.operation.name": "send",
+        "messaging.destination.name": "output-queue",
+        "messaging.message.conversation_id": "c-1",
+        "messaging.message.id": "m-1",
+    }
+
+
+def test_a_topics_subscribers_can_too() -> None:
+    class Sns:
+        def publish(self, **sent: Any) -> dict[str, str]:
+            self.sent = sent
+            return {"MessageId": "m-1"}
+
+    sns, spans = Sns(), Spans()
+
+    TopicNotifier(cast(Any, sns), "arn:aws:sns:eu-west-1:123456789012:news", tracer=spans.tracer).send(
+        message(), correlation_id=None
+    )
+
+    send = spans.named("send news")
+    attributes = {name: value["StringValue"] for name, value in sns.sent["MessageAttributes"].items()}
+    assert set(attributes) == {"status", "traceparent"}
+    assert attributes["traceparent"].startswith(f"00-{trace_id(send)}-{span_id(send)}-")
+    assert (told(send)["messaging.system"], told(send)["messaging.message.id"]) == ("aws.sns", "m-1")
 
 
 @pytest.mark.parametrize("operation", ["get_queue_url", "send_message"])

@@ -10,6 +10,7 @@ import structlog
 from archiver import logs
 from archiver.worker.account import Account, process_lost
 from tests.support.log_lines import check_metrics, read_lines
+from tests.support.spans import Spans, told
 from tests.unit.test_wiring import settings
 
 
@@ -111,3 +112,27 @@ def test_metrics_are_off_where_nobody_asks_for_them(capsys: pytest.CaptureFixtur
     (line,) = read_lines(capsys.readouterr().err)
     check_metrics(line)
     assert (line["Outcome"], line["Code"]) == ("retried", "process_lost")
+
+
+def test_the_span_of_the_attempt_is_told_with_metrics_and_without() -> None:
+    spans = Spans()
+    with spans.tracer.span("good") as good, spans.tracer.span("bad") as bad:
+        done, _ = account(namespace=None, span=good)
+        done.files = 4
+        done.traffic.copied(2)
+        done.succeeded()
+        failed, _ = account(span=bad)
+        failed.failed("storage_unavailable", permanent=False, reason="S3 is away")
+
+    assert told(spans.named("good")) == {
+        "archiver.seconds_waited": 10.0,
+        "archiver.outcome": "succeeded",
+        "archiver.bytes_read": 0,
+        "archiver.bytes_copied": 2,
+        "archiver.bytes_uploaded": 0,
+        "archiver.files": 4,
+        "archiver.parts": 1,
+    }
+    assert told(spans.named("bad"))["archiver.outcome"] == "retried"
+    assert told(spans.named("bad"))["error.type"] == "storage_unavailable"
+    assert spans.named("bad").status.description == "S3 is away"

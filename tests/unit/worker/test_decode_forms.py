@@ -82,6 +82,41 @@ class TestCorrelationId:
         assert self.from_sns("inner", inner="no JSON") == "inner"
 
 
+class TestTrace:
+    PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    OTHER = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00"
+
+    def of(self, body: str, attributes: Any = None) -> Any:
+        return decoded(body, attributes=attributes)["headers"][LETTER_HEADER]["trace"]
+
+    def attribute(self, value: object) -> dict[str, Any]:
+        return {"traceparent": {"DataType": "String", "StringValue": value}}
+
+    def sns(self, value: object) -> str:
+        attributes = {"traceparent": {"Type": "String", "Value": value}, "tracestate": {"Value": "a=1"}}
+        return json.dumps({"Type": "Notification", "Message": json.dumps(PAYLOAD), "MessageAttributes": attributes})
+
+    def test_it_comes_with_each_form(self) -> None:
+        context = {"traceparent": self.PARENT, "tracestate": "a=1"}
+        assert self.of(json.dumps(PAYLOAD), self.attribute(self.PARENT)) == {"traceparent": self.PARENT}
+        assert self.of("no JSON", self.attribute(self.PARENT)) == {"traceparent": self.PARENT}
+        assert self.of(self.sns(self.PARENT)) == context
+        assert self.of(outer(celery_v2(**context))) == context
+        assert self.of(outer(celery_v1() | {"headers": context})) == context
+
+    def test_the_messages_own_comes_first(self) -> None:
+        own = self.attribute(self.OTHER)
+        assert self.of(self.sns(self.PARENT), own) == {"traceparent": self.OTHER}
+        assert self.of(outer(celery_v2(traceparent=self.PARENT)), own) == {"traceparent": self.OTHER}
+
+    @pytest.mark.parametrize("value", ["", "00-x", 7, None, {"a": 1}, "x" * 100_000], ids=range(6))
+    def test_a_bad_one_is_ignored(self, value: object) -> None:
+        for body in (json.dumps(PAYLOAD), self.sns(value), outer(celery_v2(traceparent=value))):
+            envelope = decoded(body, attributes=self.attribute(value))
+            assert envelope["headers"][LETTER_HEADER]["trace"] == {}
+            assert_builds(envelope)
+
+
 class TestLooks:
     """What the dead letters' readers ask of a message."""
 
