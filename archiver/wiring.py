@@ -8,6 +8,7 @@ from botocore.config import Config
 from botocore.httpsession import where
 from botocore.utils import get_environ_proxies
 
+from archiver.archive import checkpoints
 from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.destination import Destinations
@@ -18,6 +19,7 @@ from archiver.archive.resolve import Limits
 from archiver.archive.spans import UNTRACED, Tracer
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
+from archiver.aws.checkpoints import S3Checkpoints
 from archiver.aws.clients import PATIENT, QUICK, SLOW, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.http import S3Http
@@ -61,7 +63,12 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
         _send_with(one, payer)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
-    reserved = (hand_backs.PREFIX, settings.crew_prefix, *filter(None, [settings.status_prefix]))
+    reserved = (
+        hand_backs.PREFIX,
+        checkpoints.PREFIX,
+        settings.crew_prefix,
+        *filter(None, [settings.status_prefix]),
+    )
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
         archives=lambda bucket, traffic: S3Uploads(
@@ -107,6 +114,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
         notify_failures=settings.notify_failures or board is not None,
         payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
         tracer=tracer,
+        checkpoints=S3Checkpoints(client, bucket),
     )
 
 

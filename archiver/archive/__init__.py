@@ -10,7 +10,8 @@ access        the buckets and keys that a payload may name
 resolve       what the storage has of the sources; looks: one by one; prefixes, listings: many by the page
 plan          layout -> parts, within S3's limits (pure)
 blueprint     what the archive will be, before a byte moves (pure)
-deflate       the entries that shrink, written first
+deflate       the entries that shrink, written first; deflate_writer: their parts
+checkpoint    how far deflating has come, for a later attempt (pure); checkpoints: when one is written
 parts         runs a plan: copies and literal parts, in parallel, in bounded memory
 checksums     what is known of each entry's CRC32 while parts are under way
 upload        the multipart upload: begun, resumed, completed, aborted

@@ -4,21 +4,23 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.blueprint import make_blueprint
+from archiver.archive.checkpoint import Checkpoint
+from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads
 from archiver.archive.parts import CopiesRefused, PartBuilder
-from archiver.archive.plan import MAX_PARTS, PlanError
+from archiver.archive.plan import MAX_PARTS, MIN_PART, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
 from archiver.archive.spans import UNTRACED, Tracer
@@ -35,7 +37,7 @@ from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
-ENGINE = 2
+ENGINE = 3
 #: Plans that S3 refused a copy of, after which no object of a refusing bucket is copied any more.
 REFUSED_PLANS = 3
 #: Room for records beside the sources' bytes when the part size is chosen before the layout: a local header and a
@@ -75,6 +77,7 @@ class Build:
     options: Options
     resume: bool
     on_progress: OnProgress
+    checkpoints: CheckpointStore | None = None
     tracer: Tracer = UNTRACED
 
     def run(self) -> StoredArchive:
@@ -86,9 +89,11 @@ class Build:
         """
         uncopyable: frozenset[int] = frozenset()
         for plans in itertools.count(1):
-            upload = Upload(self.archives, self.archive, digest=partial(self._digest, uncopyable), resume=self.resume)
+            digest = cache(partial(self._digest, uncopyable))
+            upload = Upload(self.archives, self.archive, digest=digest, resume=self.resume)
+            checkpoints = self._checkpoints(digest)
             try:
-                archive = self._carry_out(upload, uncopyable)
+                archive = self._carry_out(upload, uncopyable, checkpoints)
             except CopiesRefused as refusal:
                 upload.abort()
                 uncopyable |= self._refused(refusal, whole_buckets=plans >= REFUSED_PLANS)
@@ -105,13 +110,21 @@ class Build:
                 return archive
         raise AssertionError("unreachable")
 
-    def _carry_out(self, upload: Upload, uncopyable: Set[int]) -> StoredArchive:
+    def _checkpoints(self, digest: Callable[[], str]) -> Checkpoints | None:
+        """Where the progress of deflating is kept, where anything is deflated."""
+        if self.checkpoints is None or self.options.compression != "auto":
+            return None
+        return Checkpoints(self.checkpoints, checkpoint_name(self.archives.bucket, self.archive), digest=digest)
+
+    def _carry_out(self, upload: Upload, uncopyable: Set[int], checkpoints: Checkpoints | None) -> StoredArchive:
         """Plan, build every part, complete. Raises ``CopiesRefused`` with the indexes of the sources."""
         progress = ProgressCounter(
             self.on_progress, entries=len(self.sources), bytes_total=sum(source.size for source in self.sources)
         )
         progress.step("resolved")
-        deflated = self._deflated(upload, progress) if self.options.compression == "auto" else Deflated()
+        deflated = Deflated()
+        if self.options.compression == "auto":
+            deflated = self._deflated(upload, progress, checkpoints)
         with self.tracer.span("plan") as span:
             blueprint = make_blueprint(
                 self.names,
@@ -156,39 +169,59 @@ class Build:
         progress.step("completed")
         return archive
 
-    def _deflated(self, upload: Upload, progress: ProgressCounter) -> Deflated:
+    def _deflated(self, upload: Upload, progress: ProgressCounter, checkpoints: Checkpoints | None) -> Deflated:
         most = sum(
             _RECORDS + 2 * len(name.encode()) + source.size
             for name, source in zip(self.names, self.sources, strict=True)
             if may_shrink(name, source.size)
         )
+        # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
+        least_part = max(MIN_PART, math.ceil(most / (MAX_PARTS // 2)))
+        checkpoint = checkpoints.load() if checkpoints is not None and self.resume else None
+        if checkpoint is not None and not upload.find():
+            checkpoint = None
         for again in range(READS):
             try:
                 with self.tracer.span("deflate") as span:
-                    deflated = self._deflate(upload, progress, most=most)
+                    deflated = self._deflate(
+                        upload, progress, least_part=least_part, checkpoints=checkpoints, checkpoint=checkpoint
+                    )
                     span.tell({"archiver.files": len(deflated.entries), "archiver.parts": len(deflated.parts)})
                 return deflated
             except BytesDiffer as error:
+                checkpoint = None
+                if checkpoints is not None:
+                    checkpoints.forget()
                 if again + 1 == READS:
                     raise
                 # How long an entry is hangs on its bytes, so what follows it is wrong as well.
                 log.warning("deflated again: bytes are not what S3 says", reason=str(error))
         raise AssertionError("unreachable")
 
-    def _deflate(self, upload: Upload, progress: ProgressCounter, *, most: int) -> Deflated:
-        """``most`` is what all that may shrink comes to at most, in bytes."""
+    def _deflate(
+        self,
+        upload: Upload,
+        progress: ProgressCounter,
+        *,
+        least_part: int,
+        checkpoints: Checkpoints | None,
+        checkpoint: Checkpoint | None,
+    ) -> Deflated:
         return deflate(
             self.names,
             self.sources,
             store=self.store,
             upload=upload,
             threads=self.threads,
-            # Half of the part numbers are enough for the deflated part of the archive, whatever it comes to.
-            part_size=max(self.options.part_size, math.ceil(most / (MAX_PARTS // 2))),
+            part_size=max(self.options.part_size, least_part),
+            least_part=least_part,
             # A block is there as it was read and as it is deflated, and its bytes wait in a part.
             blocks_in_flight=max(2, min(self.options.parts_in_flight, self.options.memory // (3 * BLOCK))),
             on_bytes=progress.deflated,
+            on_entries=progress.entries_done,
             zone=self.options.zone,
+            checkpoints=checkpoints,
+            checkpoint=checkpoint,
         )
 
     def _refused(self, refusal: CopiesRefused, *, whole_buckets: bool) -> set[int]:

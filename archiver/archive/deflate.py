@@ -4,28 +4,29 @@ A deflated entry's size is known only afterwards, so deflated entries come first
 of the stored ones begins where they end. An object is read in blocks, each deflated on its own (a full flush between
 them makes the blocks one stream, RFC 1951), several at a time. The local header of an object of many blocks needs the
 sizes that its last block brings: the part that holds the header is kept back until then, and only that part, so memory
-is bounded whatever the object's size.
+is bounded whatever the object's size. A later attempt goes on where a checkpoint says that the parts in S3 end.
 """
 
 import zlib
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import PurePosixPath
 
+import structlog
 from zlib_ng import zlib_ng
 
+from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut
+from archiver.archive.checkpoints import Checkpoints
+from archiver.archive.deflate_writer import DeflateWriter
 from archiver.archive.parallel import Threads, ordered_map
 from archiver.archive.parts import Carry
 from archiver.archive.plan import MIN_PART
-from archiver.archive.reading import BytesDiffer, mismatch, read_verified
+from archiver.archive.reading import read_verified
 from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
-from archiver.zipformat.crc import crc32_combine
-from archiver.zipformat.entry import DEFLATED, Entry
-from archiver.zipformat.layout import Layout
+from archiver.zipformat.entry import Entry
 
 #: Bytes of an object that are read and deflated as one: all of an object that only a listing has told of, since S3
 #: tells the CRC32 of a whole one.
@@ -34,8 +35,6 @@ BLOCK = MIN_PART
 TRIAL = 64 * 1024
 #: An object is deflated where its trial shrinks to this share or less.
 WORTH = 0.9
-#: Parts that wait for S3 while the next is being filled.
-UPLOADS_UNDER_WAY = 2
 #: Objects of fewer bytes stay as they are.
 LEAST = 128
 #: zlib's default: the next levels cost more time than they save bytes.
@@ -50,6 +49,8 @@ zip zst
 """
 #: What is compressed already; trying would read for nothing.
 _COMPRESSED = frozenset(_COMPRESSED_EXTENSIONS.split())
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,39 +100,43 @@ def deflate(
     part_size: int,
     blocks_in_flight: int,
     on_bytes: Callable[[int], None],
+    on_entries: Callable[[int], None],
+    least_part: int = MIN_PART,
     zone: tzinfo = UTC,
+    checkpoints: Checkpoints | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Deflated:
     """Deflate what shrinks of the sources into the archive's first parts, each of ``part_size`` bytes or a little more.
 
-    ``blocks_in_flight`` bounds the bytes in memory: as many whole blocks, or more of smaller objects. Raises what
-    reading and uploading raise, and ``BytesDiffer`` where an object is not what S3's checksum says.
+    ``blocks_in_flight`` bounds the bytes in memory: as many whole blocks, or more of smaller objects. ``checkpoint``
+    is where to go on, as far as S3 has what it tells of; ``checkpoints`` takes new ones. Raises what reading and
+    uploading raise, and ``BytesDiffer`` where an object is not what S3's checksum says, or what the checkpoint says.
     """
-    writer = _Writer(upload=upload, threads=threads, part_size=part_size, zone=zone)
-    candidates = [index for index, name in enumerate(names) if may_shrink(name, sources[index].size)]
-
-    def deflated(block: _Block) -> _Done:
-        return _deflate_block(block, sources[block.index], store)
-
-    def shrinks(index: int) -> bool:
-        body = sources[index].body
-        if body is not None:
-            return _shrinks(body)
-        head = bytearray(TRIAL)
-        read_verified(store, [Read(sources[index], 0, memoryview(head))])
-        return _shrinks(head)
-
-    large = (index for index in candidates if sources[index].size > BLOCK)
-    blocks = _blocks(candidates, sources, ordered_map(threads.reads, shrinks, large, window=blocks_in_flight))
-    window = blocks_in_flight * BLOCK
+    writer = DeflateWriter(
+        names,
+        sources,
+        upload=upload,
+        threads=threads,
+        part_size=part_size,
+        least=least_part,
+        zone=zone,
+        checkpoints=checkpoints,
+        on_entries=on_entries,
+    )
+    deflating = _Deflating(
+        sources=sources,
+        candidates=[index for index, name in enumerate(names) if may_shrink(name, sources[index].size)],
+        store=store,
+        threads=threads,
+        blocks_in_flight=blocks_in_flight,
+        writer=writer,
+    )
     try:
-        for done in ordered_map(threads.reads, deflated, blocks, window=window, weight=_weight):
-            index = done.block.index
-            on_bytes(done.block.stop - done.block.start)
-            if done.data is None:
-                continue
-            if done.block.first:
-                writer.begin(index, names[index], sources[index])
-            writer.add(done.data, crc32=done.crc32, raw_size=done.block.stop - done.block.start, last=done.block.last)
+        since = BEGIN if checkpoint is None else deflating.resume(checkpoint, upload, on_bytes=on_bytes)
+        deflating.run(since, on_bytes=on_bytes)
+        if checkpoints is not None and len(writer.entries) < len(sources):
+            # What follows may take long.
+            checkpoints.close(writer.checkpoint, writer.parts())
     finally:
         writer.settle()
     return Deflated(
@@ -142,103 +147,102 @@ def deflate(
     )
 
 
-class _Writer:
-    """Lays deflated entries one behind the other and cuts parts off as they fill."""
+@dataclass(frozen=True, slots=True)
+class _Deflating:
+    """The way of blocks from the store to the writer. ``candidates`` are the sources that may shrink, ascending."""
 
-    def __init__(self, *, upload: Upload, threads: Threads, part_size: int, zone: tzinfo) -> None:
-        self._upload = upload
-        self._threads = threads
-        self._part_size = part_size
-        self._zone = zone
-        self.entries: list[Entry] = []
-        self.indexes: list[int] = []
-        self.start = 0
-        self.buffer = bytearray()
-        self._number = 1
-        self._uploads: dict[int, Future[UploadedPart]] = {}
-        self._under_way: deque[Future[UploadedPart]] = deque()
-        self._entry: Entry | None = None
-        self._crc32 = 0
-        self._compressed = 0
-        self._header_at = 0
-        self._stored_crc32: int | None = None
-        self._held: tuple[int, bytearray] | None = None
+    sources: Sequence[SourceObject]
+    candidates: Sequence[int]
+    store: SourceStore
+    threads: Threads
+    blocks_in_flight: int
+    writer: DeflateWriter
 
-    def begin(self, index: int, name: str, source: SourceObject) -> None:
-        """Leave room for the local header of the next entry."""
-        self._entry = Entry(
-            name=name, size=source.size, modified=source.modified, method=DEFLATED, compressed_size=source.size
-        )
-        self.indexes.append(index)
-        self._crc32 = self._compressed = 0
-        self._stored_crc32 = source.crc32
-        self._header_at = len(self.buffer)
-        self.buffer += bytes(Layout([self._entry]).data_offset(0))
+    def resume(self, checkpoint: Checkpoint, upload: Upload, *, on_bytes: Callable[[int], None]) -> Cut:
+        """Bring the writer to where the parts that S3 has end, and return where that is."""
 
-    def add(self, data: bytes, *, crc32: int, raw_size: int, last: bool) -> None:
-        """Append a block of the entry, which is ``crc32`` and ``raw_size`` bytes before it was deflated."""
-        self._crc32 = crc32_combine(self._crc32, crc32, raw_size)
-        self._compressed += len(data)
-        self.buffer += data
-        if last:
-            self._end()
-        if len(self.buffer) < self._part_size:
-            return
-        if self._entry is not None and self._held is None:
-            # The header that is still to come lies in this part.
-            self._held = (self._number, self.buffer)
+        def has(number: int, size: int, crc32: int) -> bool:
+            part = upload.uploaded(number, size)
+            return part is not None and part.crc32 == crc32
+
+        point = checkpoint.point(has)
+        if not point.parts:
+            return BEGIN
+        cut = checkpoint.cut(point.parts)
+        log.info("deflating goes on", parts=point.parts, entries=cut.entries, again=int(point.missing > 0))
+        if point.missing:
+            since, until = checkpoint.cut(point.missing - 1), checkpoint.cut(point.missing)
+            self.writer.restore(checkpoint, point.missing - 1)
+            self.run(since, until, known=lambda index: index == cut.index or checkpoint.entries.find(index) is not None)
+            self.writer.rejoin(checkpoint, point)
         else:
-            self._submit(self._number, self.buffer)
-        self._number += 1
-        self.start += len(self.buffer)
-        self.buffer = bytearray()
+            self.writer.restore(checkpoint, point.parts)
+        done = sum(self.sources[index].size for index in self.candidates[: bisect_left(self.candidates, cut.index)])
+        on_bytes(done + (cut.offset if cut.header else 0))
+        return cut
 
-    def parts(self) -> list[UploadedPart]:
-        """The parts cut off so far, in order, once S3 has them."""
-        return [self._uploads[number].result() for number in sorted(self._uploads)]
+    def run(
+        self,
+        since: Cut,
+        until: Cut | None = None,
+        *,
+        known: Callable[[int], bool] | None = None,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """Deflate the blocks from one cut on up to another, of ``known`` sources alone where that is given."""
+        first = bisect_left(self.candidates, since.index)
+        behind = len(self.candidates) if until is None else bisect_left(self.candidates, until.index + 1)
+        wanted = [index for index in self.candidates[first:behind] if known is None or known(index)]
+        # Through which of them a cut goes is known already.
+        cut_through = since.index if since.header else None
+        verdicts = self._verdicts(index for index in wanted if known is None and index != cut_through)
+        blocks = self._blocks(wanted, since, until, lambda index: known is not None or index == cut_through, verdicts)
+        window = self.blocks_in_flight * BLOCK
+        for done in ordered_map(self.threads.reads, self._deflated, blocks, window=window, weight=_weight):
+            block = done.block
+            if on_bytes is not None:
+                on_bytes(block.stop - block.start)
+            if done.data is None:
+                continue
+            if block.first:
+                self.writer.begin(block.index)
+            self.writer.add(
+                done.data, crc32=done.crc32, raw_size=block.stop - block.start, stop=block.stop, last=block.last
+            )
 
-    def settle(self) -> None:
-        """Wait for the uploads under way, so that none outlives the build."""
-        while self._under_way:
-            self._under_way.popleft().exception()
+    def _verdicts(self, indexes: Iterator[int]) -> Iterator[bool]:
+        """Whether the large ones shrink, in their order."""
+        large = (index for index in indexes if self.sources[index].size > BLOCK)
+        return ordered_map(self.threads.reads, self._shrinks, large, window=self.blocks_in_flight)
 
-    def _end(self) -> None:
-        predicted = self._entry
-        if predicted is None:
-            raise AssertionError("no entry has begun")
-        if self._stored_crc32 not in (None, self._crc32):
-            raise BytesDiffer(mismatch(predicted.name, read=self._crc32, stored=self._stored_crc32))
-        entry = replace(predicted, crc32=self._crc32, compressed_size=self._compressed)
-        header = Layout([entry], zone=self._zone).local_header(0, crc32=self._crc32)
-        if len(header) != Layout([predicted]).data_offset(0):
-            raise AssertionError(f"{entry.name}: the deflated entry outgrew its local header")
-        holder = self.buffer if self._held is None else self._held[1]
-        holder[self._header_at : self._header_at + len(header)] = header
-        self.entries.append(entry)
-        self._entry = None
-        if self._held is not None:
-            self._submit(*self._held)
-            self._held = None
+    def _shrinks(self, index: int) -> bool:
+        body = self.sources[index].body
+        if body is not None:
+            return _shrinks(body)
+        head = bytearray(TRIAL)
+        read_verified(self.store, [Read(self.sources[index], 0, memoryview(head))])
+        return _shrinks(head)
 
-    def _submit(self, number: int, body: bytearray) -> None:
-        while len(self._under_way) >= UPLOADS_UNDER_WAY:
-            self._under_way.popleft().result()
-        future = self._threads.parts.submit(self._put, number, body)
-        self._uploads[number] = future
-        self._under_way.append(future)
+    def _blocks(
+        self,
+        indexes: Sequence[int],
+        since: Cut,
+        until: Cut | None,
+        is_known: Callable[[int], bool],
+        verdicts: Iterator[bool],
+    ) -> Iterator[_Block]:
+        for index in indexes:
+            size = self.sources[index].size
+            if size > BLOCK and not is_known(index) and not next(verdicts):
+                continue
+            begin = since.offset if index == since.index else 0
+            end = until.offset if until is not None and index == until.index else size
+            for start in range(begin, end, BLOCK):
+                stop = min(start + BLOCK, size)
+                yield _Block(index, start, stop, first=start == 0, last=stop == size)
 
-    def _put(self, number: int, body: bytearray) -> UploadedPart:
-        return self._upload.put(number, body, crc32=zlib.crc32(body))
-
-
-def _blocks(candidates: Sequence[int], sources: Sequence[SourceObject], verdicts: Iterator[bool]) -> Iterator[_Block]:
-    for index in candidates:
-        size = sources[index].size
-        if size > BLOCK and not next(verdicts):
-            continue
-        for start in range(0, size, BLOCK):
-            stop = min(start + BLOCK, size)
-            yield _Block(index, start, stop, first=start == 0, last=stop == size)
+    def _deflated(self, block: _Block) -> _Done:
+        return _deflate_block(block, self.sources[block.index], self.store)
 
 
 def _weight(block: _Block) -> int:

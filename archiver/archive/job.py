@@ -8,6 +8,7 @@ import structlog
 
 from archiver.archive import notification
 from archiver.archive.build import Build, Options
+from archiver.archive.checkpoints import CheckpointStore
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.missing import with_missing_list
@@ -67,6 +68,7 @@ class Services:
     notify_failures: bool = False
     payloads: Payloads = field(default_factory=Payloads)
     tracer: Tracer = UNTRACED
+    checkpoints: CheckpointStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Job:
                     resume=resume,
                     on_progress=self.on_progress,
                     tracer=self.services.tracer,
+                    checkpoints=self.services.checkpoints,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)

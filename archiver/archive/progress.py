@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is: ``step`` is resolved, deflating, uploading or completed; bytes are the archive's."""
+    """How far a build is: ``step`` is resolved, deflating, uploading or completed; bytes are the archive's.
+
+    Of entries are done those all of whose bytes are in S3.
+    """
 
     step: str
     entries: int
     bytes_total: int
+    entries_done: int = 0
     bytes_done: int = 0
     parts_total: int = 0
     parts_done: int = 0
@@ -32,7 +36,7 @@ class ProgressCounter:
         self._report = report
         self._entries = entries
         self._bytes_total = bytes_total
-        self._bytes_done = self._parts_done = self._parts_total = 0
+        self._entries_done = self._bytes_done = self._parts_done = self._parts_total = 0
         self._lock = threading.Lock()
 
     def planned(self, parts: int) -> None:
@@ -53,6 +57,11 @@ class ProgressCounter:
             self._bytes_done += size
             self._send("uploading")
 
+    def entries_done(self, count: int) -> None:
+        """S3 has all bytes of so many entries; what is told late counts for nothing."""
+        with self._lock:
+            self._entries_done = max(self._entries_done, count)
+
     def step(self, name: str) -> None:
         """A step of the build has come."""
         with self._lock:
@@ -64,6 +73,7 @@ class ProgressCounter:
                 step=step,
                 entries=self._entries,
                 bytes_total=self._bytes_total,
+                entries_done=self._entries_done,
                 bytes_done=min(self._bytes_done, self._bytes_total),
                 parts_total=self._parts_total,
                 parts_done=self._parts_done,

@@ -47,7 +47,8 @@ class Upload:
         self._archive = archive
         self._digest = digest
         self._resume = resume
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._looked = False
         self._id: str | None = None
         self._done: dict[int, UploadedPart] = {}
 
@@ -59,15 +60,21 @@ class Upload:
     def open(self) -> str:
         """The upload's id; the first call resumes or creates it."""
         with self._lock:
-            if self._id is None:
-                marker = self._digest().encode()
-                self._id = self._resumed(marker) if self._resume else None
-                if self._id is None:
-                    self._id = self._store.create(self._archive)
-                    if self._archive.owner is not None:
-                        self._mark(self._id, OWNER_NUMBER, self._archive.owner.encode())
-                    self._mark(self._id, MARKER_NUMBER, marker)
+            if self._id is None and not self.find():
+                self._id = self._store.create(self._archive)
+                if self._archive.owner is not None:
+                    self._mark(self._id, OWNER_NUMBER, self._archive.owner.encode())
+                self._mark(self._id, MARKER_NUMBER, self._digest().encode())
+            assert self._id is not None
             return self._id
+
+    def find(self) -> bool:
+        """Whether there is one to go on with. S3 is asked once."""
+        with self._lock:
+            if self._id is None and self._resume and not self._looked:
+                self._looked = True
+                self._id = self._resumed(self._digest().encode())
+            return self._id is not None
 
     def _mark(self, upload_id: str, number: int, content: bytes) -> None:
         self._store.put_part(self._archive.key, upload_id, number, content, crc32=zlib.crc32(content))

@@ -13,5 +13,6 @@ notify        the notification, to the consumer's queue; topics: to an SNS topic
 payloads      payloads that a pointer leads to
 status        status objects, and the wish to cancel; board: what one process writes there
 hand_backs    how often a message was given back unfinished
+checkpoints   how far deflating has come, kept for a later attempt
 sweep         unfinished uploads that nobody will finish
 """

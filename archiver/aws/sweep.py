@@ -1,6 +1,7 @@
 """Aborting unfinished uploads that nobody will finish: leftovers of jobs that were killed and never came back.
 
-A lifecycle rule on the bucket does the same after days; this does it when it is asked, and says what it did.
+A lifecycle rule on the bucket does the same after days; this does it when it is asked, and says what it did. So it is
+with the small objects that the service keeps for jobs that come back.
 """
 
 from collections.abc import Iterator
@@ -63,6 +64,25 @@ def sweep(
     except (ClientError, BotoCoreError) as error:
         raise DestinationUnavailable(f"sweeping s3://{bucket} failed: {error}") from error
     return Sweep(tuple(aborted), young, foreign)
+
+
+def clear(
+    client: "S3Client", *, bucket: str, prefix: str, older_than: timedelta, now: datetime, dry_run: bool = False
+) -> int:
+    """Delete the objects below a prefix of ours that were written before ``now - older_than``; how many they are.
+
+    Raises ``DestinationUnavailable``.
+    """
+    cleared = 0
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            old = [found["Key"] for found in page.get("Contents", ()) if now - found["LastModified"] >= older_than]
+            cleared += len(old)
+            for key in () if dry_run else old:
+                client.delete_object(Bucket=bucket, Key=key)
+    except (ClientError, BotoCoreError) as error:
+        raise DestinationUnavailable(f"sweeping s3://{bucket}/{prefix} failed: {error}") from error
+    return cleared
 
 
 def _unfinished(client: "S3Client", bucket: str) -> Iterator[Leftover]:

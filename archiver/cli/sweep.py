@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from archiver.archive.checkpoints import PREFIX
 from archiver.aws import sweep as sweeping
 from archiver.cli.output import duration, json_option, print_json
 from archiver.cli.session import brief_client, quiet_logs
@@ -45,6 +46,8 @@ def _age(_ctx: click.Context, _option: click.Parameter, value: str) -> timedelta
 def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, dry_run: bool, as_json: bool) -> None:
     """Abort unfinished uploads of archives in the destination buckets. Uploads that are not ours are left alone.
 
+    Checkpoints of deflated archives, which workers leave behind, are deleted.
+
     Choose an age that no job reaches: one that runs longer would have to start over. With MONITORING=1 the queues
     and subscriptions that killed workers and monitors left are deleted, too.
     """
@@ -59,6 +62,14 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
     }
     young, foreign = sum(one.young for one in swept.values()), sum(one.foreign for one in swept.values())
     aborted = [(bucket, item) for bucket, one in swept.items() for item in one.aborted]
+    checkpoints = sweeping.clear(
+        client,
+        bucket=settings.s3_destination_bucket,
+        prefix=PREFIX,
+        older_than=older_than,
+        now=now,
+        dry_run=dry_run,
+    )
     inboxes = _sweep_inboxes(settings, unattended, dry_run=dry_run) if settings.monitoring else None
     if as_json:
         items = [
@@ -70,7 +81,13 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
             }
             for bucket, item in aborted
         ]
-        report: dict[str, Any] = {"aborted": items, "dry_run": dry_run, "young": young, "foreign": foreign}
+        report: dict[str, Any] = {
+            "aborted": items,
+            "dry_run": dry_run,
+            "young": young,
+            "foreign": foreign,
+            "checkpoints": checkpoints,
+        }
         if inboxes is not None:
             report["monitoring"] = {
                 "queues": inboxes.queues,
@@ -82,6 +99,8 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
     for bucket, item in aborted:
         age = duration((now - item.initiated).total_seconds())
         click.echo(f"{'would abort' if dry_run else 'aborted'} s3://{bucket}/{item.key}, begun {age} ago")
+    if checkpoints:
+        click.echo(f"{checkpoints} checkpoint(s) {'to delete' if dry_run else 'deleted'}")
     verb = "to abort" if dry_run else "aborted"
     click.echo(f"{len(aborted)} {verb}, {young} younger than that, {foreign} not ours")
     if inboxes is not None:

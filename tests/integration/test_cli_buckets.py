@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.archive.checkpoints import PREFIX as CHECKPOINTS
 from archiver.archive.upload import MARKER_NUMBER, MARKER_SIZE, OWNER_NUMBER
 from devtools.faults import Delay, on
 from devtools.localstack import CHECKOUT, LocalStack
@@ -234,6 +235,23 @@ def test_sweep_knows_the_uploads_of_keys_that_payloads_chose(s3: "S3Client", env
     assert aborted == {(bucket, "chosen.zip"), (bucket, prefixed)}
     left = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert {upload["Key"] for upload in left} == {"theirs.zip", "begun.zip"}
+
+
+def test_sweep_deletes_old_checkpoints(s3: "S3Client", stack: Stack, environment: dict[str, str]) -> None:
+    for key in (f"{CHECKPOINTS}a", f"{CHECKPOINTS}b", "theirs/a"):
+        s3.put_object(Bucket=stack.archive_bucket, Key=key, Body=b"x")
+
+    def left() -> set[str]:
+        return {found["Key"] for found in s3.list_objects_v2(Bucket=stack.archive_bucket).get("Contents", [])}
+
+    assert run("sweep", "--json", environment=environment).json["checkpoints"] == 0
+    time.sleep(max(0.0, 1.1 - time.time() % 1))  # S3 tells whole seconds
+    promised = run("sweep", "--older-than", "0s", "--dry-run", environment=environment)
+    assert promised.stdout.splitlines()[0] == "2 checkpoint(s) to delete"
+    assert len(left()) == 3
+    swept = run("sweep", "--older-than", "0s", "--json", environment=environment)
+    assert swept.json["checkpoints"] == 2
+    assert left() == {"theirs/a"}
 
 
 def test_sweep_wants_an_age_and_a_bucket(environment: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from archiver.archive.destination import Destinations
 from archiver.archive.notification import Message
 from archiver.archive.pipeline import Delivery, Services
 from archiver.archive.resolve import Limits
-from archiver.errors import QueueUnavailable
+from archiver.errors import QueueUnavailable, StorageUnavailable
 from tests.support.fake_s3 import MIB, FakeS3
 
 SOURCES = "source-images"
@@ -72,6 +72,28 @@ class FakeNotifier:
         self.sent.append(body)
         self.news.append(message.news)
         self.correlation_ids.append(correlation_id)
+
+
+@dataclass
+class FakeCheckpoints:
+    """Checkpoints in memory, or a bucket that denies them."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    denied: bool = False
+
+    def load(self, name: str) -> bytes | None:
+        self._called("load")
+        return self.bodies.get(name)
+
+    def save(self, name: str, body: bytes) -> None:
+        self._called("save")
+        self.bodies[name] = body
+
+    def _called(self, operation: str) -> None:
+        self.calls.append(operation)
+        if self.denied:
+            raise StorageUnavailable("AccessDenied")
 
 
 def services(

@@ -261,7 +261,8 @@ def test_the_operator_policy_is_exactly_this() -> None:
         "s3:GetObject": {ARCHIVES},
         "s3:ListMultipartUploadParts": {ARCHIVES},
         "s3:AbortMultipartUpload": {ARCHIVES},
-        "s3:DeleteObject": {SHARED},
+        # `archiver sweep` alone
+        "s3:DeleteObject": {SHARED, "${DestinationBucket.Arn}/archiver-checkpoints/*"},
     }
 
 

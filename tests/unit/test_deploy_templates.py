@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from archiver.archive.checkpoints import PREFIX as CHECKPOINTS
 from archiver.aws.hand_backs import PREFIX as HAND_BACKS
 from archiver.settings import Settings
 from devtools.cloudformation import MESSAGING, SERVICE
@@ -196,11 +197,12 @@ def test_the_bucket_is_private_encrypted_and_kept() -> None:
 
 def test_the_lifecycle_aborts_uploads_and_expires_archives() -> None:
     rules = properties(MESSAGING_TEMPLATE, "DestinationBucket")["LifecycleConfiguration"]["Rules"]
-    abort, hand_backs, crew, expire = rules
+    abort, hand_backs, checkpoints, crew, expire = rules
 
     assert abort["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": {"Ref": "AbortUploadsAfterDays"}}
-    assert hand_backs["Prefix"] == HAND_BACKS
+    assert (hand_backs["Prefix"], checkpoints["Prefix"]) == (HAND_BACKS, CHECKPOINTS)
     assert hand_backs["ExpirationInDays"] > 14, "a record outlives its message"
+    assert checkpoints["ExpirationInDays"] > 14, "a checkpoint outlives its message"
     assert crew["Prefix"] == Settings.model_fields["crew_prefix"].default
     assert crew["ExpirationInDays"] == {"Ref": "AbortUploadsAfterDays"}, "what is shared of an upload goes with it"
     condition, rule, otherwise = expire["Fn::If"]

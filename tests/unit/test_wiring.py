@@ -59,7 +59,8 @@ def test_a_link_to_an_emulator_has_the_bucket_in_the_path(monkeypatch: pytest.Mo
 def test_the_bucket_of_the_archives_is_no_source() -> None:
     access = open_services(settings(aws_region="eu-west-1", s3_source_bucket="sources")).limits.access
 
-    assert access == Access(sources="sources", archives="archives", reserved=("archiver-hand-backs/", "archiver-crew/"))
+    reserved = ("archiver-hand-backs/", "archiver-checkpoints/", "archiver-crew/")
+    assert access == Access(sources="sources", archives="archives", reserved=reserved)
 
 
 def test_further_buckets_of_archives_are_no_sources_either() -> None:
