@@ -12,6 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from archiver import wiring
 from archiver.archive import pipeline
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.pipeline import Delivery
 from archiver.archive.progress import OnProgress, Progress
 from archiver.aws.clients import process_sqs_client
@@ -85,13 +86,14 @@ def _build(request: Any, payload: Any) -> dict[str, Any]:
                     return summary
                 raise exhausted
             report = ProgressReport(partial(_events(request), PROGRESS, attempt=delivery.attempt))
-            with _followed(delivery, report) as on_progress:
+            with _followed(delivery, report) as (on_progress, cancellation):
                 result = pipeline.build_archive(
                     payload,
                     delivery=delivery,
                     services=wiring.services(),
                     on_progress=on_progress,
                     traffic=account.traffic,
+                    cancellation=cancellation,
                 )
             account.files = result.files
         except Cancelled as error:
@@ -171,11 +173,14 @@ def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payloa
 
 
 @contextmanager
-def _followed(delivery: Delivery, report: ProgressReport) -> Iterator[OnProgress]:
-    """Where a status is kept: the job's progress goes there as well. Raises ``Cancelled``."""
+def _followed(delivery: Delivery, report: ProgressReport) -> Iterator[tuple[OnProgress, Cancellation]]:
+    """Who follows the job: where a status is kept, its progress goes there as well, and a wish to end it is heard.
+
+    Raises ``Cancelled``.
+    """
     board = wiring.status_board()
     if board is None:
-        yield report
+        yield report, Cancellation()
         return
     with board.following(delivery.request_id, attempt=delivery.attempt, redelivered=delivery.redelivered) as follower:
 
@@ -183,7 +188,7 @@ def _followed(delivery: Delivery, report: ProgressReport) -> Iterator[OnProgress
             report(progress)
             follower(progress)
 
-        yield both
+        yield both, follower.cancellation
 
 
 def _cancel(letter: Letter | None, delivery: Delivery, *, payload: object, error: Cancelled) -> None:

@@ -15,7 +15,7 @@ checkpoint    how far deflating has come, for a later attempt (pure); checkpoint
 parts         runs a plan: copies and literal parts, in parallel, in bounded memory
 checksums     what is known of each entry's CRC32 while parts are under way
 upload        the multipart upload: begun, resumed, completed, aborted
-build         one archive of one resolution
+build         one archive of one resolution; cancellation: the wish that a job ends, as its threads hear of it
 record        what the archive's object says of itself
 notification  the message to the consumer; status: how far a job is, beside its archive
 job, result   a request on its way, and what it has come to; missing: the list in the archive

@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cache, partial
 from typing import Literal
@@ -14,6 +14,7 @@ import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.blueprint import make_blueprint
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint
 from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
@@ -77,6 +78,7 @@ class Build:
     options: Options
     resume: bool
     on_progress: OnProgress
+    cancellation: Cancellation = field(default_factory=Cancellation)
     checkpoints: CheckpointStore | None = None
     tracer: Tracer = UNTRACED
 
@@ -150,6 +152,7 @@ class Build:
             parts_in_flight=self.options.parts_in_flight,
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size),
+            cancellation=self.cancellation,
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
             with self.tracer.span("parts", {"archiver.parts": 1, "archiver.copies": 0}):
@@ -219,6 +222,7 @@ class Build:
             blocks_in_flight=max(2, min(self.options.parts_in_flight, self.options.memory // (3 * BLOCK))),
             on_bytes=progress.deflated,
             on_entries=progress.entries_done,
+            cancellation=self.cancellation,
             zone=self.options.zone,
             checkpoints=checkpoints,
             checkpoint=checkpoint,

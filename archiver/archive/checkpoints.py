@@ -10,7 +10,7 @@ no object: each is written over the one before, and the last one falls to the bu
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Protocol
 
 import structlog
@@ -85,14 +85,14 @@ class Checkpoints:
 
     def close(self, make: MakeCheckpoint, parts: Sequence[UploadedPart]) -> None:
         """Write the last one, where parts are there that the one before knows nothing of."""
-        self.settle()
+        wait(self.under_way)
         if len(parts) > self._parts and self._failures < FAILURES:
             self._save(make)
 
-    def settle(self) -> None:
-        """Wait for one that is being written."""
-        if self._saving is not None:
-            self._saving.exception()
+    @property
+    def under_way(self) -> list[Future[None]]:
+        """What is being written."""
+        return [] if self._saving is None else [self._saving]
 
     def forget(self) -> None:
         """What was written is of no use: deflating has begun anew, and the next one is written over it."""

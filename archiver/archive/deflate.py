@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 import structlog
 from zlib_ng import zlib_ng
 
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut
 from archiver.archive.checkpoints import Checkpoints
 from archiver.archive.deflate_writer import DeflateWriter
@@ -101,6 +102,7 @@ def deflate(
     blocks_in_flight: int,
     on_bytes: Callable[[int], None],
     on_entries: Callable[[int], None],
+    cancellation: Cancellation,
     least_part: int = MIN_PART,
     zone: tzinfo = UTC,
     checkpoints: Checkpoints | None = None,
@@ -122,6 +124,7 @@ def deflate(
         zone=zone,
         checkpoints=checkpoints,
         on_entries=on_entries,
+        cancellation=cancellation,
     )
     deflating = _Deflating(
         sources=sources,

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import tzinfo
 
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint, Cut, EndedEntries, Point
 from archiver.archive.checkpoints import Checkpoints
 from archiver.archive.parallel import Threads
@@ -42,6 +43,7 @@ class DeflateWriter:
         zone: tzinfo,
         checkpoints: Checkpoints | None,
         on_entries: Callable[[int], None],
+        cancellation: Cancellation,
     ) -> None:
         self._names = names
         self._sources = sources
@@ -52,6 +54,7 @@ class DeflateWriter:
         self._zone = zone
         self._checkpoints = checkpoints
         self._on_entries = on_entries
+        self._cancellation = cancellation
         self.entries: list[Entry] = []
         self.indexes: list[int] = []
         self.start = 0
@@ -137,15 +140,14 @@ class DeflateWriter:
 
     def parts(self) -> list[UploadedPart]:
         """The parts cut off so far, in order, once S3 has them."""
-        made = {number: future.result() for number, future in self._uploads.items()}
+        made = {number: self._cancellation.result(future) for number, future in self._uploads.items()}
         return [part for _, part in sorted((self._there | made).items())]
 
     def settle(self) -> None:
-        """Wait for the uploads under way, so that none outlives the build."""
-        while self._under_way:
-            self._under_way.popleft().exception()
-        if self._checkpoints is not None:
-            self._checkpoints.settle()
+        """Wait for what is under way, so that none of it outlives the build; a job that is cancelled leaves it."""
+        saving = [] if self._checkpoints is None else self._checkpoints.under_way
+        if not self._cancellation.settled([*self._under_way, *saving]):
+            self._threads.leave()
 
     def checkpoint(self, digest: str) -> Checkpoint | None:
         """How far S3 has come; None where that is nowhere yet. From any thread."""
@@ -216,7 +218,7 @@ class DeflateWriter:
 
     def _submit(self, number: int, body: bytearray) -> None:
         while len(self._under_way) >= UPLOADS_UNDER_WAY:
-            self._under_way.popleft().result()
+            self._cancellation.result(self._under_way.popleft())
         future = self._threads.parts.submit(self._put, number, body)
         self._uploads[number] = future
         self._under_way.append(future)

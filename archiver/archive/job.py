@@ -8,6 +8,7 @@ import structlog
 
 from archiver.archive import notification
 from archiver.archive.build import Build, Options
+from archiver.archive.cancellation import CancellableSources, Cancellation
 from archiver.archive.checkpoints import CheckpointStore
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
@@ -106,6 +107,7 @@ class Job:
     services: Services
     on_progress: OnProgress
     traffic: Traffic = field(default_factory=Traffic)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def run(self) -> ArchiveResult:
         """Find the archive or build it, again where a source changes or the upload is taken away meanwhile."""
@@ -152,7 +154,7 @@ class Job:
 
     def _built(self, archives: ArchiveStore, keys: set[str], *, resume: bool) -> ArchiveResult:
         """Build what is not built yet. ``keys`` takes those that there may be uploads under."""
-        sources = self.services.sources(self.traffic)
+        sources = CancellableSources(self.services.sources(self.traffic), self.cancellation)
         options = replace(self.services.options, compression=self.request.compression)
         with open_threads(
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
@@ -181,6 +183,7 @@ class Job:
                     resume=resume,
                     on_progress=self.on_progress,
                     tracer=self.services.tracer,
+                    cancellation=self.cancellation,
                     checkpoints=self.services.checkpoints,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))

@@ -16,31 +16,63 @@ P = ParamSpec("P")
 
 
 class JobThreads(ThreadPoolExecutor):
-    """Threads that know whose job they work on: log lines from them carry what the submitter has bound."""
+    """Threads that know whose job they work on: log lines from them carry what the submitter has bound.
+
+    On the way out of their block all have ended, unless they were told that nobody waits for them.
+    """
+
+    awaited = True
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         context = copy_context()
         return super().submit(lambda: context.run(function, *args, **kwargs))
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=self.awaited, cancel_futures=not self.awaited)
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
     """The threads of one job."""
 
-    parts: ThreadPoolExecutor
-    reads: ThreadPoolExecutor
-    copies: ThreadPoolExecutor
+    parts: JobThreads
+    reads: JobThreads
+    copies: JobThreads
+
+    def leave(self) -> None:
+        """Wait for none of them: what they are about is of no use any more."""
+        for threads in (self.parts, self.reads, self.copies):
+            threads.awaited = False
 
 
 @contextmanager
 def open_threads(*, parts: int, reads: int, copies: int) -> Iterator[Threads]:
-    """The threads of one job, so many of each kind; on the way out all of them have ended."""
+    """The threads of one job, so many of each kind; on the way out all of them have ended, unless they were left."""
     with (
         JobThreads(parts, "part") as part_threads,
         JobThreads(reads, "read") as read_threads,
         JobThreads(copies, "copy") as copy_threads,
     ):
         yield Threads(part_threads, read_threads, copy_threads)
+
+
+def wait_unless(futures: Iterable[Future[R]], woken: threading.Event) -> None:
+    """Wait until all of them have ended, or somebody sets ``woken``."""
+    pending = list(futures)
+    left = len(pending)
+    lock = threading.Lock()
+
+    def one_ended(_: Future[R]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            if not left:
+                woken.set()
+
+    for future in pending:
+        future.add_done_callback(one_ended)
+    if pending:
+        woken.wait()
 
 
 class ByteBudget:

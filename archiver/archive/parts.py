@@ -7,20 +7,23 @@ and wait for nothing.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from mmap import mmap
+from threading import Event
 
 import structlog
 from zlib_ng import zlib_ng
 
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.checksums import Cancelled, Checksums
 from archiver.archive.memory import allocate
-from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched
+from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
 from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
+from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_combine, crc32_of_middle
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
@@ -74,13 +77,14 @@ class PartBuilder:
     parts_in_flight: int
     memory: int
     on_part: Callable[[Part], None]
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def run(self, plan: Sequence[Part]) -> list[UploadedPart]:
         """Build all parts of the plan and return them in its order.
 
         Parts that hold bytes of which S3 says otherwise are built again, a few times. Raises ``CopiesRefused``,
         ``StorageUnavailable`` where they never come right, or the first error of any part, once no part is under way
-        any more.
+        any more; a job that is cancelled leaves what does not end within seconds.
         """
         parts = self._run(plan, reuse=True)
         for _ in range(READS - 1):
@@ -105,9 +109,17 @@ class PartBuilder:
         budget = ByteBudget(self.memory)
         futures: dict[Future[UploadedPart], Part] = {}
 
+        woken = Event()
+
         def stop() -> None:
             self.checksums.cancel()
             budget.close()
+
+        def give_up() -> None:
+            failures.append(JobCancelled("The job was cancelled while it ran"))
+            literals.awaited = False
+            stop()
+            woken.set()
 
         def run(part: Part) -> UploadedPart:
             if failures or refused:
@@ -136,7 +148,7 @@ class PartBuilder:
             return uploaded
 
         try:
-            with JobThreads(self.parts_in_flight, "literal") as literals:
+            with JobThreads(self.parts_in_flight, "literal") as literals, self.cancellation.heard_by(give_up):
                 for part in plan:
                     if part.entry is not None:
                         futures[self.threads.copies.submit(run, part)] = part
@@ -144,13 +156,14 @@ class PartBuilder:
                     # In ascending order: see above.
                     if part.entry is None and budget.take(part.size):
                         futures[literals.submit(run, part)] = part
-                wait(futures)
+                wait_unless(futures, woken)
         finally:
             # Whatever ends the wait, no thread may touch the upload once this returns.
             stop()
             for future in futures:
                 future.cancel()
-            wait(futures)
+            if not self.cancellation.settled(futures):
+                self.threads.leave()
         if refused:
             raise CopiesRefused(refused, copied)
         if failures:

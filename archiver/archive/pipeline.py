@@ -9,6 +9,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from archiver.archive import notification
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.job import Delivery, Job, Notifier, Services
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.progress import OnProgress, ignore
@@ -31,15 +32,23 @@ def build_archive(
     services: Services,
     on_progress: OnProgress = ignore,
     traffic: Traffic | None = None,
+    cancellation: Cancellation | None = None,
 ) -> ArchiveResult:
     """Build the archive that a payload, JSON text or its value, asks for, and tell the consumer.
 
-    ``traffic`` counts what the job moves, for whoever wants to know of a failure, too.
+    ``traffic`` counts what the job moves, for whoever wants to know of a failure, too; ``cancellation`` ends it.
     Safe to repeat: a second delivery finds the finished archive, or goes on with the upload that was left.
     Raises ``PermanentError`` where repeating can't help; anything else is worth another attempt.
     """
     started = time.monotonic()
-    job = _job(payload, delivery=delivery, services=services, on_progress=on_progress, traffic=traffic)
+    job = _job(
+        payload,
+        delivery=delivery,
+        services=services,
+        on_progress=on_progress,
+        traffic=traffic,
+        cancellation=cancellation,
+    )
     with bound_contextvars(archive_key=job.destination.key):
         result = replace(job.run(), seconds=time.monotonic() - started)
         log.info("archive ready", **result.summary())
@@ -72,6 +81,7 @@ def _job(
     services: Services,
     on_progress: OnProgress = ignore,
     traffic: Traffic | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Job:
     document = services.payloads.open(payload)
     request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
@@ -88,7 +98,16 @@ def _job(
     # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
     identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    return Job(request, digest, destination, delivery, services, on_progress, traffic or Traffic())
+    return Job(
+        request,
+        digest,
+        destination,
+        delivery,
+        services,
+        on_progress,
+        traffic or Traffic(),
+        cancellation or Cancellation(),
+    )
 
 
 def _notify(result: ArchiveResult, job: Job) -> None:

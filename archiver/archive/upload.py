@@ -48,7 +48,7 @@ class Upload:
         self._digest = digest
         self._resume = resume
         self._lock = threading.RLock()
-        self._looked = False
+        self._looked = self._aborted = False
         self._id: str | None = None
         self._done: dict[int, UploadedPart] = {}
 
@@ -58,8 +58,10 @@ class Upload:
         return self._id is not None
 
     def open(self) -> str:
-        """The upload's id; the first call resumes or creates it."""
+        """The upload's id; the first call resumes or creates it. Raises ``UploadGone`` once it is aborted."""
         with self._lock:
+            if self._aborted:
+                raise UploadGone
             if self._id is None and not self.find():
                 self._id = self._store.create(self._archive)
                 if self._archive.owner is not None:
@@ -93,13 +95,23 @@ class Upload:
         done = self.uploaded(number, len(body))
         if done is not None and done.crc32 == crc32:
             return done
-        done = self._done[number] = self._store.put_part(self._archive.key, self.open(), number, body, crc32=crc32)
-        return done
+        upload_id = self.open()
+        return self._took(upload_id, self._store.put_part(self._archive.key, upload_id, number, body, crc32=crc32))
 
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart:
         """Copy a range of a source into a part."""
-        done = self._done[number] = self._store.copy_part(self._archive.key, self.open(), number, source, start, stop)
-        return done
+        upload_id = self.open()
+        return self._took(upload_id, self._store.copy_part(self._archive.key, upload_id, number, source, start, stop))
+
+    def _took(self, upload_id: str, part: UploadedPart) -> UploadedPart:
+        with self._lock:
+            self._done[part.number] = part
+            aborted = self._aborted
+        if aborted:
+            # S3 may keep a part that was under way when its upload was aborted:
+            # https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+            _abort(self._store, self._archive.key, upload_id)
+        return part
 
     def put_whole(self, body: Body, *, crc32: int) -> StoredArchive:
         """Write an archive that is one part in one request."""
@@ -125,9 +137,9 @@ class Upload:
     def abort(self) -> None:
         """Drop the upload with its parts, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
         with self._lock:
-            if self._id is not None:
-                _abort(self._store, self._archive.key, self._id)
-                self._id, self._done = None, {}
+            upload_id, self._id, self._done, self._aborted = self._id, None, {}, True
+        if upload_id is not None:
+            _abort(self._store, self._archive.key, upload_id)
 
     def _resumed(self, marker: bytes) -> str | None:
         """The upload that an earlier attempt at the same plan left, the fullest of several.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import structlog
 
 from archiver.archive import status
+from archiver.archive.cancellation import Cancellation
 from archiver.archive.notification import Message
 from archiver.archive.progress import Progress
 from archiver.aws.status import StatusObjects
@@ -24,13 +25,13 @@ class JobFollower:
 
     def __init__(self) -> None:
         self.latest: Progress | None = None
-        self.cancelled = threading.Event()
+        self.cancellation = Cancellation()
 
     def __call__(self, progress: Progress) -> None:
         """Take it down. Raises ``Cancelled`` where somebody has asked for it, until the archive is complete."""
         self.latest = progress
-        if self.cancelled.is_set() and progress.step != "completed":
-            raise Cancelled("The job was cancelled while it ran")
+        if progress.step != "completed":
+            self.cancellation.check()
 
 
 class StatusBoard:
@@ -53,7 +54,7 @@ class StatusBoard:
         follower = self._last = JobFollower()
         self._ended = None
         self._look(request_id, follower)
-        if follower.cancelled.is_set() and not redelivered:
+        if follower.cancellation.asked and not redelivered:
             raise Cancelled("The job was cancelled before it began")
         self._write(request_id, attempt, follower)
         stopped = threading.Event()
@@ -93,9 +94,9 @@ class StatusBoard:
 
     def _look(self, request_id: str, follower: JobFollower) -> None:
         try:
-            if not follower.cancelled.is_set() and self._objects.is_cancelled(request_id):
+            if not follower.cancellation.asked and self._objects.is_cancelled(request_id):
                 log.info("the job is to be cancelled")
-                follower.cancelled.set()
+                follower.cancellation.ask()
         except ArchiverError as error:
             log.warning("whether the job is cancelled could not be read", error=str(error))
 

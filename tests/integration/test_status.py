@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -15,6 +15,7 @@ from devtools.worker import Worker
 from tests.conftest import StackClient, StartWorker
 from tests.integration.test_queue_retries import depth
 from tests.support.command import Outcome, run
+from tests.support.jobs import noise
 from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
@@ -178,6 +179,40 @@ def test_a_running_job_is_cancelled_with_two_workers_there(
     assert client.notification(request_id).json["status"] == "cancelled"
     assert eventually(lambda: gone(s3, sqs, stack))
     assert [one.output().count("job cancelled") for one in workers] in ([0, 1], [1, 0])
+
+
+@pytest.mark.parametrize(("held", "compression"), [("UploadPartCopy", "stored"), ("UploadPart", "auto")])
+def test_a_job_that_waits_for_s3_is_cancelled_all_the_same(
+    worker: Callable[[], Worker],
+    gate: Gate,
+    archiver: ArchiverClient,
+    client: StackClient,
+    command: Any,
+    s3: "S3Client",
+    sqs: "SQSClient",
+    stack: Stack,
+    held: str,
+    compression: Literal["stored", "auto"],
+) -> None:
+    # given a job whose copies, or parts of what is deflated, S3 does not answer
+    client.put("large.bin", noise(40 * MIB) if held == "UploadPartCopy" else noise(20 * MIB).hex().encode())
+    gate.operation, gate.first = held, 2
+    running = worker()
+    request_id = archiver.submit(["large.bin"], compression=compression)
+    assert gate.reached.wait(LONG_ENOUGH)
+    # when it is cancelled
+    outcome = command("cancel", request_id, "--wait", "120")
+    # then it has ended though they are still under way
+    assert not gate.opened.is_set()
+    assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (0, "cancelled", False)
+    assert client.notification(request_id).json["status"] == "cancelled"
+    # and what they still do leaves nothing; the worker goes on
+    gate.operation = None
+    gate.opened.set()
+    assert eventually(lambda: gone(s3, sqs, stack))
+    client.put("small.txt", b"small")
+    assert client.notification(archiver.submit(["small.txt"])).json["status"] == "succeeded"
+    assert running.alive()
 
 
 def test_in_the_last_second_it_is_too_late(

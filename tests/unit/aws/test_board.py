@@ -11,7 +11,7 @@ from archiver.archive.progress import Progress
 from archiver.aws import board as module
 from archiver.aws.board import StatusBoard
 from archiver.errors import Cancelled, StorageUnavailable
-from tests.support.waiting import LONG_ENOUGH, eventually
+from tests.support.waiting import eventually
 
 
 class Objects:
@@ -98,7 +98,7 @@ def test_a_running_job_is_told_at_its_next_step_unless_that_is_the_last(board: S
     with board.following("r", attempt=1, redelivered=False) as follower:
         follower(progress())
         objects.cancelled = True
-        assert follower.cancelled.wait(LONG_ENOUGH)
+        assert eventually(lambda: follower.cancellation.asked)
         with pytest.raises(Cancelled, match="while it ran"):
             follower(progress())
         follower(progress("completed"))
