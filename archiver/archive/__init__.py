@@ -22,4 +22,5 @@ job, result   a request on its way, and what it has come to; missing: the list i
 pipeline      the whole story
 storage       the ports, their values and what can go wrong there
 parallel, memory, progress, traffic: threads, the bytes of parts, how far a build is, what it moved
+arrivals      entries that are complete, as parts arrive
 """

@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 from zlib_ng import zlib_ng
 
+from archiver.archive.arrivals import Arrivals
 from archiver.archive.blueprint import make_blueprint
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint
@@ -141,6 +142,7 @@ class Build:
             copies = sum(part.entry is not None for part in plan)
             span.tell({"archiver.bytes": layout.size, "archiver.parts": len(plan), "archiver.copies": copies})
         progress.planned(len(deflated.parts) + len(plan))
+        arrivals = Arrivals(layout, plan)
         builder = PartBuilder(
             layout=layout,
             sources=blueprint.sources,
@@ -151,7 +153,7 @@ class Build:
             carry=deflated.carry,
             parts_in_flight=self.options.parts_in_flight,
             memory=self.options.memory,
-            on_part=lambda part: progress.built(part.size),
+            on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:

@@ -50,9 +50,10 @@ class ProgressCounter:
             self._bytes_done += size
             self._send("deflating")
 
-    def built(self, size: int) -> None:
-        """A part of so many bytes is there."""
+    def built(self, size: int, *, entries: int) -> None:
+        """A part of so many bytes is there, with which so many entries are complete."""
         with self._lock:
+            self._entries_done += entries
             self._parts_done += 1
             self._bytes_done += size
             self._send("uploading")
@@ -73,7 +74,7 @@ class ProgressCounter:
                 step=step,
                 entries=self._entries,
                 bytes_total=self._bytes_total,
-                entries_done=self._entries_done,
+                entries_done=min(self._entries_done, self._entries),
                 bytes_done=min(self._bytes_done, self._bytes_total),
                 parts_total=self._parts_total,
                 parts_done=self._parts_done,

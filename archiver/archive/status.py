@@ -27,7 +27,7 @@ class JobProgress(BaseModel):
     model_config = _OPEN
 
     step: str = Field(description="resolved, deflating, uploading or completed")
-    entries: Share = Field(description="done is known at the end alone")
+    entries: Share = Field(description="done: all of whose bytes are uploaded")
     bytes: Share
     parts: Share
 
@@ -78,7 +78,7 @@ def _progress(progress: Progress) -> JobProgress:
     finished = progress.step == "completed"
     return JobProgress(
         step=progress.step,
-        entries=Share(done=progress.entries if finished else 0, total=progress.entries),
+        entries=Share(done=progress.entries if finished else progress.entries_done, total=progress.entries),
         bytes=Share(done=progress.bytes_total if finished else progress.bytes_done, total=progress.bytes_total),
         parts=Share(done=progress.parts_total if finished else progress.parts_done, total=progress.parts_total),
     )

@@ -65,7 +65,8 @@ def described(found: JobStatus | None) -> str:
     line: str = found.state
     if found.progress is not None and not found.ended:
         done, total = found.progress.bytes.done, found.progress.bytes.total
-        line += f", {found.progress.step}: {size(done)} of {size(total)}, {found.progress.entries.total} file(s)"
+        entries = found.progress.entries
+        line += f", {found.progress.step}: {size(done)} of {size(total)}, {entries.done} of {entries.total} file(s)"
     told = found.notification or {}
     if "archive" in told:
         line += f": {told['archive']['url']}"

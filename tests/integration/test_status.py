@@ -120,6 +120,8 @@ def test_the_status_of_a_running_job_moves_forward_and_ends_right(
     assert found is not None
     assert (found.state, found.attempt) == ("running", 1)
     assert bytes_done() < 16 * MIB
+    assert found.progress is not None
+    assert 0 < found.progress.entries.done < 16
     # then it ends with what the consumer is told
     gate.opened.set()
     told = client.notification(request_id).json

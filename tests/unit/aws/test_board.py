@@ -46,7 +46,7 @@ def board(objects: Any) -> StatusBoard:
 
 
 def progress(step: str = "uploading", done: int = 1) -> Progress:
-    return Progress(step, entries=3, bytes_total=10, bytes_done=done, parts_total=2, parts_done=1)
+    return Progress(step, entries=3, entries_done=1, bytes_total=10, bytes_done=done, parts_total=2, parts_done=1)
 
 
 def message(status: str = "succeeded") -> Message:
@@ -62,7 +62,7 @@ def test_a_status_goes_forward_and_ends_with_the_notification(board: StatusBoard
         assert eventually(lambda: len(objects.written) == 2)
         assert objects.written[1]["progress"] == {
             "step": "uploading",
-            "entries": {"done": 0, "total": 3},
+            "entries": {"done": 1, "total": 3},
             "bytes": {"done": 1, "total": 10},
             "parts": {"done": 1, "total": 2},
         }
