@@ -17,6 +17,7 @@ from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
 from archiver.archive.spans import UNTRACED, Tracer
+from archiver.archive.traffic import count_request
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
@@ -61,6 +62,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
     for one in (client, slow):
         _send_with(one, payer)
+        one.meta.events.register("before-send.s3", _count)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
     reserved = (
@@ -184,6 +186,11 @@ def _http(
     return S3Http(
         Transfers(settings, throttle=throttle), endpoints=endpoints, credentials=session.get_credentials, common=common
     )
+
+
+def _count(**_: Any) -> None:
+    """What botocore calls before each attempt at a request; an answer would be taken for S3's."""
+    count_request()
 
 
 def _send_with(client: "S3Client", headers: dict[str, str]) -> None:

@@ -222,7 +222,7 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
         with job_span(wiring.tracer(), delivery, letter) as span:
             account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered, span=span)
             log.info("job started", task=request.task, seconds_waited=account.seconds_waited)
-            with kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
+            with account.traffic.counting(), kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
                 try:
                     yield delivery, letter, account
                 except SoftTimeLimitExceeded:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import NoCredentialsError
 
 from archiver.archive.storage import Body
+from archiver.archive.traffic import count_request
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
@@ -114,6 +115,7 @@ class S3Http:
         waiter = _Waiter(len(states))
         transfers = []
         for state in states:
+            count_request()
             state.transfer = self._prepared(state, waiter)
             transfers.append(state.transfer)
         self._transfers.start(transfers)

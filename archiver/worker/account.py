@@ -97,6 +97,7 @@ class Account:
             "BytesUploaded": took["bytes_uploaded"],
             "Files": self.files,
             "Parts": parts,
+            "Requests": self.traffic.requests,
         }
         if self.first:
             figures["SecondsQueued"] = self.seconds_waited

@@ -20,6 +20,7 @@ UNITS = {
     "BytesUploaded": "Bytes",
     "Files": "Count",
     "Parts": "Count",
+    "Requests": "Count",
 }
 
 

@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 
 from archiver.archive.pipeline import Services, build_archive
+from archiver.archive.traffic import Traffic
 from archiver.errors import (
     DestinationUnavailable,
     SourceAccessDenied,
@@ -242,6 +243,24 @@ class TestTraffic:
                 key: zlib.crc32(content) for key, content in contents.items()
             }
             assert opened.testzip() is None
+
+    def test_counts_every_request(self, engine: Engine) -> None:
+        """Those by libcurl and those by boto3, and of each the attempts that S3 slowed down."""
+        contents = three_photos(engine) | {f"small/{n}.txt": noise(500 + n, seed=n) for n in range(5)}
+        for key in list(contents)[3:]:
+            engine.put(key, contents[key])
+        slowed = ("GetObject", "HeadObject", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload")
+        engine.proxy.reset()
+        engine.proxy.set_faults(first_of(*(on(operation, SLOW_DOWN, times=1) for operation in slowed)))
+        traffic = Traffic()
+
+        with traffic.counting():
+            build_archive(files(*contents), delivery=delivery(), services=engine.services, traffic=traffic)
+
+        counts = engine.proxy.counts()
+        assert sum(counts.faults.values()) >= 4
+        of_sqs = counts.requests["GetQueueUrl"] + counts.requests["SendMessage"]
+        assert traffic.requests == sum(counts.requests.values()) - of_sqs
 
 
 def storing(localstack: LocalStack, bucket: str, kind: str) -> Callable[[str, bytes], object]:

@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 import structlog
 
 from archiver import logs
+from archiver.archive.traffic import count_request
 from archiver.worker.account import Account, process_lost
 from tests.support.log_lines import check_metrics, read_lines
 from tests.support.spans import Spans, told
@@ -48,6 +51,11 @@ def test_a_success_has_all_figures(capsys: pytest.CaptureFixture[str]) -> None:
     done.traffic.copied(2)
     done.traffic.uploaded(3)
     done.files = 4
+    with done.traffic.counting():
+        count_request()
+        with ThreadPoolExecutor() as threads:
+            threads.submit(copy_context().run, count_request).result()
+    count_request()
     done.succeeded()
 
     (line,) = read_lines(capsys.readouterr().err)
@@ -64,6 +72,7 @@ def test_a_success_has_all_figures(capsys: pytest.CaptureFixture[str]) -> None:
         "BytesUploaded": 3,
         "Files": 4,
         "Parts": 2,
+        "Requests": 2,
     }
     assert line["Outcome"] == "succeeded"
 
