@@ -100,7 +100,7 @@ def _build(request: Any, payload: Any) -> dict[str, Any]:
             _cancel(letter, delivery, payload=payload, error=error)
             raise
         except PermanentError as error:
-            _dead_letter(letter, delivery, payload=payload, error=error)
+            _dead_letter(letter, delivery, payload=payload, error=error, abandon=isinstance(error, AttemptsExhausted))
             raise
         except SoftTimeLimitExceeded:
             return _overdue(request, letter, delivery, payload=payload)
@@ -121,9 +121,10 @@ def refuse_message(self: Any, code: str, reason: str) -> None:
     with _delivery(self.request) as (delivery, letter, _):
         error = Refused(code, reason)
         payload = None if letter is None else payload_of(letter)
-        if code in ENDED_FROM_OUTSIDE and _finished(letter, delivery, payload=payload) is not None:
+        ended = code in ENDED_FROM_OUTSIDE
+        if ended and _finished(letter, delivery, payload=payload) is not None:
             return
-        _dead_letter(letter, delivery, payload=payload, error=error)
+        _dead_letter(letter, delivery, payload=payload, error=error, abandon=ended)
         raise error
 
 
@@ -140,7 +141,7 @@ def _overdue(request: Any, letter: Letter | None, delivery: Delivery, *, payload
     if summary := _finished(letter, delivery, payload=payload):
         return summary
     error = TimeLimitExceeded(f"The job was ended by its soft_time_limit{_limit(request)}")
-    _dead_letter(letter, delivery, payload=payload, error=error)
+    _dead_letter(letter, delivery, payload=payload, error=error, abandon=True)
     raise error from None
 
 
@@ -165,7 +166,8 @@ def _give_up_after_the_last(letter: Letter | None, delivery: Delivery, *, payloa
         policy = _policy(letter)
         most = None if policy is None else policy.max_receive_count
         if most is not None and is_last(letter, max_attempts=_settings().max_attempts, max_receive_count=most):
-            _dead_letter(letter, delivery, payload=payload, error=last_attempt_failed(error, letter))
+            last = last_attempt_failed(error, letter)
+            _dead_letter(letter, delivery, payload=payload, error=last, abandon=True)
             return True
     except QueueUnavailable as failure:
         log.error("the last attempt's failure could not be told, its message will come back", error=str(failure))
@@ -282,9 +284,12 @@ def _hide(letter: Letter | None) -> Any:
     return lambda seconds: call(VisibilityTimeout=seconds)
 
 
-def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, error: PermanentError) -> None:
+def _dead_letter(
+    letter: Letter | None, delivery: Delivery, *, payload: object, error: PermanentError, abandon: bool
+) -> None:
     """To the dead-letter queue, then the failure's notification, and only then off the queue: nobody waits for ever.
 
+    ``abandon``: the job ended where it could not clear up behind itself, so what it has uploaded is aborted here.
     Without a dead-letter queue the message stays. Raises ``QueueUnavailable``, also where the dead letter is sent and
     the consumer could not be told: the message comes back, and so may the dead letter.
     """
@@ -303,6 +308,8 @@ def _dead_letter(letter: Letter | None, delivery: Delivery, *, payload: object, 
         if not is_last(letter, max_attempts=most, max_receive_count=policy.max_receive_count):
             raise
         log.error("the failure could not be notified, and is not tried again", error=str(failure))
+    if abandon:
+        pipeline.abandon(payload, delivery=delivery, services=wiring.services())
     delete(_client(letter.queue_url), letter)
 
 

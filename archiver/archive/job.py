@@ -22,7 +22,7 @@ from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.result import ArchiveResult, BuiltArchive
 from archiver.archive.spans import UNTRACED, Tracer
-from archiver.archive.split import numbered
+from archiver.archive.split import MAX_ARCHIVES, numbered
 from archiver.archive.storage import (
     ArchiveExists,
     ArchiveObject,
@@ -138,6 +138,18 @@ class Job:
                     raise
                 log.warning("a source changed: building again", reason=str(error), rebuild=rebuild + 1)
         raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
+
+    def abandon(self) -> None:
+        """Abort what attempts have uploaded, as far as S3 lets us: nobody comes back for it.
+
+        Of several archives those before the one that was being built stand, and stay.
+        """
+        archives = self.services.archives(self.destination.bucket, self.traffic)
+        for number in range(1, 2 if self.request.split is None else MAX_ARCHIVES + 1):
+            key = self._key(number)
+            abort_uploads(archives, key, owner=self._owner)
+            if self.request.split is not None and archives.find_archive(key) is None:
+                return
 
     def found(self) -> ArchiveResult | None:
         """The archive, where an attempt has finished it. Raises ``KeyTaken`` and ``DestinationUnavailable``."""

@@ -17,10 +17,19 @@ from archiver.archive.request import metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
-from archiver.errors import Cancelled, DestinationUnavailable, MissingSources, PermanentError
+from archiver.errors import ArchiverError, Cancelled, DestinationUnavailable, MissingSources, PermanentError
 from archiver.text import redacted
 
-__all__ = ["ArchiveResult", "Delivery", "Notifier", "Services", "build_archive", "find_archive", "notify_failure"]
+__all__ = [
+    "ArchiveResult",
+    "Delivery",
+    "Notifier",
+    "Services",
+    "abandon",
+    "build_archive",
+    "find_archive",
+    "notify_failure",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +81,14 @@ def find_archive(payload: object, *, delivery: Delivery, services: Services) -> 
         with bound_contextvars(archive_key=job.destination.key):
             _notify(found, job)
     return found
+
+
+def abandon(payload: object, *, delivery: Delivery, services: Services) -> None:
+    """Abort what attempts at this payload have uploaded: none follows. What can't be aborted now is left in place."""
+    try:
+        _job(payload, delivery=delivery, services=services).abandon()
+    except ArchiverError as error:
+        log.warning("nothing aborted: the lifecycle rule will do it", reason=str(error))
 
 
 def _job(

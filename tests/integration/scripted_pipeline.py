@@ -73,6 +73,11 @@ def _find_archive(payload: Any, *, delivery: Delivery, services: Any) -> None:
     """No attempt of the script leaves an archive."""
 
 
+def _abandon(payload: Any, *, delivery: Delivery, services: Any) -> None:
+    """No attempt of the script uploads anything."""
+
+
+pipeline.abandon = _abandon
 pipeline.build_archive = _build
 pipeline.find_archive = _find_archive
 pipeline.notify_failure = _notify_failure

@@ -109,5 +109,6 @@ def test_a_worker_that_is_killed_at_half_leaves_half(
     assert eventually(lambda: len(bytes_read(second)) == 1)
     (again,) = bytes_read(second)
     print(f"{count} x {mib} MiB: {parts} parts, {again / MIB:.1f} of {whole / MIB:.1f} MiB: {again / whole:.3f}")  # noqa: T201 a measurement
+    second.kill()  # before the proxy that it is connected to
     assert again <= MOST * whole
     readers.check(client.download(notification, tmp_path), contents)

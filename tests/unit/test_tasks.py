@@ -15,6 +15,7 @@ from archiver.archive import pipeline
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters
 from archiver.aws.letters import Letter
 from archiver.errors import (
+    ArchiverError,
     AttemptsExhausted,
     Cancelled,
     MissingSources,
@@ -26,8 +27,9 @@ from archiver.errors import (
 from archiver.settings import load_settings
 from archiver.worker.envelope import LETTER_HEADER
 from tasks import archive
-from tests.support.fake_s3 import FakeS3
-from tests.support.jobs import SOURCES, FakeNotifier, files, logged, services
+from tests.support.disturbances import raising
+from tests.support.fake_s3 import MIB, FakeS3
+from tests.support.jobs import SOURCES, FakeNotifier, files, logged, noise, services
 from tests.support.spans import PARENT, Spans, parent_id, span_id, told, trace_id
 
 # Celery is pinned; what it will call task_acks_on_failure_or_timeout one day is no matter.
@@ -320,6 +322,52 @@ def test_the_last_attempts_error_is_dead_lettered_and_told(
     reason = {name: value["StringValue"] for name, value in world.sqs.letters[0]["MessageAttributes"].items()}
     assert (reason["Error-Code"], reason["Error-Message"], reason["Attempts"]) == (code, message, "5")
     assert [body["error"]["code"] for body in world.notifier.sent] == [code]
+
+
+@pytest.mark.parametrize("end", ["last failure", "exhausted", "process_lost", "time_limit_exceeded", "soft limit"])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_job_that_is_given_up_leaves_no_upload(
+    world: World, monkeypatch: pytest.MonkeyPatch, end: str, split: bool
+) -> None:
+    # given attempts that have left an upload, of several archives that of the second
+    for number in range(2):
+        world.s3.put_object(SOURCES, f"{number}.jpg", noise(11 * MIB, seed=number))
+    payload = files("0.jpg", "1.jpg") | ({"split": {"max_files": 1}} if split else {})
+    letter = replace(LETTER, receive_count=4, body=json.dumps(payload))
+    world.s3.before("complete", raising(StorageUnavailable("S3 is away")), skip=int(split))
+    with pytest.raises(StorageUnavailable):
+        world.run(archive.build_archive, letter.body, letter=letter)
+    assert len(world.s3.unfinished()) == 1
+    assert world.sqs.calls == []
+
+    # when none follows
+    last = replace(letter, receive_count=5)
+    if end == "soft limit":
+        monkeypatch.setattr(pipeline, "build_archive", raising_any(SoftTimeLimitExceeded()))
+    task, arguments = archive.build_archive, [letter.body]
+    if end in ("process_lost", "time_limit_exceeded"):
+        task, arguments = archive.refuse_message, [end, "ended from outside"]
+    with pytest.raises(ArchiverError):
+        world.run(task, *arguments, letter=replace(letter, receive_count=6) if end == "exhausted" else last)
+
+    # then it is told, and nothing is left
+    assert world.sqs.calls == ["send", "delete"]
+    assert [body["status"] for body in world.notifier.sent] == ["failed"]
+    assert world.s3.unfinished() == []
+
+
+def test_an_upload_that_can_not_be_aborted_holds_nothing_up(world: World) -> None:
+    world.s3.before("uploads_of", raising(StorageUnavailable("S3 is away")))
+    with pytest.raises(AttemptsExhausted):
+        world.run(archive.build_archive, files("a.txt"), letter=replace(LETTER, receive_count=6))
+    assert world.sqs.calls == ["send", "delete"]
+
+
+def raising_any(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
 
 
 def test_an_attempt_too_many_is_not_made_unless_nobody_knows(world: World) -> None:
