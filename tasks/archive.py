@@ -120,7 +120,7 @@ def refuse_message(self: Any, code: str, reason: str) -> None:
     """Dead-letter a message that is no job."""
     with _delivery(self.request) as (delivery, letter, _):
         error = Refused(code, reason)
-        payload = None if letter is None else payload_of(letter)
+        payload = None if letter is None else _opened(payload_of(letter))
         ended = code in ENDED_FROM_OUTSIDE
         if ended and _finished(letter, delivery, payload=payload) is not None:
             return
@@ -138,11 +138,23 @@ def _finished(letter: Letter | None, delivery: Delivery, *, payload: object) -> 
 
 def _overdue(request: Any, letter: Letter | None, delivery: Delivery, *, payload: object) -> dict[str, Any]:
     """The end of a job whose soft limit has passed: done where its archive stands, else a dead letter."""
+    payload = _opened(payload)
     if summary := _finished(letter, delivery, payload=payload):
         return summary
     error = TimeLimitExceeded(f"The job was ended by its soft_time_limit{_limit(request)}")
     _dead_letter(letter, delivery, payload=payload, error=error, abandon=True)
     raise error from None
+
+
+def _opened(payload: object) -> object:
+    """The payload, wherever it lies: what is told of a job has its metadata. As it is where that can't be read."""
+    if payload is None:
+        return None
+    try:
+        return wiring.services().payloads.open(payload)
+    except ArchiverError as error:
+        log.warning("told without metadata: the payload can't be read", reason=error.message)
+        return payload
 
 
 def _exhausted(letter: Letter | None) -> AttemptsExhausted | None:

@@ -32,12 +32,13 @@ class Payloads:
     fetch: Callable[[Location], str] = str
 
     def open(self, payload: object) -> Document:
-        """The payload's JSON, wherever it is.
+        """The payload's JSON, wherever it is; a document may be a pointer that nobody has followed yet.
 
         Raises ``InvalidPayload`` where it is none, ``LimitExceeded`` where it lies in another bucket, and what
         ``fetch`` raises.
         """
-        pointed = pointed_at(payload) if isinstance(payload, str) else None
+        text = payload.text if isinstance(payload, Document) else payload
+        pointed = pointed_at(text) if isinstance(text, str) else None
         if pointed is None:
             return payload_document(payload)
         if pointed.bucket not in self.buckets:

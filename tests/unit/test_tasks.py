@@ -3,6 +3,7 @@
 import json
 import pickle
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,15 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from archiver import wiring
 from archiver.archive import pipeline
+from archiver.archive.location import Location
+from archiver.archive.pointer import Payloads, pointer_to
 from archiver.aws.dead_letters import NO_POLICY, DeadLetters
 from archiver.aws.letters import Letter
 from archiver.errors import (
     ArchiverError,
     AttemptsExhausted,
     Cancelled,
+    InvalidPayload,
     MissingSources,
     QueueUnavailable,
     StorageUnavailable,
@@ -322,6 +326,53 @@ def test_the_last_attempts_error_is_dead_lettered_and_told(
     reason = {name: value["StringValue"] for name, value in world.sqs.letters[0]["MessageAttributes"].items()}
     assert (reason["Error-Code"], reason["Error-Message"], reason["Attempts"]) == (code, message, "5")
     assert [body["error"]["code"] for body in world.notifier.sent] == [code]
+
+
+POINTER = pointer_to(Location("payloads", "p-1"))
+
+
+@pytest.mark.parametrize("code", ["time_limit_exceeded", "cancelled", "process_lost", "message_expired"])
+def test_what_ends_a_job_whose_payload_lies_in_s3_is_told_with_its_metadata(
+    world: World, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    with_payloads(world, monkeypatch, lambda _: json.dumps(files("a.txt") | {"metadata": {"order": 7}}))
+    with pytest.raises(archive.Refused):
+        world.run(archive.refuse_message, code, "too long", letter=replace(LETTER, body=POINTER))
+    assert [(body["error"]["code"], body["metadata"]) for body in world.notifier.sent] == [(code, {"order": 7})]
+
+
+def test_a_soft_limit_around_a_job_whose_payload_lies_in_s3_is_told_with_its_metadata(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_payloads(world, monkeypatch, lambda _: json.dumps(files("a.txt") | {"metadata": {"order": 7}}))
+    monkeypatch.setattr(archive, "_build", raising_any(SoftTimeLimitExceeded()))
+    with pytest.raises(TimeLimitExceeded):
+        world.run(archive.build_archive, POINTER)
+    assert [body["metadata"] for body in world.notifier.sent] == [{"order": 7}]
+
+
+def test_a_payload_that_is_gone_is_told_of_without(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: Location) -> str:
+        raise InvalidPayload("the payload does not exist")
+
+    with_payloads(world, monkeypatch, gone)
+    with pytest.raises(archive.Refused):
+        world.run(archive.refuse_message, "process_lost", "died", letter=replace(LETTER, body=POINTER))
+    assert [body["metadata"] for body in world.notifier.sent] == [None]
+    assert world.sqs.calls == ["send", "delete"]
+
+
+def test_a_job_whose_payload_lies_in_s3_is_found_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_payloads(world, monkeypatch, lambda _: json.dumps(files("a.txt")))
+    world.run(archive.build_archive, POINTER)
+    world.run(archive.refuse_message, "process_lost", "died", letter=replace(LETTER, body=POINTER))
+    assert [body["status"] for body in world.notifier.sent] == ["succeeded", "succeeded"]
+
+
+def with_payloads(world: World, monkeypatch: pytest.MonkeyPatch, fetch: Callable[[Location], str]) -> None:
+    payloads = Payloads(("payloads",), fetch)
+    made = services(world.s3, notifier=world.notifier, notify_failures=True, payloads=payloads)
+    monkeypatch.setattr(wiring, "services", lambda: made)
 
 
 @pytest.mark.parametrize("end", ["last failure", "exhausted", "process_lost", "time_limit_exceeded", "soft limit"])
