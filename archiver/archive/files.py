@@ -81,6 +81,14 @@ class FileList(Sequence[RequestedFile]):
         if file.text is not None and not plain:
             self._texts[index] = file.text
 
+    def cut(self, length: int) -> None:
+        """Drop all but the first ``length`` files."""
+        for column in (self._buckets, self._keys, self._destinations, self._plain):
+            del column[length:]
+        for few in (self._versions, self._selections, self._texts):
+            for index in [index for index in few if index >= length]:
+                del few[index]
+
     def __len__(self) -> int:
         return len(self._keys)
 

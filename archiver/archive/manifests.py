@@ -11,10 +11,11 @@ from archiver.archive.access import Access
 from archiver.archive.files import FileError, FileList, RequestedFile, requested_file
 from archiver.archive.location import Location
 from archiver.archive.manifest_rows import Row, RowError, TooLong, rows
-from archiver.archive.reading import stream_verified
+from archiver.archive.reading import READS, STREAMED, BytesDiffer, VerifiedStream
 from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestLines
 from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject, SourceStore
 from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable
+from archiver.zipformat.crc import crc32_of_parts
 
 #: Bytes of one manifest, once it is opened.
 MAX_BYTES = 2 * 1024**3
@@ -51,9 +52,8 @@ def read_manifests(
         if complaint := access.complaint(location):
             raise LimitExceeded(f"manifest {location}: {complaint}")
         source = _found(location, store, source_bucket)
-        lines = array("Q")
         first = len(files)
-        _read(source, store, files, lines, unknown, max_files=max_files, default_bucket=source_bucket)
+        lines = _read(source, store, files, unknown, max_files=max_files, default_bucket=source_bucket)
         listed.append(ManifestLines(location, first, lines))
         etags.update(f"{source.etag}\n".encode())
         log.info("manifest read", manifest=str(location), bytes=source.size, files=len(lines))
@@ -66,7 +66,10 @@ def read_manifests(
 
 def _found(location: Location, store: SourceStore, source_bucket: str | None) -> SourceObject:
     try:
-        return store.head(location)
+        source = store.head(location)
+        if source.composite and source.crc32 is None and (parts := store.part_checksums(source)):
+            return replace(source, crc32=crc32_of_parts(parts))
+        return source
     except SourceMissing:
         raise MissingSources([str(location)], f"the manifest {location} does not exist") from None
     except BucketMissing as error:
@@ -79,16 +82,67 @@ def _read(
     source: SourceObject,
     store: SourceStore,
     files: FileList,
+    unknown: set[str],
+    *,
+    max_files: int,
+    default_bucket: str | None,
+) -> "array[int]":
+    """Add the files that a manifest lists; the line of each.
+
+    What is wrong with it may be a bit that was flipped on the way. So nobody complains of bytes that are not what S3
+    says, nor, where that can't be told, of bytes that came once: they are read again. Raises ``BytesDiffer`` where they
+    are others each time.
+    """
+    first = len(files)
+    # Of what is longer nobody reads the rest for a checksum.
+    has_checksum = source.crc32 is not None and source.size <= MAX_BYTES
+    complained: tuple[int, int] | None = None
+    differs: BytesDiffer | None = None
+    for _ in range(READS):
+        stream, lines = VerifiedStream(store, source), array("Q")
+        try:
+            _add(stream, source.location, files, lines, unknown, max_files=max_files, default_bucket=default_bucket)
+            return lines
+        except (InvalidPayload, LimitExceeded):
+            if not has_checksum and (stream.done, stream.crc32) == complained:
+                raise
+            complained = stream.done, stream.crc32
+            differs = _difference(stream) if has_checksum else BytesDiffer(f"{source}: its bytes may be others")
+            if differs is None:
+                raise
+        except BytesDiffer as error:
+            if source.size <= STREAMED:
+                raise  # it was read again already
+            differs = error
+        log.warning("manifest read again: bytes may not be what S3 has", reason=str(differs))
+        files.cut(first)
+    assert differs is not None
+    raise differs
+
+
+def _difference(stream: VerifiedStream) -> BytesDiffer | None:
+    """In what the bytes differ from what S3 says, which the end of the stream tells."""
+    try:
+        for _ in stream:
+            pass
+    except BytesDiffer as error:
+        return error
+    return None
+
+
+def _add(
+    stream: VerifiedStream,
+    manifest: Location,
+    files: FileList,
     lines: "array[int]",
     unknown: set[str],
     *,
     max_files: int,
     default_bucket: str | None,
 ) -> None:
-    """Add the files that a manifest lists, and the line of each."""
-    manifest = source.location
+    """Add the files that the manifest lists, and the line of each."""
     try:
-        for row in rows(stream_verified(store, source), most_lines=max_files + SPARE_LINES, most_bytes=MAX_BYTES):
+        for row in rows(stream, most_lines=max_files + SPARE_LINES, most_bytes=MAX_BYTES):
             file = _file(row, default_bucket, manifest, unknown if len(unknown) < MAX_UNKNOWN_KEYS else None)
             if len(files) >= max_files:
                 raise LimitExceeded(

@@ -54,20 +54,30 @@ def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
     return found
 
 
-def stream_verified(store: SourceStore, source: SourceObject) -> Iterator[bytes]:
-    """The source's bytes, piece by piece, each of ``STREAMED`` bytes at most.
+class VerifiedStream:
+    """An object that is read from end to end. ``done`` bytes of it have come so far, and have the CRC32 ``crc32``."""
 
-    Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 and the bytes don't have it:
-    of a source of one piece before anything is yielded, of a longer one at its end.
-    """
-    whole = 0
-    for start in range(0, source.size, STREAMED):
-        piece = bytearray(min(STREAMED, source.size - start))
-        (crc32,) = read_verified(store, [Read(source, start, memoryview(piece))])
-        whole = crc32_combine(whole, crc32, len(piece))
-        yield bytes(piece)
-    if source.crc32 is not None and whole != source.crc32:
-        raise BytesDiffer(mismatch(source, read=whole, stored=source.crc32))
+    def __init__(self, store: SourceStore, source: SourceObject) -> None:
+        self._store = store
+        self._source = source
+        self.done = 0
+        self.crc32 = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes that have not come yet, piece by piece, each of ``STREAMED`` bytes at most.
+
+        Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 and the bytes don't have it:
+        of a source of one piece before anything is yielded, of a longer one at its end.
+        """
+        source = self._source
+        while self.done < source.size:
+            piece = bytearray(min(STREAMED, source.size - self.done))
+            (crc32,) = read_verified(self._store, [Read(source, self.done, memoryview(piece))])
+            self.crc32 = crc32_combine(self.crc32, crc32, len(piece))
+            self.done += len(piece)
+            yield bytes(piece)
+        if source.crc32 is not None and self.crc32 != source.crc32:
+            raise BytesDiffer(mismatch(source, read=self.crc32, stored=source.crc32))
 
 
 def fetch_verified(lookup: SourceLookup, location: Location, *, limit: int) -> SourceObject:

@@ -4,10 +4,12 @@ import gzip
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
+from archiver.archive import manifests as module
 from archiver.archive.access import Access
 from archiver.archive.files import FileList, RequestedFile
 from archiver.archive.location import Location
@@ -24,7 +26,7 @@ from archiver.errors import (
     SourceChanged,
     StorageUnavailable,
 )
-from tests.support.fake_s3 import MIB, Call, FakeS3, flip
+from tests.support.fake_s3 import MIB, Call, Checksum, FakeS3, flip
 from tests.support.jobs import ARCHIVES, SOURCES, FakeNotifier, delivery, logged, noise, services, unzipped
 
 
@@ -37,10 +39,16 @@ def s3() -> FakeS3:
     return s3
 
 
-def listing(s3: FakeS3, *lines: object, key: str = "list.jsonl", pack: Callable[[bytes], bytes] = bytes) -> str:
+def listing(
+    s3: FakeS3,
+    *lines: object,
+    key: str = "list.jsonl",
+    pack: Callable[[bytes], bytes] = bytes,
+    checksum: Checksum = "full",
+) -> str:
     """A manifest of JSON Lines, and its key."""
     texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
-    s3.put_object(SOURCES, key, pack("\n".join(texts).encode()))
+    s3.put_object(SOURCES, key, pack("\n".join(texts).encode()), checksum=checksum)
     return key
 
 
@@ -155,14 +163,86 @@ def test_a_manifest_that_changes_each_time_is_a_matter_for_later(s3: FakeS3) -> 
         build(s3, {"manifest": manifest})
 
 
-def test_a_manifest_that_is_not_what_s3_says_is_not_believed(s3: FakeS3) -> None:
-    # Given a manifest of several reads, one of which brings other bytes than S3 has
-    manifest = listing(s3, *({"source": "a.txt", "destination": f"{n}/{'x' * 900}.txt"} for n in range(9_500)))
+#: More than is read at once.
+LONG = [{"source": "a.txt", "destination": f"{n}/{'x' * 900}.txt"} for n in range(9_500)]
+MANY = Limits(10_000, 1 << 40)
+
+
+def corrupt(s3: FakeS3, manifest: str, *, piece: int = 0) -> None:
+    """Have the first reading of a manifest bring other bytes, which break their line, in one of its two pieces."""
+    right = s3.content(SOURCES, manifest)
+    (stored,) = s3.buckets[SOURCES][manifest]
+    at = piece * 8 * MIB
+    middle = at + len(right[at : at + 8 * MIB]) // 2
+    wrong = replace(stored, content=right[:middle] + b"\n{" + right[middle + 2 :])
+    reads = itertools.count()
+
+    def spoil(_: Call) -> None:
+        s3.buckets[SOURCES][manifest][:] = [wrong if next(reads) <= piece else stored]
+
+    s3.before("read", spoil, key=manifest)
+
+
+@pytest.mark.parametrize("checksum", ["full", "composite", "none"])
+@pytest.mark.parametrize("pack", [bytes, lambda content: gzip.compress(content, 0)])
+@pytest.mark.parametrize("piece", [0, 1])
+def test_a_bit_that_flips_in_a_long_manifest_is_read_again(
+    s3: FakeS3, checksum: Checksum, pack: Callable[[bytes], bytes], piece: int
+) -> None:
+    # Given a manifest of several reads, one of which brings other bytes than S3 has: they break a line, or gzip
+    manifest = listing(s3, *LONG, pack=pack, checksum=checksum)
     assert len(s3.content(SOURCES, manifest)) > 8 * MIB
+    corrupt(s3, manifest, piece=piece)
+
+    with logged() as lines:
+        entries = build(s3, {"manifest": manifest}, limits=MANY)
+
+    assert len(entries) == len(LONG)
+    assert "manifest read again: bytes may not be what S3 has" in {line["event"] for line in lines}
+
+
+@pytest.mark.parametrize("checksum", ["full", "composite"])
+def test_a_flip_that_breaks_no_line_is_found_by_s3s_checksum(s3: FakeS3, checksum: Checksum) -> None:
+    manifest = listing(s3, *LONG, checksum=checksum)
     s3.before("read", flip, skip=1, times=1, key=manifest)
 
+    assert {name[-8:] for name in build(s3, {"manifest": manifest}, limits=MANY)} == {"xxxx.txt"}
+
+
+def test_a_manifest_that_never_is_what_s3_says_is_a_matter_for_later(s3: FakeS3) -> None:
+    manifest = listing(s3, *LONG)
+    s3.before("read", flip, key=manifest)
+
     with pytest.raises(StorageUnavailable, match="S3 says"):
-        build(s3, {"manifest": manifest}, limits=Limits(10_000, 1 << 40))
+        build(s3, {"manifest": manifest}, limits=MANY)
+
+
+@pytest.mark.parametrize("checksum", ["full", "composite", "none"])
+@pytest.mark.parametrize("size", ["short", "long"])
+def test_a_manifest_that_is_bad_is_bad_after_at_most_two_readings(s3: FakeS3, checksum: Checksum, size: str) -> None:
+    manifest = listing(s3, "{bad", *(LONG if size == "long" else []), checksum=checksum)
+
+    with pytest.raises(InvalidPayload, match="line 1"):
+        build(s3, {"manifest": manifest}, limits=MANY)
+
+    assert s3.calls["read"] <= 2
+
+
+def test_of_a_manifest_beyond_all_limits_the_rest_is_not_read(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 8 * MIB)
+    manifest = listing(s3, *LONG, *LONG)
+
+    with pytest.raises(LimitExceeded):
+        build(s3, {"manifest": manifest}, limits=Limits(10, 1 << 40))
+
+    assert s3.calls["read"] == 2
+
+
+def test_a_short_manifest_without_a_checksum_is_read_once_more(s3: FakeS3) -> None:
+    manifest = listing(s3, {"source": "a.txt"}, checksum="none")
+    corrupt(s3, manifest)
+
+    assert list(build(s3, {"manifest": manifest})) == ["a.txt"]
 
 
 class TestARedelivery:
