@@ -28,7 +28,7 @@ from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.notify import QueueNotifier, SuccessesOnly
 from archiver.aws.objects import S3Objects
-from archiver.aws.payloads import fetch_payload
+from archiver.aws.payload_reading import fetch_payload
 from archiver.aws.queues import open_queue
 from archiver.aws.status import StatusObjects
 from archiver.aws.throttle import Throttle

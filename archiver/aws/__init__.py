@@ -10,7 +10,7 @@ links         the link to the archive
 queues        the one way to a queue; letters: a message as it was received
 dead_letters  a message and its reason, to the dead-letter queue
 notify        the notification, to the consumer's queue; topics: to an SNS topic
-payloads      payloads that a pointer leads to
+payloads      payloads that a pointer leads to, written; payload_reading: read as S3 has them
 status        status objects, and the wish to cancel; board: what one process writes there
 hand_backs    how often a message was given back unfinished
 checkpoints   how far deflating has come, kept for a later attempt
