@@ -18,7 +18,7 @@ import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
-from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut
+from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut, Point
 from archiver.archive.checkpoints import Checkpoints
 from archiver.archive.deflate_writer import DeflateWriter
 from archiver.archive.parallel import Threads, ordered_map
@@ -168,7 +168,7 @@ class _Deflating:
             part = upload.uploaded(number, size)
             return part is not None and part.crc32 == crc32
 
-        point = checkpoint.point(has)
+        point = checkpoint.point(has) if self._fits(checkpoint) else Point(0)
         if not point.parts:
             return BEGIN
         cut = checkpoint.cut(point.parts)
@@ -183,6 +183,14 @@ class _Deflating:
         done = sum(self.sources[index].size for index in self.candidates[: bisect_left(self.candidates, cut.index)])
         on_bytes(done + (cut.offset if cut.header else 0))
         return cut
+
+    def _fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether it speaks of these sources, as the digest says; else nothing that it says can be right."""
+        entries, count = checkpoint.entries.indexes, len(self.sources)
+        return not (entries and entries[-1] >= count) and all(
+            cut.offset < self.sources[cut.index].size if cut.index < count else not cut.header
+            for cut in checkpoint.cuts
+        )
 
     def run(
         self,

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from archiver.archive.build import Options
+from archiver.archive.checkpoint import Checkpoint, Cut, EndedEntries, decode
 from archiver.archive.pipeline import build_archive
 from archiver.archive.traffic import Traffic
 from archiver.errors import StorageUnavailable
@@ -208,6 +209,28 @@ def test_one_that_can_not_be_used_is_not(spoilt: str) -> None:
     world.is_right()
     assert read >= sum(map(len, world.contents.values()))
     assert any(line["event"].startswith("deflating from the start") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [Cut(1, 0, 99, 0, header=1), Cut(1, 0, 0, 99 * MIB, header=1), Cut(1, 1, 99, 0)],
+    ids=["index", "offset", "end"],
+)
+def test_one_of_other_sources_is_not_followed(cut: Cut) -> None:
+    world = World(SHAPES["many small"]())
+    world.die(4)
+    ((name, body),) = world.checkpoints.bodies.items()
+    right = decode(body)
+    entries = EndedEntries()
+    entries.append(0 if cut.header else 99, compressed_size=1, crc32=1)
+    (upload_id,) = world.s3.unfinished()
+    part = world.s3.uploads[upload_id].parts[1][0]
+    wrong = Checkpoint(right.digest, entries, [replace(cut, size=part.size)], [part.crc32])
+    world.checkpoints.bodies[name] = wrong.encode()
+
+    world.attempt(2)
+
+    world.is_right()
 
 
 def test_a_part_that_is_another_in_s3_is_made_again() -> None:
