@@ -5,6 +5,7 @@ from archiver.settings import load_settings
 
 settings = load_settings()
 source_queue = queue_name(settings.sqs_source_queue)
+crew_queue = queue_name(settings.sqs_crew_queue) if settings.sqs_crew_queue else None
 
 # Broker: SQS with the SDK's own credential chain, region and endpoint.
 broker_url = "sqs://"
@@ -14,7 +15,11 @@ broker_transport = (
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_transport_options = {
-    "predefined_queues": {source_queue: {"url": settings.sqs_source_queue}},
+    "predefined_queues": {
+        source_queue: {"url": settings.sqs_source_queue},
+        **({crew_queue: {"url": settings.sqs_crew_queue}} if crew_queue else {}),
+    },
+    "crew_queue": crew_queue,
     "region": settings.aws_region,
     "visibility_timeout": settings.visibility_timeout_seconds,
     "wait_time_seconds": settings.poll_seconds,
@@ -28,8 +33,9 @@ broker_transport_options = {
     "monitoring_prefix": settings.monitoring_prefix,
 }
 
-# One queue for every task.
+# One queue for every task, but for chunks of other workers' jobs.
 task_default_queue = source_queue
+task_queues = {name: {"routing_key": name} for name in (source_queue, crew_queue) if name}
 task_create_missing_queues = False
 task_serializer = "json"
 accept_content = ["json"]

@@ -44,7 +44,7 @@ class _Unusable(click.ClickException):
     exit_code = 2
 
 
-app = ArchiverApp("archiver", include=["tasks.archive"], control="archiver.monitoring.control:Control")
+app = ArchiverApp("archiver", include=["tasks.archive", "tasks.crew"], control="archiver.monitoring.control:Control")
 app.config_from_object(CONFIGURATION)
 
 

@@ -11,6 +11,7 @@ from botocore.utils import get_environ_proxies
 from archiver.archive import checkpoints
 from archiver.archive.access import Access
 from archiver.archive.build import Options
+from archiver.archive.crew import Crew
 from archiver.archive.destination import Destinations
 from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
@@ -21,7 +22,8 @@ from archiver.archive.traffic import count_request
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
-from archiver.aws.clients import PATIENT, QUICK, SLOW, Timeouts, new_client, new_session
+from archiver.aws.clients import PATIENT, PROMPT, QUICK, SLOW, Timeouts, new_client, new_session
+from archiver.aws.crew import InvitationQueue, SharedObjects
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.http import S3Http
 from archiver.aws.links import Links
@@ -114,6 +116,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
         file_prefix=settings.s3_file_prefix,
         rebuilds=settings.rebuilds,
         notify_failures=settings.notify_failures or board is not None,
+        crew=_crew(settings, client, http),
         payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
         tracer=tracer,
         checkpoints=S3Checkpoints(client, bucket),
@@ -141,6 +144,14 @@ def status_board() -> StatusBoard | None:
         return None
     client = new_client("s3", timeouts=QUICK, region=settings.aws_region)
     return StatusBoard(StatusObjects(client, settings.s3_destination_bucket, settings.status_prefix))
+
+
+def _crew(settings: Settings, client: "S3Client", http: S3Http) -> Crew | None:
+    if settings.sqs_crew_queue is None:
+        return None
+    queue = open_queue(settings.sqs_crew_queue, timeouts=PROMPT, region=settings.aws_region, setting="SQS_CREW_QUEUE")
+    objects = SharedObjects(client, http, bucket=settings.s3_destination_bucket, prefix=settings.crew_prefix)
+    return Crew(objects, InvitationQueue(queue), min_weight=settings.crew_min_bytes)
 
 
 def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> Notifier | None:

@@ -37,7 +37,7 @@ from archiver.worker.account import Account, open_account
 from archiver.worker.attempts import is_last, is_over, last_attempt_failed
 from archiver.worker.decode import payload_of
 from archiver.worker.envelope import BUILD_TASK, LETTER_HEADER, REFUSE_TASK
-from archiver.worker.heartbeat import kept_hidden
+from archiver.worker.heartbeat import hiding, kept_hidden
 from archiver.worker.job_span import job_span
 from archiver.worker.progress import ProgressReport
 
@@ -236,7 +236,8 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
         with job_span(wiring.tracer(), delivery, letter) as span:
             account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered, span=span)
             log.info("job started", task=request.task, seconds_waited=account.seconds_waited)
-            with account.traffic.counting(), kept_hidden(_hide(letter), timeout=settings.visibility_timeout_seconds):
+            hide = None if letter is None else hiding(_client(letter.queue_url), letter)
+            with account.traffic.counting(), kept_hidden(hide, timeout=settings.visibility_timeout_seconds):
                 try:
                     yield delivery, letter, account
                 except SoftTimeLimitExceeded:
@@ -283,17 +284,6 @@ def _described(request: Any, letter: Letter | None) -> Delivery:
         attempt=letter.attempt,
         hand_backs=letter.receive_count - letter.attempt,
     )
-
-
-def _hide(letter: Letter | None) -> Any:
-    if letter is None:
-        return None
-    call = partial(
-        _client(letter.queue_url).change_message_visibility,
-        QueueUrl=letter.queue_url,
-        ReceiptHandle=letter.receipt_handle,
-    )
-    return lambda seconds: call(VisibilityTimeout=seconds)
 
 
 def _dead_letter(

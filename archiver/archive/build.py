@@ -4,7 +4,8 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cache, partial
@@ -14,15 +15,16 @@ import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.arrivals import Arrivals
-from archiver.archive.blueprint import make_blueprint
+from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint
 from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
+from archiver.archive.crew import Host, SharedUpload, Sharing
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads
 from archiver.archive.parts import CopiesRefused, PartBuilder
-from archiver.archive.plan import MAX_PARTS, MIN_PART, PlanError
+from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
 from archiver.archive.spans import UNTRACED, Tracer
@@ -33,6 +35,7 @@ from archiver.archive.storage import (
     SourceObject,
     SourceStore,
     StoredArchive,
+    UploadGone,
 )
 from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
@@ -45,6 +48,9 @@ REFUSED_PLANS = 3
 #: Room for records beside the sources' bytes when the part size is chosen before the layout: a local header and a
 #: central record, each with name and extras, in bytes.
 _RECORDS = 400
+
+#: What no later attempt can go on from.
+_ENDS = (PermanentError, SourceChanged, ArchiveExists, CopiesRefused)
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +73,8 @@ class Options:
 class Build:
     """The build of one archive of ``sources`` under ``names``, read from ``store`` and written to ``archives``.
 
-    With ``resume``, an upload that an earlier attempt left is gone on with.
+    With ``resume``, an upload that an earlier attempt left is gone on with; with a ``host``, others are invited where
+    there is enough to do.
     """
 
     names: Sequence[str]
@@ -82,6 +89,7 @@ class Build:
     cancellation: Cancellation = field(default_factory=Cancellation)
     checkpoints: CheckpointStore | None = None
     tracer: Tracer = UNTRACED
+    host: Host | None = None
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -103,7 +111,7 @@ class Build:
             except PlanError as error:
                 upload.abort()
                 raise LimitExceeded(str(error)) from error
-            except (PermanentError, SourceChanged, ArchiveExists):
+            except _ENDS:
                 upload.abort()
                 raise
             else:
@@ -163,16 +171,39 @@ class Build:
             with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": 0}):
                 archive = upload.put_whole(body, crc32=crc32)
         else:
-            with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
-                try:
-                    parts = deflated.parts + builder.run(plan)
-                except CopiesRefused as refusal:
-                    raise refusal.of_sources(blueprint.order) from refusal
-            crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
-            with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
-                archive = upload.complete(parts, crc32=crc32, size=layout.size)
+            with self._shared(blueprint, upload, builder.checksums, builder.on_part) as agenda:
+                with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
+                    try:
+                        parts = deflated.parts + builder.run(plan, agenda)
+                    except CopiesRefused as refusal:
+                        raise refusal.of_sources(blueprint.order) from refusal
+                crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
+                with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
+                    archive = upload.complete(parts, crc32=crc32, size=layout.size)
         progress.step("completed")
         return archive
+
+    @contextmanager
+    def _shared(
+        self, blueprint: Blueprint, upload: Upload, checksums: Checksums, on_part: Callable[[Part], None]
+    ) -> Iterator[Sharing | None]:
+        """The plan as it is shared with others, where that is worth it; what was shared goes with the upload."""
+        shared = None if self.host is None else self.host.crew.cut(blueprint)
+        if self.host is None or shared is None:
+            yield None
+            return
+        shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
+        sharing = Sharing(self.host, shared, blueprint, shared_upload, checksums=checksums, on_part=on_part)
+        over = False
+        try:
+            sharing.open(resumed=upload.resumed)
+            yield sharing
+            over = True
+        except (*_ENDS, UploadGone):
+            over = True
+            raise
+        finally:
+            sharing.close(over=over)
 
     def _deflated(self, upload: Upload, progress: ProgressCounter, checkpoints: Checkpoints | None) -> Deflated:
         most = sum(

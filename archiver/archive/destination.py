@@ -142,6 +142,16 @@ class Destinations:
             link_seconds=link_seconds,
         )
 
+    def check(self, bucket: str, key: str) -> None:
+        """Raise ``LimitExceeded`` where no payload's archive may be ``key`` in ``bucket``."""
+        if bucket not in (self.bucket, *self.buckets):
+            raise LimitExceeded(f"bucket {shown(bucket)} is not in ALLOWED_DESTINATION_BUCKETS")
+        if bucket == self.bucket and key.startswith(self.reserved):
+            raise LimitExceeded(f"key {shown(key)} lies where the service keeps objects of its own")
+        generated = is_archive_key(key) and key.count("/") == 1
+        if self.prefixes and not (generated or key.startswith(self.prefixes)):
+            raise LimitExceeded(f"key {shown(key)} begins with none of ALLOWED_DESTINATION_PREFIXES")
+
     def _check(self, wish: ArchiveSpec, link_seconds: int | None) -> None:
         if wish.key is not None and wish.prefix is not None:
             raise InvalidPayload("archive: key is the whole key, so there is no prefix beside it")

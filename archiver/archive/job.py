@@ -10,6 +10,7 @@ from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.cancellation import CancellableSources, Cancellation
 from archiver.archive.checkpoints import CheckpointStore
+from archiver.archive.crew import Crew, Host
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.missing import with_missing_list
@@ -70,6 +71,7 @@ class Services:
     payloads: Payloads = field(default_factory=Payloads)
     tracer: Tracer = UNTRACED
     checkpoints: CheckpointStore | None = None
+    crew: Crew | None = None  # whom a large job invites
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,11 @@ class Job:
         return self._finished(self.services.archives(self.destination.bucket, self.traffic))
 
     @property
+    def _host(self) -> Host | None:
+        crew, delivery = self.services.crew, self.delivery
+        return None if crew is None else Host(crew, delivery.request_id, delivery.correlation_id)
+
+    @property
     def _owner(self) -> str | None:
         """Under a key of the payload's choice there may be others' uploads; under a generated one all are ours."""
         return self.digest if self.destination.named else None
@@ -197,6 +204,7 @@ class Job:
                     tracer=self.services.tracer,
                     cancellation=self.cancellation,
                     checkpoints=self.services.checkpoints,
+                    host=self._host,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)

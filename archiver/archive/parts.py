@@ -8,9 +8,11 @@ and wait for nothing.
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from mmap import mmap
 from threading import Event
+from typing import Protocol
 
 import structlog
 from zlib_ng import zlib_ng
@@ -21,8 +23,7 @@ from archiver.archive.memory import allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
-from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
-from archiver.archive.upload import Upload
+from archiver.archive.storage import Body, CopyRefused, Read, SourceObject, SourceStore, UploadedPart
 from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable
 from archiver.zipformat.crc import crc32_combine, crc32_of_middle
@@ -49,6 +50,39 @@ class CopiesRefused(Exception):
         )
 
 
+class Target(Protocol):
+    """Where parts go. ``archiver.archive.upload`` documents each call."""
+
+    def uploaded(self, number: int, size: int) -> UploadedPart | None: ...
+    def put(self, number: int, body: Body, *, crc32: int) -> UploadedPart: ...
+    def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart: ...
+    def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]: ...
+
+
+class Agenda(Protocol):
+    """Which parts of a plan are to be built here, and which others have brought by the end of ``parts``, by number.
+
+    Copies come before the literal parts that may wait for them, and literal parts in ascending order as far as one
+    waits for another. ``parts`` may end early once ``stopped`` says so.
+    """
+
+    @property
+    def brought(self) -> Mapping[int, UploadedPart]: ...
+    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """All parts of a plan: the agenda of who builds it alone."""
+
+    plan: Sequence[Part]
+    brought: Mapping[int, UploadedPart] = field(default_factory=dict)
+
+    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:  # noqa: ARG002 an agenda's argument
+        yield from (part for part in self.plan if part.entry is not None)
+        yield from (part for part in self.plan if part.entry is None)
+
+
 @dataclass(frozen=True, slots=True)
 class Carry:
     """Bytes of the archive from ``start`` on that are in memory already: what is left of the deflated entries."""
@@ -64,45 +98,62 @@ class Carry:
 class PartBuilder:
     """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
-    Literal parts of ``memory`` bytes are held at once, at most ``parts_in_flight`` of them, at least two.
+    Literal parts of ``memory`` bytes are held at once, at most ``parts_in_flight`` of them, at least two. ``reading``
+    is entered by each part while its bytes are read: it may hold some back.
     """
 
     layout: Layout
     sources: Sequence[SourceObject | None]
     checksums: Checksums
     store: SourceStore
-    upload: Upload
+    upload: Target
     threads: Threads
     carry: Carry
     parts_in_flight: int
     memory: int
     on_part: Callable[[Part], None]
     cancellation: Cancellation = field(default_factory=Cancellation)
+    reading: AbstractContextManager[object] = field(default_factory=nullcontext)
 
-    def run(self, plan: Sequence[Part]) -> list[UploadedPart]:
-        """Build all parts of the plan and return them in its order.
+    def run(self, plan: Sequence[Part], agenda: Agenda | None = None) -> list[UploadedPart]:
+        """Build all parts of the plan, but for those that others bring, and return them in its order.
 
         Parts that hold bytes of which S3 says otherwise are built again, a few times. Raises ``CopiesRefused``,
         ``StorageUnavailable`` where they never come right, or the first error of any part, once no part is under way
         any more; a job that is cancelled leaves what does not end within seconds.
         """
-        parts = self._run(plan, reuse=True)
+        agenda = agenda or Alone(plan)
+        parts = self.follow(agenda)
+        if agenda.brought:
+            there = {part.number: part for part in self.upload.listed(list(agenda.brought.values()))}
+            lost = [part for part in plan if part.number in agenda.brought and part.number not in there]
+            if lost:
+                log.warning("parts that others were to bring are not there: built here", parts=len(lost))
+            parts |= there | self.build(lost)
         for _ in range(READS - 1):
             refuted = self.checksums.refuted()
             if not refuted:
                 break
             log.warning("parts built again: bytes are not what S3 says", entries=len(refuted), reason=_first(refuted))
-            parts |= self._run([part for part in plan if self._holds(part, refuted)], reuse=False)
+            parts |= self.build([part for part in plan if self._holds(part, refuted)])
         self.confirm()
         return [parts[part.number] for part in plan]
+
+    def follow(self, agenda: Agenda) -> dict[int, UploadedPart]:
+        """The parts of an agenda, once. Raises as ``run`` does, but for bytes that are not what S3 says."""
+        return self._run(agenda, reuse=True)
+
+    def build(self, parts: Sequence[Part]) -> dict[int, UploadedPart]:
+        """Build parts, whatever S3 has already. Raises as ``run`` does."""
+        return self._run(Alone(parts), reuse=False)
 
     def confirm(self) -> None:
         """Raise ``StorageUnavailable`` where the bytes of an entry are not what S3 says."""
         if refuted := self.checksums.refuted():
             raise StorageUnavailable(_first(refuted))
 
-    def _run(self, plan: Sequence[Part], *, reuse: bool) -> dict[int, UploadedPart]:
-        """Build parts; with ``reuse``, those of an earlier attempt count where their CRC32s are right."""
+    def _run(self, agenda: Agenda, *, reuse: bool) -> dict[int, UploadedPart]:
+        """The agenda's parts; with ``reuse``, those of an earlier attempt count where their CRC32s are right."""
         refused: dict[int, str] = {}
         copied: set[int] = set()
         failures: list[BaseException] = []
@@ -149,12 +200,10 @@ class PartBuilder:
 
         try:
             with JobThreads(self.parts_in_flight, "literal") as literals, self.cancellation.heard_by(give_up):
-                for part in plan:
+                for part in agenda.parts(lambda: bool(failures or refused)):
                     if part.entry is not None:
                         futures[self.threads.copies.submit(run, part)] = part
-                for part in plan:
-                    # In ascending order: see above.
-                    if part.entry is None and budget.take(part.size):
+                    elif budget.take(part.size):
                         futures[literals.submit(run, part)] = part
                 wait_unless(futures, woken)
         finally:
@@ -168,7 +217,7 @@ class PartBuilder:
             raise CopiesRefused(refused, copied)
         if failures:
             raise failures[0]
-        return {part.number: future.result() for future, part in futures.items()}
+        return {**agenda.brought, **{part.number: future.result() for future, part in futures.items()}}
 
     def _built(self, part: Part, *, reuse: bool) -> UploadedPart:
         return self._literal(part, reuse=reuse) if part.entry is None else self._copy(part, part.entry, reuse=reuse)
@@ -183,7 +232,9 @@ class PartBuilder:
                 Read(self._source(data.entry), data.start, view[offset : offset + data.stop - data.start])
                 for offset, data in batch
             ]
-            for (_, data), crc32 in zip(batch, read_verified(self.store, reads), strict=True):
+            with self.reading:
+                crc32s = read_verified(self.store, reads)
+            for (_, data), crc32 in zip(batch, crc32s, strict=True):
                 self.checksums.learn(data.entry, data.start, crc32, data.stop - data.start)
         for offset, segment in self._located(part):
             target = view[offset : offset + segment.stop - segment.start]

@@ -12,7 +12,8 @@ them, since only the last part may have less than 5 MiB. So ``archiver.aws.sweep
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -33,6 +34,8 @@ MARKER_NUMBER = MAX_PARTS
 OWNER_NUMBER = MAX_PARTS - 1
 #: The highest number of a part of the archive itself.
 LAST_NUMBER = MAX_PARTS - 2
+#: How often a completion is tried that others, who put the same parts again, may be in the way of.
+COMPLETIONS = 5
 #: Size of either marker in bytes: a SHA-256 in hexadecimal digits.
 MARKER_SIZE = 64
 
@@ -51,11 +54,17 @@ class Upload:
         self._looked = self._aborted = False
         self._id: str | None = None
         self._done: dict[int, UploadedPart] = {}
+        self._gone_on = False
 
     @property
     def begun(self) -> bool:
         """Whether S3 knows of it."""
         return self._id is not None
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier attempt began it."""
+        return self._gone_on
 
     def open(self) -> str:
         """The upload's id; the first call resumes or creates it. Raises ``UploadGone`` once it is aborted."""
@@ -76,6 +85,7 @@ class Upload:
             if self._id is None and self._resume and not self._looked:
                 self._looked = True
                 self._id = self._resumed(self._digest().encode())
+                self._gone_on = self._id is not None
             return self._id is not None
 
     def _mark(self, upload_id: str, number: int, content: bytes) -> None:
@@ -117,22 +127,33 @@ class Upload:
         """Write an archive that is one part in one request."""
         return self._store.put(self._archive, body, crc32=crc32)
 
+    def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]:
+        """Parts that somebody else has put, with the ETags that they have now; those that differ are left out.
+
+        Where the parts are not ours to list, all of them as they are told.
+        """
+        try:
+            listed = self._store.parts_of(self._archive.key, self.open())
+        except UploadsUnlisted as error:
+            log.warning("what others have uploaded is not ours to list", reason=str(error))
+            return list(parts)
+        found = ((part, listed.get(part.number)) for part in parts)
+        return [replace(part, etag=there.etag) for part, there in found if there is not None and _is_same(there, part)]
+
     def complete(self, parts: list[UploadedPart], *, crc32: int, size: int) -> StoredArchive:
         """Make the archive of its parts."""
         upload_id = self.open()
-        try:
-            return self._store.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
-        except ArchiveRefused:
-            # Another attempt at the same upload has put the same bytes again, and S3 may have given them another
-            # ETag: it does where a KMS key encrypts.
+        for _ in range(COMPLETIONS - 1):
             try:
-                listed = self._store.parts_of(self._archive.key, upload_id)
-            except UploadsUnlisted:
-                listed = {}
-            again = [listed.get(part.number, part) for part in parts]
-            if again == parts or [_content(part) for part in again] != [_content(part) for part in parts]:
-                raise
-            return self._store.complete(self._archive, upload_id, again, crc32=crc32, size=size)
+                return self._store.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
+            except ArchiveRefused:
+                # Somebody else at work on the same upload has put the same bytes again, and S3 may have given them
+                # another ETag: it does where a KMS key encrypts.
+                again = self.listed(parts)
+                if again == parts or len(again) != len(parts):
+                    raise
+                parts = again
+        return self._store.complete(self._archive, upload_id, parts, crc32=crc32, size=size)
 
     def abort(self) -> None:
         """Drop the upload with its parts, as far as S3 lets us: the bucket's lifecycle rule does the rest."""
@@ -203,8 +224,9 @@ def _abort(store: ArchiveStore, key: str, upload_id: str) -> None:
         log.warning("upload not aborted: the lifecycle rule will", reason=str(error))
 
 
-def _content(part: UploadedPart) -> tuple[int, int, int | None]:
-    return part.number, part.size, part.crc32
+def _is_same(listed: UploadedPart, part: UploadedPart) -> bool:
+    # Where a list tells no CRC32s, the completion compares that of the whole.
+    return listed.size == part.size and listed.crc32 in (None, part.crc32)
 
 
 def _is_marker(part: UploadedPart, marker: bytes) -> bool:

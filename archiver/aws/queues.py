@@ -109,6 +109,22 @@ class Queue:
             raise QueueUnavailable(f"sending to {self._label} failed: the answer has no MessageId")
         return message_id
 
+    def send_batch(self, bodies: Sequence[str], *, attributes: Mapping[str, Any] | None = None) -> None:
+        """Send up to ten messages to a standard queue, in one request. Raises ``QueueUnavailable``."""
+        extra: dict[str, Any] = {"MessageAttributes": attributes} if attributes else {}
+        entries: list[Any] = [{"Id": str(number), "MessageBody": body, **extra} for number, body in enumerate(bodies)]
+        url = self.url
+        try:
+            answer = self.client.send_message_batch(QueueUrl=url, Entries=entries)
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(f"sending to {self._label} failed: {error}") from error
+        sent = len(answer.get("Successful", ()))
+        if sent < len(bodies):
+            reason = next((failed.get("Message") for failed in answer.get("Failed", ())), None)
+            raise QueueUnavailable(
+                f"{len(bodies) - sent} of {len(bodies)} messages not sent to {self._label}: {reason}"
+            )
+
     def attributes(self, names: Sequence[str]) -> dict[str, str]:
         """The queue's attributes. Raises ``QueueUnavailable``."""
         wanted: Any = list(names)  # the stubs want literals

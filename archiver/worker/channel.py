@@ -7,6 +7,9 @@
 - a job that Celery ends (a time limit, a revoke) is refused: its message goes to a task that dead-letters it;
 - an ack needs no more than the receipt handle, so that it works after a lost connection, too.
 
+Beside the source queue there may be the crew's (``turns`` says when it is polled). What is received from it is built or
+dropped: it has no attempts, no dead letters, and a reject shows it again at once.
+
 It applies to the queues of ``predefined_queues``, whose ``url`` may be a plain name, too, looked up when first
 needed: the queue may come into being after the worker. Other queues, where there are any, are kombu's business.
 """
@@ -34,7 +37,9 @@ from archiver.worker import liveness
 from archiver.worker.backoff import backoff_seconds
 from archiver.worker.decode import decode
 from archiver.worker.envelope import LETTER_HEADER, refusal
+from archiver.worker.invitations import chunk_call
 from archiver.worker.polling import GRACE_SECONDS, Poll, PollConnection
+from archiver.worker.turns import Line, chunks_wanted
 
 log = structlog.get_logger(__name__)
 
@@ -62,22 +67,26 @@ class Channel(KombuChannel):
         self._max_body_bytes: int = options.get("max_body_bytes", 1024 * 1024)
         self._max_attempts: int = options.get("max_attempts", 5)
         self._hand_backs = HandBacks(options.get("hand_backs_bucket"), region=options.get("region"))
+        self._crew: str | None = options.get("crew_queue")
         self._liveness_file: str | None = options.get("liveness_file")
         self.draining = False
         self._letters: dict[str, Letter] = {}
         self._clients: dict[str, Any] = {}
-        self._poll_started: float | None = None
-        self._poll_number = 0
-        self._failed_polls = 0
-        self._next_poll: Any = None
-        self._last_turn = time.monotonic()
-        self._watch_timer: Any = None
+        self._lines: dict[str, Line] = {}
         super().__init__(connection, **kwargs)
 
     # Queues and clients.
 
     def _is_source(self, queue: str | None) -> bool:
         return queue in self.predefined_queues
+
+    def _is_chunk(self, letter: Letter) -> bool:
+        return self._crew is not None and queue_name(letter.queue_url) == self._crew
+
+    def _line(self, queue: str) -> Line:
+        if queue not in self._lines:
+            self._lines[queue] = Line(time.monotonic())
+        return self._lines[queue]
 
     def _update_queue_cache(self, queue_name_prefix: str) -> None:
         if not self.predefined_queues:
@@ -132,43 +141,64 @@ class Channel(KombuChannel):
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         if self.hub and self._is_source(queue):
-            self._watch_timer = self.hub.call_repeatedly(WATCH_SECONDS, self._watch, queue)
+            self._line(queue).watch = self.hub.call_repeatedly(WATCH_SECONDS, self._watch, queue)
         return super().basic_consume(queue, *args, **kwargs)
 
     def basic_cancel(self, consumer_tag: str) -> Any:
-        if self._is_source(self._tag_to_queue.get(consumer_tag)) and self._watch_timer:
-            self._watch_timer.cancel()
+        queue = self._tag_to_queue.get(consumer_tag)
+        if queue is not None and self._is_source(queue) and (watch := self._line(queue).watch):
+            watch.cancel()
         return super().basic_cancel(consumer_tag)
 
     def _schedule_queue(self, queue: str) -> None:
-        """Poll now, or look again soon while every slot is busy."""
+        """Poll now, or look again soon while every slot is busy, or jobs go first."""
         if not self._is_source(queue):
             super()._schedule_queue(queue)
             return
-        self._last_turn = time.monotonic()
-        if self.closed or queue not in self._active_queues or self._poll_started is not None:
+        line = self._line(queue)
+        line.last_turn = time.monotonic()
+        if self.closed or queue not in self._active_queues or line.started is not None:
             return
-        if not self.qos.can_consume():
-            self._alive()
-            self._schedule_in(BUSY_SECONDS, queue)
+        count = self._wanted(queue)
+        if count:
+            self._start_poll(queue, count)
         else:
-            self._start_poll(queue)
+            self._alive(queue)
+            self._schedule_in(BUSY_SECONDS, queue)
+
+    def _wanted(self, queue: str) -> int:
+        """How many messages there is room for."""
+        if not self.qos.can_consume():
+            return 0
+        if queue != self._crew:
+            return int(self._get_message_estimate())
+        jobs = next((each for each in self._active_queues if each != queue and self._is_source(each)), None)
+        if jobs is None:
+            return 0
+        if self._line(jobs).started is None and not self._line(jobs).failures:
+            self._schedule_queue(jobs)
+        return chunks_wanted(
+            self._line(jobs),
+            now=time.monotonic(),
+            slots=self.qos.prefetch_count,
+            free=self.qos.can_consume_max_estimate() or 0,
+            held=sum(self._is_chunk(letter) for letter in self._letters.values()),
+        )
 
     def _schedule_in(self, seconds: float, queue: str) -> None:
-        if self._next_poll is not None:
-            self._next_poll.cancel()
+        line = self._line(queue)
+        if line.next_poll is not None:
+            line.next_poll.cancel()
         assert self.hub is not None
-        self._next_poll = self.hub.call_later(seconds, self._schedule_queue, queue)
+        line.next_poll = self.hub.call_later(seconds, self._schedule_queue, queue)
 
-    def _start_poll(self, queue: str) -> None:
-        self._poll_started = time.monotonic()
-        self._poll_number += 1
-        ended = partial(self._poll_ended, queue, self._poll_number)
+    def _start_poll(self, queue: str, count: int) -> None:
+        ended = partial(self._poll_ended, queue, self._line(queue).start(time.monotonic()))
         try:
             url = self._resolve_queue_url(queue)
             self.asynsqs(queue).receive(
                 url,
-                count=self._get_message_estimate(),
+                count=count,
                 hide_seconds=self.visibility_timeout,
                 wait_seconds=self.wait_time_seconds,
                 callback=partial(ended, url),
@@ -178,18 +208,19 @@ class Channel(KombuChannel):
             ended("", Poll(error=repr(error)))
 
     def _poll_ended(self, queue: str, number: int, url: str, poll: Poll) -> None:
+        line = self._line(queue)
         self._receive(queue, url, poll.messages)
-        if number != self._poll_number:
+        if number != line.number:
             return  # given up by the watch, which has started another one
-        self._poll_started = None
+        line.end(time.monotonic(), messages=len(poll.messages), failed=poll.error is not None)
         if poll.error is None:
-            self._failed_polls = 0
-            self._alive()
+            self._alive(queue)
             pause = 0.0
         else:
-            self._failed_polls += 1
-            pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(self._failed_polls - 1, 5)) * (0.5 + random.random() / 2)  # noqa: S311 jitter
-            log.warning("polling failed, going on", queue=queue, error=poll.error, pause=round(pause, 1))
+            pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(line.failures - 1, 5)) * (0.5 + random.random() / 2)  # noqa: S311 jitter
+            # Jobs get on without the crew's queue: once is enough.
+            tell = log.debug if queue == self._crew and line.failures > 1 else log.warning
+            tell("polling failed, going on", queue=queue, error=poll.error, pause=round(pause, 1))
             if poll.code in NO_QUEUE:
                 self._forget(queue)
         self._schedule_in(pause, queue)
@@ -201,9 +232,9 @@ class Channel(KombuChannel):
     def _watch(self, queue: str) -> None:
         """Whatever else goes wrong: a poll whose end never came, or had no successor, is replaced."""
         most = self.wait_time_seconds + GRACE_SECONDS + MAX_PAUSE_SECONDS
-        if queue in self._active_queues and time.monotonic() - self._last_turn > most:
+        if queue in self._active_queues and time.monotonic() - self._line(queue).last_turn > most:
             log.error("a poll got lost, starting another one", queue=queue)
-            self._poll_started = None
+            self._line(queue).started = None
             self._schedule_queue(queue)
 
     def _receive(self, queue: str, url: str, messages: Iterable[dict[str, Any]]) -> None:
@@ -214,10 +245,28 @@ class Channel(KombuChannel):
                 log.info("received after the stop, handed back", sqs_message_id=letter.message_id)
                 self._show([self._counted(letter)])
                 continue
+            if queue == self._crew:
+                self._receive_chunk(letter, deliver)
+                continue
             try:
                 deliver(self._message_to_python(message, queue, url))
             except Exception:
                 log.exception("a message could not be taken on", sqs_message_id=letter.message_id)
+                self.basic_reject(letter.tag)
+
+    def _receive_chunk(self, letter: Letter, deliver: Any) -> None:
+        call = chunk_call(letter, queue_name(letter.queue_url))
+        if isinstance(call, str):
+            log.warning("an invitation is dropped", sqs_message_id=letter.message_id, reason=call)
+            self._take_off(letter)
+        elif not self.qos.can_consume():
+            self._show([letter])  # jobs that came meanwhile have the slots
+        else:
+            self._letters[letter.tag] = letter
+            try:
+                deliver(call)
+            except Exception:
+                log.exception("an invitation could not be taken on", sqs_message_id=letter.message_id)
                 self.basic_reject(letter.tag)
 
     def _consumer(self, queue: str) -> Any:
@@ -236,8 +285,10 @@ class Channel(KombuChannel):
         return envelope
 
     def _counted(self, letter: Letter) -> Letter:
-        """The letter with its hand-backs; a first receive needs no look for them."""
-        return letter if letter.receive_count <= 1 else replace(letter, hand_backs=self._hand_backs.of(letter))
+        """The letter with its hand-backs; a first receive needs no look for them, and a chunk has no attempts."""
+        if letter.receive_count <= 1 or self._is_chunk(letter):
+            return letter
+        return replace(letter, hand_backs=self._hand_backs.of(letter))
 
     # Settling.
 
@@ -248,20 +299,33 @@ class Channel(KombuChannel):
             super().basic_ack(delivery_tag, multiple)
             return
         try:
-            self.sqs(queue_name(letter.queue_url)).delete_message(
-                QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle
-            )
-            self._alive()
-        except (ClientError, BotoCoreError) as error:
-            log.error("ack failed, the message will come back", sqs_message_id=letter.message_id, error=repr(error))
+            self._take_off(letter)
         finally:
             virtual.Channel.basic_ack(self, delivery_tag)
+            self._look_for_chunks()
+
+    def _take_off(self, letter: Letter) -> None:
+        queue = queue_name(letter.queue_url)
+        try:
+            self.sqs(queue).delete_message(QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle)
+            self._alive(queue)
+        except (ClientError, BotoCoreError) as error:
+            log.error("ack failed, the message will come back", sqs_message_id=letter.message_id, error=repr(error))
+
+    def _look_for_chunks(self) -> None:
+        """A slot is free: at once, for a chunk takes no more than seconds itself."""
+        if self.hub and self._crew in self._active_queues:
+            self.hub.call_soon(self._schedule_queue, self._crew)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Hide the message for a back-off; the last attempt's was dead-lettered by its task."""
         letter = self._letters.pop(delivery_tag, None)
         if letter is None:
             super().basic_reject(delivery_tag, requeue)
+            return
+        if self._is_chunk(letter):
+            self._hide(letter, 0)
+            virtual.Channel.basic_ack(self, delivery_tag)
             return
         seconds = backoff_seconds(letter.attempt, base=self._backoff_base, cap=self._backoff_cap, random=random.random)
         try:
@@ -276,7 +340,9 @@ class Channel(KombuChannel):
     def is_last_attempt(self, delivery_tag: str) -> bool:
         """Whether the message has no attempt left after the present one; not so while stopping: it is handed back."""
         letter = self._letters.get(delivery_tag)
-        return letter is not None and not self.draining and letter.attempt >= self._max_attempts
+        if letter is None or self.draining or self._is_chunk(letter):
+            return False
+        return letter.attempt >= self._max_attempts
 
     def refuse(self, delivery_tag: str, error: PermanentError, *, task_id: str) -> None:
         """Have a message that was taken on dead-lettered, with ``error`` as the reason, by a task in the pool.
@@ -300,10 +366,11 @@ class Channel(KombuChannel):
         virtual.Channel.basic_ack(self, delivery_tag)  # the same message again, for another task
         deliver(refusal(letter, queue, error, task_id=task_id))
 
-    def hand_back(self) -> int:
+    def hand_back(self, *, chunks_only: bool = False) -> int:
         """Show every unacked message again at once, at no cost of an attempt; returns how many there were."""
-        letters = list(self._letters.values())
-        self._letters.clear()
+        letters = [letter for letter in self._letters.values() if not chunks_only or self._is_chunk(letter)]
+        for letter in letters:
+            del self._letters[letter.tag]
         self._show(letters)
         for letter in letters:
             virtual.Channel.basic_ack(self, letter.tag)
@@ -317,11 +384,11 @@ class Channel(KombuChannel):
     @property
     def polling(self) -> bool:
         """Whether a poll is under way."""
-        return self._poll_started is not None
+        return any(line.started is not None for line in self._lines.values())
 
     def _show(self, letters: Sequence[Letter]) -> None:
         """Hand the messages back: first the records, since each may be received again at once."""
-        self._hand_backs.note(letters)
+        self._hand_backs.note([letter for letter in letters if not self._is_chunk(letter)])
         for letter in letters:
             self._hide(letter, 0)
 
@@ -334,8 +401,9 @@ class Channel(KombuChannel):
             # Already deleted (a dead letter), or not reachable: then its visibility timeout brings it back.
             log.debug("visibility not changed", error=repr(error), seconds=seconds)
 
-    def _alive(self) -> None:
-        if self._liveness_file:
+    def _alive(self, queue: str) -> None:
+        # Of a worker that gets no jobs any more chunks are no sign of life.
+        if self._liveness_file and queue != self._crew:
             liveness.touch(self._liveness_file)
 
 

@@ -18,6 +18,8 @@ import structlog
 from celery import bootsteps
 from celery.worker import state
 
+from archiver.worker.envelope import CHUNK_TASK
+
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.2
@@ -71,11 +73,20 @@ class Drain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
             for channel in channels:
                 channel.draining = True
             parent.consumer.task_consumer.cancel()
+            unsettled -= self._hand_back_chunks(parent, channels)
         waited = time.monotonic() - self._began
         if not unsettled and (self._at_once or not polling or waited > POLL_SECONDS):
             self._end()
         elif self._at_once or self._signals > 1 or waited > seconds:
             self._hand_back(parent, channels)
+
+    def _hand_back_chunks(self, parent: Any, channels: Iterable[Any]) -> int:
+        """Others have them at once: what is built of a chunk is no more than seconds of work."""
+        for request in tuple(state.reserved_requests):
+            if request.type == CHUNK_TASK:
+                with suppress(Exception):
+                    request.cancel(parent.pool, signal=signal.SIGKILL, emit_retry=False)
+        return sum(channel.hand_back(chunks_only=True) for channel in channels)
 
     def _end(self) -> None:
         log.info("stopped")

@@ -11,6 +11,7 @@ from archiver.errors import PermanentError
 
 BUILD_TASK = "archiver.build_archive"
 REFUSE_TASK = "archiver.refuse_message"
+CHUNK_TASK = "archiver.build_chunk"
 
 #: The Celery message header that carries the letter, as a plain dict, from the worker's process into its pool.
 LETTER_HEADER = "archiver_letter"
@@ -25,8 +26,12 @@ def envelope(
     argsrepr: str,
     task_id: str,
     timelimit: tuple[int | None, int | None],
+    parent_id: str | None = None,
 ) -> dict[str, Any]:
-    """A call of ``task`` with ``args``; ``timelimit`` is the hard and the soft limit, in seconds."""
+    """A call of ``task`` with ``args``; ``timelimit`` is the hard and the soft limit, in seconds.
+
+    ``parent_id`` is the job that the call is a part of, where it is one.
+    """
     return {
         "body": json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]),
         "content-type": "application/json",
@@ -35,8 +40,8 @@ def envelope(
             "lang": "py",
             "task": task,
             "id": task_id,
-            "root_id": task_id,
-            "parent_id": None,
+            "root_id": parent_id or task_id,
+            "parent_id": parent_id,
             "group": None,
             "shadow": None,
             "eta": None,

@@ -4,10 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
+from archiver.aws.letters import Letter
 from archiver.worker.backoff import MAX_VISIBILITY_SECONDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 log = structlog.get_logger(__name__)
 
@@ -16,6 +22,12 @@ STOP_SECONDS = 5.0
 
 #: Hides the message for so many seconds from now; raises where SQS refuses.
 Hide = Callable[[int], object]
+
+
+def hiding(client: "SQSClient", letter: Letter) -> Hide:
+    """What hides this message."""
+    call = partial(client.change_message_visibility, QueueUrl=letter.queue_url, ReceiptHandle=letter.receipt_handle)
+    return lambda seconds: call(VisibilityTimeout=seconds)
 
 
 class Heartbeat:

@@ -18,7 +18,7 @@ from archiver.errors import Cancelled, PermanentError, ProcessLost, TimeLimitExc
 from archiver.settings import load_settings
 from archiver.text import presentable
 from archiver.worker.account import process_lost
-from archiver.worker.envelope import REFUSE_TASK
+from archiver.worker.envelope import CHUNK_TASK, REFUSE_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,10 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
         return bool(self.type == REFUSE_TASK)
 
     @property
+    def _is_chunk(self) -> bool:
+        return bool(self.type == CHUNK_TASK)
+
+    @property
     def _is_last_attempt(self) -> bool:
         return not self._is_refusal and bool(self.message.channel.is_last_attempt(self.message.delivery_tag))
 
@@ -44,6 +48,8 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if self._is_chunk:
+            return self._on_failed_chunk(exc_info, error, *args, **kwargs)
         if isinstance(error, exceptions.TimeLimitExceeded):
             self._refuse(TimeLimitExceeded(f"The job was ended by its time_limit={error.args[0]} (seconds)"))
             return None
@@ -56,6 +62,14 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
                 if not self.message.channel.draining:
                     process_lost(load_settings())
         with bound_contextvars(request_id=self.id):
+            return super().on_failure(exc_info, *args, **kwargs)
+
+    def _on_failed_chunk(self, exc_info: Any, error: BaseException, *args: Any, **kwargs: Any) -> Any:
+        """A chunk has no attempts to count: somebody else may have it, or its job goes on without."""
+        if self._already_cancelled:
+            return None  # handed back
+        with bound_contextvars(request_id=self.parent_id):
+            log.warning("a chunk ended without a word", reason=str(error))
             return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: Any) -> None:
@@ -78,8 +92,12 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
         super()._announce_revoked(reason, terminated, signum, expired)
 
     def _refuse(self, error: PermanentError) -> None:
-        if not self.acknowledged:
-            self.acknowledged = True  # by what refuses it
+        if self.acknowledged:
+            return
+        self.acknowledged = True  # by what refuses it
+        if self._is_chunk:
+            self.message.channel.basic_ack(self.message.delivery_tag)
+        else:
             self.message.channel.refuse(self.message.delivery_tag, error, task_id=self.id)
 
     def send_event(self, type: str, **fields: Any) -> None:

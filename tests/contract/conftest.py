@@ -10,14 +10,17 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from archiver.archive.crew import CrewObjects
 from archiver.archive.storage import ArchiveStore, SourceStore
 from archiver.archive.traffic import Traffic
+from archiver.aws.crew import SharedObjects
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.http import S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfers import HttpSettings, Transfers
+from tests.support.fake_crew import FakeCrewObjects
 from tests.support.fake_s3 import MIB, Checksum, FakeS3
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ class Server(Protocol):
     def objects(self) -> SourceStore: ...
     @property
     def uploads(self) -> ArchiveStore: ...
+    @property
+    def shared(self) -> CrewObjects: ...
     def put(
         self,
         key: str,
@@ -58,6 +63,7 @@ class FakeServer:
     def __post_init__(self) -> None:
         self.s3.create_bucket(self.bucket)
         self.s3.create_bucket(self.versioned, versioned=True)
+        self.shared = FakeCrewObjects()
         self.objects = self.s3.objects(self.traffic)
         self.uploads = self.s3.archives(self.bucket)(self.traffic)
 
@@ -99,6 +105,7 @@ class RealServer:
             credentials=lambda: Credentials("test", "test"),
         )
         self.objects = S3Objects(client, http, traffic=self.traffic, throttle=throttle)
+        self.shared = SharedObjects(client, http, bucket=self.bucket, prefix="archiver-crew/")
         self.uploads = S3Uploads(client, client, http, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
 
     def put(

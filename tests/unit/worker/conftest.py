@@ -14,6 +14,8 @@ from archiver.worker.polling import Poll
 
 NAME = "input-queue"
 URL = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"
+CREW = "crew"
+CREW_URL = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{CREW}"
 
 
 @dataclass
@@ -120,6 +122,7 @@ class Consumer:
     loop: Loop
     sqs: Sqs
     polls: Polls
+    chunk_polls: Polls
     liveness: Path
     taken: list[Any] = field(default_factory=list)
     error: Exception | None = None
@@ -137,19 +140,20 @@ class Consumer:
 
 @pytest.fixture
 def connect(tmp_path: Path) -> Iterator[Callable[..., Consumer]]:
-    """``connect(url="name")``: a consumer of the queue, with two slots."""
+    """``connect(url="name")``: a consumer of the queue, with two slots; ``connect(crew=True)``: of the crew's, too."""
     before = get_event_loop()
     connections: list[Connection] = []
 
-    def make(url: str = URL, **options: Any) -> Consumer:
-        loop, sqs, polls = Loop(), Sqs(), Polls()
+    def make(url: str = URL, *, crew: bool = False, slots: int = 2, **options: Any) -> Consumer:
+        loop, sqs, polls, chunk_polls = Loop(), Sqs(), Polls(), Polls()
         set_event_loop(loop)  # type: ignore[arg-type]  # the part of a hub that a channel asks
         liveness = tmp_path / "alive"
         connection = Connection(
             "sqs://",
             transport=Transport,
             transport_options={
-                "predefined_queues": {NAME: {"url": url}},
+                "predefined_queues": {NAME: {"url": url}, **({CREW: {"url": CREW_URL}} if crew else {})},
+                "crew_queue": CREW if crew else None,
                 "visibility_timeout": 120,
                 "wait_time_seconds": 20,
                 "backoff_base_seconds": 8,
@@ -163,9 +167,13 @@ def connect(tmp_path: Path) -> Iterator[Callable[..., Consumer]]:
         channel: Any = connection.channel()
         channel._clients[NAME] = sqs
         channel._predefined_queue_async_clients[NAME] = polls
-        consumer = Consumer(channel, loop, sqs, polls, liveness)
-        channel.basic_qos(0, 2, False)
+        channel._clients[CREW] = sqs
+        channel._predefined_queue_async_clients[CREW] = chunk_polls
+        consumer = Consumer(channel, loop, sqs, polls, chunk_polls, liveness)
+        channel.basic_qos(0, slots, False)
         channel.basic_consume(NAME, False, consumer.take, "tag")
+        if crew:
+            channel.basic_consume(CREW, False, consumer.take, "crew-tag")
         return consumer
 
     yield make

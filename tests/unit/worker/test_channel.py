@@ -112,7 +112,7 @@ class TestALostPoll:
         """One whose poll began long ago and has not ended."""
         consumer = connect()
         consumer.loop.turn()
-        consumer.channel._last_turn -= 120
+        consumer.channel._line(NAME).last_turn -= 120
         return consumer
 
     def test_is_replaced(self, consumer: Consumer) -> None:

@@ -13,6 +13,7 @@ from celery.worker import state
 
 from archiver.worker import drain as module
 from archiver.worker.drain import EXIT_SECONDS, POLL_SECONDS, TICK_SECONDS, Drain
+from archiver.worker.envelope import BUILD_TASK, CHUNK_TASK
 from tests.support.jobs import logged
 
 SOFT = 90
@@ -20,14 +21,16 @@ SOFT = 90
 
 @dataclass(eq=False)
 class FakeChannel:
-    """So many unsettled messages, and perhaps a poll."""
+    """So many unsettled messages, some of them chunks, and perhaps a poll."""
 
     unsettled: int = 0
+    chunks: int = 0
     polling: bool = False
     draining: bool = False
 
-    def hand_back(self) -> int:
-        count, self.unsettled = self.unsettled, 0
+    def hand_back(self, *, chunks_only: bool = False) -> int:
+        count = self.chunks if chunks_only else self.unsettled
+        self.unsettled, self.chunks = self.unsettled - count, 0
         return count
 
 
@@ -37,6 +40,7 @@ class FakeRequest:
 
     id: str
     channel: FakeChannel
+    type: str = BUILD_TASK
     cancelled: list[Any] = field(default_factory=list)
 
     @property
@@ -222,3 +226,16 @@ def test_the_process_ends_even_where_celerys_shutdown_hangs(monkeypatch: pytest.
     (timer,) = timers
     assert (timer.interval, timer.function, timer.args) == (EXIT_SECONDS, os._exit, (0,))
     assert timer.daemon
+
+
+def test_chunks_are_handed_back_at_once_and_jobs_have_their_time(worker: Worker) -> None:
+    job, chunk = worker.running(1), worker.running(2)
+    chunk.type = CHUNK_TASK
+    worker.channel.chunks = 1
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    worker.tick()
+
+    assert chunk.cancelled == [(worker.pool, signal.SIGKILL, False)]
+    assert job.cancelled == []
+    assert (worker.channel.unsettled, worker.ended) == (1, None)

@@ -4,11 +4,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.exceptions import WorkerLostError
 from celery.worker.request import Request as CeleryRequest
 
 from archiver.errors import Cancelled, PermanentError
-from archiver.worker.envelope import BUILD_TASK, REFUSE_TASK
+from archiver.worker.envelope import BUILD_TASK, CHUNK_TASK, REFUSE_TASK
 from archiver.worker.request import Request
+from tests.support.jobs import logged
 
 
 class Channel:
@@ -60,3 +62,30 @@ def test_a_revoked_job_is_refused_once_and_its_refusal_is_not_revoked(monkeypatc
     assert isinstance(error, Cancelled)
     assert job.revoked()
     assert not request(channel, REFUSE_TASK).revoked()
+
+
+def test_a_chunk_that_is_revoked_or_dies_is_no_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    acked: list[str] = []
+    channel = Channel()
+    monkeypatch.setattr(channel, "basic_ack", acked.append, raising=False)
+    monkeypatch.setattr(CeleryRequest, "_announce_revoked", lambda self, *_: None)
+    failed: list[Any] = []
+    monkeypatch.setattr(CeleryRequest, "on_failure", lambda self, info, **_: failed.append(info))
+
+    # terminated by remote control
+    request(channel, CHUNK_TASK)._announce_revoked("terminated", True, 9, False)
+    assert (acked, channel.refused) == (["tag"], [])
+
+    # its process lost: the message is rejected, and no metric of a job is written
+    chunk = request(channel, CHUNK_TASK)
+    chunk._parent_id = "job-1"
+    info = SimpleNamespace(exception=WorkerLostError("signal 9"))
+    with logged() as lines:
+        chunk.on_failure(info)
+    assert failed == [info]
+    assert [(line["event"], line["request_id"]) for line in lines] == [("a chunk ended without a word", "job-1")]
+
+    # handed back by the drain: nothing is left to do
+    chunk._already_cancelled = True
+    chunk.on_failure(info)
+    assert failed == [info]

@@ -1,0 +1,331 @@
+"""One archive, many workers, as the builder sees it: it invites others to build chunks, and takes what they bring.
+
+The builder alone answers for the job. It goes through its plan from the front, while others are sent chunks from the
+back. Who begins a chunk claims it first, by an object of the chunk's name that only one can create; its record takes
+the claim's place once the chunk is built. At the end the builder waits for chunks that others have claimed, but
+not for long: what nobody brings in time it builds itself. A part's bytes follow from the plan alone, so that a chunk
+that is built twice is no harm.
+
+What of this fails, the builder does without: nothing here raises for a fault of the storage or of the queue.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from archiver.archive.blueprint import Blueprint
+from archiver.archive.checksums import Checksums
+from archiver.archive.chunks import Chunk, Cut, chunk_weight, cut, weight_of
+from archiver.archive.crew_plan import Invitation, digest_of, write_block
+from archiver.archive.crew_record import check_record, read_record
+from archiver.archive.parallel import JobThreads, batched
+from archiver.archive.plan import Part
+from archiver.archive.storage import Body, UploadedPart
+from archiver.errors import ArchiverError
+
+#: Between two looks at what has come, in seconds: while there is other work, and while there is none.
+LOOK_SECONDS = 2.0
+WAIT_SECONDS = 0.2
+#: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least so
+#: many seconds.
+PATIENCE = 3.0
+PATIENCE_SECONDS = 5.0
+#: Messages of one batch. Source: API_SendMessageBatch.
+BATCH = 10
+PLAN = "plan"
+#: What claims hold; a record is longer than either.
+BUILDERS_CLAIM = b"b"
+HELPERS_CLAIM = b""
+
+log = structlog.get_logger(__name__)
+
+
+class CrewObjects(Protocol):
+    """What the crew's members share, by names in a folder. ``archiver.aws.crew`` has the real one.
+
+    All raise ``StorageUnavailable`` or ``DestinationUnavailable``.
+    """
+
+    def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
+        """Write an object; with ``new`` only where there is none: whether it was written."""
+
+    def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """An object's bytes [start, stop); None where there is no such object."""
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The objects of a folder, with their sizes in bytes."""
+
+    def delete(self, folder: str, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are fine."""
+
+
+class CrewQueue(Protocol):
+    """Where invitations are sent. ``archiver.aws.crew`` has the real one."""
+
+    def send(self, invitations: Sequence[Invitation], *, correlation_id: str | None) -> None:
+        """Send up to ``BATCH`` invitations. Raises ``QueueUnavailable``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How a job invites others, from ``min_weight`` bytes on that it would have to move itself.
+
+    ``clock`` is in seconds; ``wait`` waits so many seconds or until it is told to stop, and says whether it was.
+    """
+
+    objects: CrewObjects
+    queue: CrewQueue
+    min_weight: int
+    clock: Callable[[], float] = time.monotonic
+    wait: Callable[[threading.Event, float], bool] = field(default=threading.Event.wait)
+
+    def cut(self, blueprint: Blueprint) -> Cut | None:
+        """How a plan is shared out; None where it is not worth it."""
+        layout, parts = blueprint.layout, blueprint.parts
+        weight = weight_of(layout, parts)
+        if weight < self.min_weight:
+            return None
+        shared = cut(layout, blueprint.sources, parts, most=chunk_weight(weight, least_job=self.min_weight))
+        return shared if len(shared.chunks) > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Who invites the crew: a job, by its request."""
+
+    crew: Crew
+    request_id: str
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedUpload:
+    """The upload that a job shares."""
+
+    bucket: str
+    key: str
+    upload_id: str
+
+    @property
+    def folder(self) -> str:
+        """Where its plan and records are: the same for each attempt that goes on with it, and nobody's guess."""
+        return hashlib.sha256(f"{self.bucket}\n{self.key}\n{self.upload_id}".encode()).hexdigest()
+
+
+def is_record(size: int) -> bool:
+    """Whether an object of a chunk's name, of so many bytes, is no claim any more."""
+    return size > max(len(BUILDERS_CLAIM), len(HELPERS_CLAIM))
+
+
+def chunk_name(number: int) -> str:
+    """What the claim and the record of a chunk are called."""
+    return f"{number:05}"
+
+
+class Sharing:
+    """One plan's way through the crew. ``on_part`` is told of each part that others bring.
+
+    Used by one thread, besides the one that sends the invitations.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        shared: Cut,
+        blueprint: Blueprint,
+        upload: SharedUpload,
+        *,
+        checksums: Checksums,
+        on_part: Callable[[Part], None],
+    ) -> None:
+        self._host = host
+        self._crew = host.crew
+        self._cut = shared
+        self._blueprint = blueprint
+        self._upload = upload
+        self._checksums = checksums
+        self._on_part = on_part
+        self._folder = upload.folder
+        self._digests: dict[int, str | None] = {}  # of the block of each chunk's stretch
+        self._waiting: dict[int, Chunk] = {chunk.number: chunk for chunk in shared.chunks}
+        self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
+        self._useless: set[int] = set()  # chunks whose record is none
+        self._looked_at = float("-inf")
+        self._began = host.crew.clock()
+        self._own_weight = 0
+        self._stopped = threading.Event()
+        self._sender: JobThreads | None = None
+        #: The parts that others have brought, by number.
+        self.brought: dict[int, UploadedPart] = {}
+
+    def open(self, *, resumed: bool) -> None:
+        """Take what an earlier attempt left, write the plan and invite, the latter in a thread of its own."""
+        log.info("others are invited", chunks=len(self._cut.chunks), stretches=len(self._cut.stretches))
+        blocks: list[bytes | None] = []
+        for stretch in self._cut.stretches:
+            block = write_block(self._blueprint.layout, self._blueprint.sources, stretch)
+            blocks.append(block)
+            digest = None if block is None else digest_of(block)
+            self._digests.update((chunk.number, digest) for chunk in stretch)
+        if resumed:
+            self._look()
+            self._forget_claims()
+        self._sender = JobThreads(1, "crew")
+        self._sender.submit(self._invite, blocks)
+
+    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
+        """What is to be built here, in its order: copies of a run before its literal parts.
+
+        What others bring meanwhile is in ``brought``. Ends early once ``stopped`` says so.
+        """
+        yield from _copies_first(self._cut.kept)
+        for chunk in self._cut.chunks:
+            self._look(every=LOOK_SECONDS)
+            if stopped():
+                return
+            if chunk.number in self._waiting and self._claim(chunk):
+                yield from self._own(chunk)
+        while self._waiting and not stopped():
+            self._look()
+            for chunk in list(self._waiting.values()):
+                if self._is_overdue(chunk):
+                    log.info("a chunk is not brought in time: built here", chunk=chunk.number)
+                    yield from self._own(chunk)
+                    break
+            else:
+                if self._waiting:
+                    self._crew.wait(self._stopped, WAIT_SECONDS)
+        yield from _copies_first(self._cut.late)
+
+    def close(self, *, over: bool) -> None:
+        """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
+        self._stopped.set()
+        if self._sender is not None:
+            self._sender.shutdown(wait=True, cancel_futures=True)
+        if not over:
+            return
+        try:
+            names = [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)]
+            self._crew.objects.delete(self._folder, names)
+        except ArchiverError as error:
+            log.warning("what was shared is not deleted: the lifecycle rule will", reason=str(error))
+
+    def _invite(self, blocks: Sequence[bytes | None]) -> None:
+        try:
+            plan = bytearray()
+            invitations = []
+            for number, block in enumerate(blocks):
+                if block is None:
+                    continue
+                if any(chunk.number in self._waiting for chunk in self._cut.stretches[number]):
+                    invitations.append(self._invitation(number, block, at=len(plan)))
+                plan += block
+            self._crew.objects.put(self._folder, PLAN, plan)
+            # The builder begins with the first: who comes to help begins with the last.
+            for batch in batched(reversed(invitations), BATCH):
+                if self._stopped.is_set():
+                    return
+                self._crew.queue.send(batch, correlation_id=self._host.correlation_id)
+        except ArchiverError as error:
+            log.warning("others can't be invited: the job goes on alone", reason=str(error))
+        except Exception:
+            log.exception("others can't be invited: the job goes on alone")
+
+    def _invitation(self, number: int, block: bytes, *, at: int) -> Invitation:
+        upload = self._upload
+        return Invitation(
+            request_id=self._host.request_id,
+            bucket=upload.bucket,
+            key=upload.key,
+            upload_id=upload.upload_id,
+            folder=self._folder,
+            number=number,
+            stretches=len(self._cut.stretches),
+            start=at,
+            stop=at + len(block),
+            digest=digest_of(block),
+        )
+
+    def _own(self, chunk: Chunk) -> Iterator[Part]:
+        del self._waiting[chunk.number]
+        yield from _copies_first(chunk.parts)
+        self._own_weight += chunk.weight
+
+    def _claim(self, chunk: Chunk) -> bool:
+        """Whether the chunk is ours; also where that can't be written down."""
+        if chunk.number in self._seen:
+            return False
+        try:
+            if self._crew.objects.put(self._folder, chunk_name(chunk.number), BUILDERS_CLAIM, new=True):
+                return True
+        except ArchiverError as error:
+            log.debug("a chunk is not claimed", chunk=chunk.number, reason=str(error))
+            return True
+        self._seen[chunk.number] = self._crew.clock()
+        return False
+
+    def _forget_claims(self) -> None:
+        """Those of an earlier attempt are mostly those of a builder that is no more."""
+        try:
+            self._crew.objects.delete(
+                self._folder, [chunk_name(number) for number in self._seen if number in self._waiting]
+            )
+        except ArchiverError as error:
+            log.debug("claims of an earlier attempt stay", reason=str(error))
+        self._seen.clear()
+
+    def _is_overdue(self, chunk: Chunk) -> bool:
+        if chunk.number in self._useless:
+            return True
+        now = self._crew.clock()
+        pace = (now - self._began) / self._own_weight if self._own_weight else 0.0
+        return now - self._seen.get(chunk.number, self._began) > max(PATIENCE_SECONDS, PATIENCE * pace * chunk.weight)
+
+    def _look(self, *, every: float = 0.0) -> None:
+        """Take what has come, if the last look is so many seconds ago."""
+        now = self._crew.clock()
+        if now - self._looked_at < every:
+            return
+        self._looked_at = now
+        try:
+            sizes = self._crew.objects.sizes(self._folder)
+        except ArchiverError as error:
+            log.debug("what others have brought can't be seen", reason=str(error))
+            return
+        for number, chunk in list(self._waiting.items()):
+            size = sizes.get(chunk_name(number))
+            if size is None:
+                continue
+            self._seen.setdefault(number, now)
+            if is_record(size) and number not in self._useless:
+                self._take(chunk)
+
+    def _take(self, chunk: Chunk) -> None:
+        try:
+            body = self._crew.objects.get(self._folder, chunk_name(chunk.number))
+            record = None if body is None else read_record(body)
+            if record is None:
+                return
+            if record.digest != self._digests.get(chunk.number):
+                raise ValueError("it is the record of another chunk")
+            for piece, crc32 in check_record(record, self._blueprint.layout, chunk.parts):
+                self._checksums.learn(piece.entry, piece.start, crc32, piece.stop - piece.start)
+        except (ArchiverError, ValueError) as error:
+            log.warning("a record is of no use: its chunk is built here", chunk=chunk.number, reason=str(error))
+            self._useless.add(chunk.number)
+            return
+        del self._waiting[chunk.number]
+        self.brought |= {part.number: part for part in record.parts}
+        for part in chunk.parts:
+            self._on_part(part)
+
+
+def _copies_first(parts: Sequence[Part]) -> Iterator[Part]:
+    """Copies wait for nothing, and literal parts may wait for them."""
+    yield from (part for part in parts if part.entry is not None)
+    yield from (part for part in parts if part.entry is None)

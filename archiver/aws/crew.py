@@ -1,0 +1,105 @@
+"""What a job shares with other workers: objects below a prefix beside the archives, and invitations on a queue."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zlib_ng import zlib_ng
+
+from archiver.archive.crew_plan import MAX_BLOCK, Invitation
+from archiver.archive.storage import ArchiveExists, Body
+from archiver.aws.failures import Refused, destination_errors
+from archiver.aws.http import HttpRequest, S3Http
+from archiver.aws.listing import page_query, read_page
+from archiver.aws.objects import encode_crc32
+from archiver.aws.queues import Queue, string_attributes
+from archiver.errors import DestinationUnavailable, StorageUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Keys of one DeleteObjects. Source: API_DeleteObjects.
+_KEYS = 1000
+
+
+class SharedObjects:
+    """``archiver.archive.crew.CrewObjects`` in S3: ``{prefix}{folder}/{name}`` in a bucket.
+
+    ``client`` is for what is asked once a job.
+    """
+
+    def __init__(self, client: "S3Client", http: S3Http, *, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._http = http
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
+        """Write an object; with ``new`` only where there is none: whether it was written."""
+        key = self._key(folder, name)
+        headers = {"x-amz-checksum-crc32": encode_crc32(zlib_ng.crc32(body)), "x-amz-sdk-checksum-algorithm": "CRC32"}
+        if new:
+            headers["if-none-match"] = "*"
+        try:
+            with destination_errors(self._bucket, key):
+                self._http.send(HttpRequest("PutObject", "PUT", self._bucket, key, headers=headers, body=body))
+        except ArchiveExists:
+            return False
+        return True
+
+    def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """An object's bytes [start, stop), up to ``MAX_BLOCK``; None where there is no such object."""
+        key = self._key(folder, name)
+        request = HttpRequest("GetObject", "GET", self._bucket, key, most=MAX_BLOCK)
+        if stop is not None:
+            request.first, request.last = start, stop - 1
+        try:
+            with destination_errors(self._bucket, key):
+                content = self._http.send(request).content
+        except DestinationUnavailable as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.status in (404, 416):
+                return None
+            raise
+        if content is None:
+            raise StorageUnavailable(f"s3://{self._bucket}/{key} has more than {MAX_BLOCK} bytes")
+        return content
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The objects of a folder, with their sizes in bytes."""
+        prefix = self._key(folder, "")
+        sizes: dict[str, int] = {}
+        token = None
+        with destination_errors(self._bucket, prefix):
+            while True:
+                query = page_query(prefix=prefix, token=token)
+                answer = self._http.send(HttpRequest("ListObjectsV2", "GET", self._bucket, query=query))
+                page = read_page(self._bucket, answer.content or b"")
+                sizes.update((item.key.removeprefix(prefix), item.size) for item in page.objects)
+                if page.next_token is None or page.next_token == token:
+                    return sizes
+                token = page.next_token
+
+    def delete(self, folder: str, names: Sequence[str]) -> None:
+        """Delete objects; those that are not there are fine."""
+        with destination_errors(self._bucket, self._key(folder, "")):
+            for at in range(0, len(names), _KEYS):
+                keys: list[Any] = [{"Key": self._key(folder, name)} for name in names[at : at + _KEYS]]
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
+                if errors := answer.get("Errors"):
+                    raise StorageUnavailable(f"{len(errors)} objects are not deleted: {errors[0].get('Message')}")
+
+    def _key(self, folder: str, name: str) -> str:
+        return f"{self._prefix}{folder}/{name}"
+
+
+class InvitationQueue:
+    """``archiver.archive.crew.CrewQueue`` on SQS."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def send(self, invitations: Sequence[Invitation], *, correlation_id: str | None) -> None:
+        """Send a batch of invitations. Raises ``QueueUnavailable``."""
+        self._queue.send_batch(
+            [invitation.model_dump_json() for invitation in invitations],
+            attributes=string_attributes({"Correlation-Id": correlation_id}),
+        )

@@ -1,0 +1,184 @@
+"""What a helper makes of an invitation, and of one that nobody should follow."""
+
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from archiver.archive.access import Access
+from archiver.archive.crew import PLAN
+from archiver.archive.crew_plan import Invitation, digest_of, read_block
+from archiver.archive.destination import Destinations
+from archiver.archive.helper import Needless, help_build
+from archiver.archive.pipeline import Services, build_archive
+from archiver.archive.resolve import Limits
+from archiver.errors import LimitExceeded
+from tests.support.fake_crew import FakeCrew, helper
+from tests.support.fake_s3 import MIB, FakeS3
+from tests.support.jobs import ARCHIVES, SOURCES, delivery, noise, services
+
+PAYLOAD = {"files": [{"source": f"s3://{SOURCES}/photos/"}]}
+
+
+class Stopped(BaseException):
+    """The builder, gone with its job unfinished."""
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    s3 = FakeS3()
+    for number in range(8):
+        s3.put_object(SOURCES, f"photos/{number}.jpg", noise(3 * MIB, number))
+    return s3
+
+
+@pytest.fixture
+def fake(s3: FakeS3) -> FakeCrew:
+    """A crew whose builder has invited others and gone."""
+    fake = FakeCrew()
+
+    def stop() -> None:
+        assert fake.queue.sent.wait(60)
+        raise Stopped
+
+    fake.at_first = stop
+    with pytest.raises(Stopped):
+        build_archive(PAYLOAD, delivery=delivery(), services=services(s3, crew=fake.crew()))
+    return fake
+
+
+@pytest.fixture
+def invitation(fake: FakeCrew) -> Invitation:
+    return fake.queue.invitations[0]
+
+
+@pytest.fixture
+def other(s3: FakeS3, fake: FakeCrew) -> Services:
+    return helper(services(s3), fake)
+
+
+def test_it_tells_what_it_took(other: Services, fake: FakeCrew, invitation: Invitation, s3: FakeS3) -> None:
+    done = help_build(invitation, services=other)
+
+    (upload,) = s3.uploads.values()
+    assert done.parts == len(upload.parts) - 1 > 0  # one is the marker
+    assert done.bytes == sum(len(body) for number, (_, body) in upload.parts.items() if number != 10_000)
+    assert done.chunks == len(fake.objects.folders[invitation.folder]) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bucket": "elsewhere"}, "ALLOWED_DESTINATION_BUCKETS"),
+        ({"key": "archiver-crew/x"}, "keeps objects of its own"),
+        ({"key": "others/report.zip"}, "ALLOWED_DESTINATION_PREFIXES"),
+        ({"stop": 1 << 40}, "a block of bytes"),
+        ({"start": 99, "stop": 99}, "a block of bytes"),
+    ],
+)
+def test_it_writes_nowhere_that_a_payload_could_not(
+    change: dict[str, Any], message: str, other: Services, invitation: Invitation, s3: FakeS3
+) -> None:
+    other = replace(other, destinations=Destinations(ARCHIVES, (), ("reports/",), reserved=("archiver-crew/",)))
+    before = s3.calls["put_part"]
+
+    with pytest.raises(LimitExceeded, match=message):
+        help_build(invitation.model_copy(update=change), services=other)
+
+    assert s3.calls["put_part"] == before
+
+
+def test_it_reads_nothing_that_a_payload_could_not(other: Services, invitation: Invitation, s3: FakeS3) -> None:
+    other = replace(other, limits=Limits(1_000, 1 << 40, Access(("public",))))
+
+    with pytest.raises(LimitExceeded, match="ALLOWED_SOURCE_BUCKETS"):
+        help_build(invitation, services=other)
+
+    assert s3.calls["read"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"folder": "0" * 64}, "the job is over"),
+        ({"digest": "0" * 64}, "the plan is another"),
+        ({"upload_id": "gone"}, "the upload is over"),
+    ],
+)
+def test_what_is_over_is_needless(
+    change: dict[str, Any], message: str, other: Services, invitation: Invitation
+) -> None:
+    with pytest.raises(Needless, match=message):
+        help_build(invitation.model_copy(update=change), services=other)
+
+
+def test_who_has_no_crew_helps_nobody(s3: FakeS3, invitation: Invitation) -> None:
+    with pytest.raises(Needless, match="SQS_CREW_QUEUE"):
+        help_build(invitation, services=services(s3))
+
+
+def test_who_keeps_other_hours_helps_nobody(other: Services, invitation: Invitation) -> None:
+    other = replace(other, options=replace(other.options, zone=ZoneInfo("Europe/Berlin")))
+
+    with pytest.raises(Needless, match="TIMEZONE=UTC"):
+        help_build(invitation, services=other)
+
+
+def _with(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda block: block.update(changes)
+
+
+def _chunks(change: Callable[[list[Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    return lambda block: change(block["chunks"][0][1])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(_with(chunks=[]), id="no chunks"),
+        pytest.param(_with(entries=[]), id="no entries"),
+        pytest.param(_with(buckets=[]), id="no buckets"),
+        pytest.param(_with(skip=-1), id="negative"),
+        pytest.param(_chunks(lambda parts: parts[0].__setitem__(1, 1 << 35)), id="part of 32 GiB"),
+        pytest.param(_chunks(lambda parts: parts[0].__setitem__(0, 10_000)), id="number of the marker"),
+        pytest.param(_chunks(lambda parts: parts[0].__setitem__(2, 99)), id="copy of no entry"),
+        pytest.param(_chunks(lambda parts: parts[0].__setitem__(2, 0)), id="copy of another place"),
+        pytest.param(_chunks(lambda parts: parts.extend(parts * 99)), id="beyond the entries"),
+        pytest.param(lambda block: block["entries"][0].__setitem__(1, -5), id="negative size"),
+        pytest.param(lambda block: block["entries"][0].__setitem__(3, 1 << 32), id="CRC32 of 33 bits"),
+        pytest.param(lambda block: block["entries"][0].__setitem__(0, "x/"), id="directory with content"),
+        pytest.param(lambda block: block["entries"][0].pop(), id="too few fields"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(
+    spoil: Callable[[dict[str, Any]], Any], other: Services, fake: FakeCrew, invitation: Invitation
+) -> None:
+    plan = fake.objects.folders[invitation.folder][PLAN]
+    block = json.loads(zlib.decompress(plan[invitation.start : invitation.stop]))
+    assert read_block(zlib.compress(json.dumps(block).encode()), zone=UTC).chunks
+    spoil(block)
+    spoilt = zlib.compress(json.dumps(block).encode())
+    fake.objects.folders[invitation.folder][PLAN] = spoilt
+    invitation = invitation.model_copy(update={"start": 0, "stop": len(spoilt), "digest": digest_of(spoilt)})
+
+    with pytest.raises(Needless, match="can't be read"):
+        help_build(invitation, services=other)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no zlib", id="no zlib"),
+        pytest.param(zlib.compress(b"{}" * 99)[:-4], id="cut"),
+        pytest.param(zlib.compress(b"\xff"), id="no text"),
+    ],
+)
+def test_bytes_that_are_no_block_are_refused(packed: bytes) -> None:
+    with pytest.raises(ValueError, match=r"block|JSON"):
+        read_block(packed, zone=UTC)
