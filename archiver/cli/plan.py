@@ -71,6 +71,9 @@ def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     out.print(f"requests  {requests}")
     out.print(f"cost      ${prices.cost(shown.requests):.6f} for the requests")
     out.print(f"          ({prices})")
+    if shown.chunks is not None:
+        invited = f"invited to {shown.chunks:,} chunks" if shown.chunks else "not invited"
+        out.print(f"crew      other workers are {invited}")
     if shown.deflatable_files:
         out.print(
             f"auto      {files(shown.deflatable_files)}, {size(shown.deflatable_bytes)}, would be tried: what shrinks "

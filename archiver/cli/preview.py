@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,8 @@ class PlannedEntry:
 class Preview:
     """A build that was not done. ``requests`` counts S3's requests by their names.
 
-    ``archives`` has the size and the number of entries of each archive, of which a payload may ask for several; the
-    rest is of all together.
+    ``chunks`` is what others are invited to build, None where there is no SQS_CREW_QUEUE. ``archives`` has the size and
+    the number of entries of each archive, of which a payload may ask for several; the rest is of all together.
     """
 
     entries: list[PlannedEntry]
@@ -68,6 +68,7 @@ class Preview:
     requests: dict[str, int]
     deflatable_files: int
     deflatable_bytes: int
+    chunks: int | None = None
 
 
 def preview(request: ArchiveRequest, *, services: Services) -> Preview:
@@ -130,7 +131,15 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
         requests=dict(sorted((+requests).items())),
         deflatable_files=len(tried),
         deflatable_bytes=sum(tried),
+        chunks=_chunks(blueprints, services),
     )
+
+
+def _chunks(blueprints: Sequence[Blueprint], services: Services) -> int | None:
+    if services.crew is None:
+        return None
+    shared = (services.crew.cut(blueprint) for blueprint in blueprints)
+    return sum(len(one.chunks) for one in shared if one is not None)
 
 
 def _entries(resolution: Resolution, blueprint: Blueprint, requests: Counter[str]) -> list[PlannedEntry]:
@@ -222,6 +231,7 @@ def described(shown: Preview) -> dict[str, Any]:
         "parts": {"literal": shown.parts_literal, "copied": shown.parts_copied},
         "bytes": {"read": shown.bytes_read, "copied": shown.bytes_copied, "uploaded": shown.bytes_uploaded},
         "deflatable": {"files": shown.deflatable_files, "bytes": shown.deflatable_bytes},
+        "crew": None if shown.chunks is None else {"chunks": shown.chunks},
         "requests": shown.requests,
         "entries": [
             {

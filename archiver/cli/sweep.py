@@ -30,7 +30,7 @@ def _age(_ctx: click.Context, _option: click.Parameter, value: str) -> timedelta
     metavar="AGE",
     default="24h",
     show_default=True,
-    help="Uploads begun longer ago: 30m, 7d, …",
+    help="Uploads begun longer ago, and what was shared of them: 30m, 7d, …",
 )
 @click.option(
     "--unattended",
@@ -46,7 +46,8 @@ def _age(_ctx: click.Context, _option: click.Parameter, value: str) -> timedelta
 def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, dry_run: bool, as_json: bool) -> None:
     """Abort unfinished uploads of archives in the destination buckets. Uploads that are not ours are left alone.
 
-    Checkpoints of deflated archives, which workers leave behind, are deleted.
+    Checkpoints of deflated archives, which workers leave behind, and what jobs have shared with other workers, below
+    CREW_PREFIX, are deleted.
 
     Choose an age that no job reaches: one that runs longer would have to start over. With MONITORING=1 the queues
     and subscriptions that killed workers and monitors left are deleted, too.
@@ -62,13 +63,16 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
     }
     young, foreign = sum(one.young for one in swept.values()), sum(one.foreign for one in swept.values())
     aborted = [(bucket, item) for bucket, one in swept.items() for item in one.aborted]
-    checkpoints = sweeping.clear(
-        client,
-        bucket=settings.s3_destination_bucket,
-        prefix=PREFIX,
-        older_than=older_than,
-        now=now,
-        dry_run=dry_run,
+    checkpoints, shared = (
+        sweeping.clear(
+            client,
+            bucket=settings.s3_destination_bucket,
+            prefix=prefix,
+            older_than=older_than,
+            now=now,
+            dry_run=dry_run,
+        )
+        for prefix in (PREFIX, settings.crew_prefix)
     )
     inboxes = _sweep_inboxes(settings, unattended, dry_run=dry_run) if settings.monitoring else None
     if as_json:
@@ -87,6 +91,7 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
             "young": young,
             "foreign": foreign,
             "checkpoints": checkpoints,
+            "shared": shared,
         }
         if inboxes is not None:
             report["monitoring"] = {
@@ -101,6 +106,8 @@ def sweep(ctx: click.Context, /, older_than: timedelta, unattended: timedelta, d
         click.echo(f"{'would abort' if dry_run else 'aborted'} s3://{bucket}/{item.key}, begun {age} ago")
     if checkpoints:
         click.echo(f"{checkpoints} checkpoint(s) {'to delete' if dry_run else 'deleted'}")
+    if shared:
+        click.echo(f"{shared} shared object(s) {'to delete' if dry_run else 'deleted'}")
     verb = "to abort" if dry_run else "aborted"
     click.echo(f"{len(aborted)} {verb}, {young} younger than that, {foreign} not ours")
     if inboxes is not None:

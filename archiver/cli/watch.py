@@ -14,6 +14,7 @@ from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.output import duration, json_option, size
 from archiver.cli.session import quiet_logs
 from archiver.settings import QueueSettings, load
+from archiver.worker.envelope import CHUNK_TASK
 
 #: The failure that Celery alone tells of: the job's process had no chance to. What Celery ends is refused, and told.
 _CELERYS_OWN = "WorkerLostError"
@@ -56,7 +57,12 @@ def watch(ctx: click.Context, /, request_id: str, timeout: int, as_json: bool) -
 def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Screen, *, timeout: float) -> bool:
     """Show the request's events until the last one; whether there is an archive."""
     heard = time.monotonic()
+    crew = Crew(request_id)
     for event in events:
+        if event is not None and (line := crew.line(event)) is not None:
+            heard = time.monotonic()
+            screen.say(event, line)
+            continue
         if event is None or event.get("uuid") != request_id:
             if time.monotonic() - heard > timeout:
                 screen.say(
@@ -72,6 +78,34 @@ def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Sc
         if event["type"] == "archive-failed" and event["permanent"]:
             return False
     return False
+
+
+class Crew:
+    """Who else works on a request, by the events of its chunks."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+        self._chunks: set[str] = set()
+        self._working: dict[str, str] = {}
+        self._told = 1
+
+    def line(self, event: dict[str, Any]) -> str | None:
+        """The line of a chunk's event, empty where it says nothing new; None for any other event."""
+        kind, task = event["type"], event.get("uuid", "")
+        if kind == "task-received" and event.get("name") == CHUNK_TASK and event.get("root_id") == self._request_id:
+            self._chunks.add(task)
+        if task not in self._chunks:
+            return None
+        if kind != "task-started":
+            if kind != "task-received":
+                self._working.pop(task, None)
+            return ""
+        self._working[task] = str(event.get("hostname"))
+        count = 1 + len(set(self._working.values()))
+        if count == self._told:
+            return ""
+        self._told = count
+        return f"{count} workers are at work on it"
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -51,6 +51,7 @@ def announce_worker(settings: Settings) -> None:
     _check_buckets(settings)
     _check_redrive_policy(settings)
     _check_destination_queue(settings)
+    _check_crew_queue(settings)
     _check_destination_topic(settings)
     log.info("archiver ready", version=__version__, **settings.model_dump(mode="json", exclude_defaults=True))
 
@@ -112,6 +113,19 @@ def _check_destination_queue(settings: Settings) -> None:
             log.error("no such queue", setting=setting, queue=given)
         elif not _is_denied(error):
             log.warning("the destination queue could not be looked at", setting=setting, queue=given, error=str(error))
+
+
+def _check_crew_queue(settings: Settings) -> None:
+    given = settings.sqs_crew_queue
+    if given is None:
+        return
+    setting = "SQS_CREW_QUEUE"
+    try:
+        open_queue(given, timeouts=PROMPT, region=settings.aws_region, setting=setting).attributes(["QueueArn"])
+    except (QueueUnavailable, BotoCoreError) as error:
+        if not _is_denied(error):
+            # No error: jobs are done without.
+            log.warning("no help from other workers: the queue can't be looked at", setting=setting, error=str(error))
 
 
 def _check_destination_topic(settings: Settings) -> None:

@@ -254,6 +254,24 @@ def test_sweep_deletes_old_checkpoints(s3: "S3Client", stack: Stack, environment
     assert left() == {"theirs/a"}
 
 
+def test_sweep_deletes_what_jobs_have_shared(s3: "S3Client", stack: Stack, environment: dict[str, str]) -> None:
+    keys = [f"archiver-crew/{'0' * 64}/{name}" for name in ("plan", "00000")]
+    for key in (*keys, "archiver-crew.txt"):
+        s3.put_object(Bucket=stack.archive_bucket, Key=key, Body=b"")
+
+    young = run("sweep", "--json", environment=environment)
+    assert young.json["shared"] == 0
+
+    time.sleep(max(0.0, 1.1 - time.time() % 1))  # S3 tells whole seconds
+    promised = run("sweep", "--older-than", "0s", "--dry-run", environment=environment)
+    assert promised.stdout.splitlines()[0] == "2 shared object(s) to delete"
+    swept = run("sweep", "--older-than", "0s", "--json", environment=environment)
+    assert swept.json["shared"] == 2
+
+    left = [item["Key"] for item in s3.list_objects_v2(Bucket=stack.archive_bucket)["Contents"]]
+    assert left == ["archiver-crew.txt"]
+
+
 def test_sweep_wants_an_age_and_a_bucket(environment: dict[str, str]) -> None:
     ageless = run("sweep", "--older-than", "soon", environment=environment)
     assert (ageless.exit_code, "'soon'" in ageless.complaint) == (2, True)

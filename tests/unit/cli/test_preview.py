@@ -11,6 +11,7 @@ from archiver.archive.request import parse_request
 from archiver.cli.preview import Preview, described, preview
 from archiver.cli.prices import US_EAST_1
 from archiver.errors import LimitExceeded, MissingSources
+from tests.support.fake_crew import FakeCrew
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, files, noise, services
 
@@ -138,3 +139,14 @@ def test_a_missing_url_is_told_without_its_secret(s3: FakeS3) -> None:
     told = described(previewed(s3, payload))
 
     assert told["archive"]["missing"] == ["https://b.s3.amazonaws.com/a?X-Amz-Signature=REDACTED"]
+
+
+def test_it_tells_whether_others_are_invited(s3: FakeS3) -> None:
+    request = parse_request(MANY, max_files=100, default_bucket=SOURCES)
+
+    assert preview(request, services=services(s3)).chunks is None
+    assert preview(request, services=services(s3, crew=FakeCrew().crew(1 << 40))).chunks == 0
+    shown = preview(request, services=services(s3, crew=FakeCrew().crew()))
+    assert shown.chunks is not None
+    assert shown.chunks > 1
+    assert described(shown)["crew"] == {"chunks": shown.chunks}

@@ -47,6 +47,42 @@ def test_a_job_is_told_from_its_start_to_its_archive(capsys: pytest.CaptureFixtu
     ]
 
 
+def test_it_is_told_how_many_work_on_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    def chunk(number: int, kind: str, *, host: str = "b", of: str = "ours") -> dict[str, Any]:
+        named = {"name": "archiver.build_chunk", "root_id": of} if kind == "task-received" else {}
+        return {"type": kind, "uuid": f"chunk-{number}", "hostname": host, **named}
+
+    events = [
+        event("task-started"),
+        chunk(1, "task-received"),
+        chunk(1, "task-started"),
+        # another's
+        chunk(2, "task-received", of="theirs"),
+        chunk(2, "task-started"),
+        # a second helper, and the first with its next chunk
+        chunk(3, "task-received"),
+        chunk(3, "task-started", host="c"),
+        chunk(1, "task-succeeded"),
+        chunk(4, "task-received"),
+        chunk(4, "task-started"),
+        # and alone with one of them again
+        chunk(4, "task-failed"),
+        chunk(3, "task-succeeded"),
+        chunk(5, "task-received"),
+        chunk(5, "task-started"),
+        DONE,
+    ]
+
+    assert _follow(iter(events), "ours", Lines(), timeout=60)
+
+    assert capsys.readouterr().out.splitlines()[:-1] == [
+        "started",
+        "2 workers are at work on it",
+        "3 workers are at work on it",
+        "2 workers are at work on it",
+    ]
+
+
 def test_a_failed_attempt_is_not_the_end_and_a_permanent_failure_is(capsys: pytest.CaptureFixture[str]) -> None:
     failed = event("archive-failed", permanent=False, attempt=1, code="storage_unavailable", reason="S3 is down")
     given_up = event(

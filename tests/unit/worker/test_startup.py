@@ -65,7 +65,7 @@ def announced(monkeypatch: pytest.MonkeyPatch, world: World, **settings: str) ->
 
     def open_queue(name: str, *, timeouts: object, region: str | None, setting: str | None = None) -> Sized:
         assert region == "eu-west-1"
-        return {"input": world, "output": world.output}[name]
+        return {"input": world, "output": world.output, "crew": world.output}[name]
 
     def new_client(service: str, *, timeouts: object, region: str | None, in_region: str | None = None) -> World:
         assert service in {"s3", "sns"}
@@ -136,6 +136,24 @@ def test_a_destination_queue_that_may_be_there_is_no_error(
     world = World(output=Sized() if error is None else Sized(size=error))
     lines = announced(monkeypatch, world, sqs_destination_queue="output")
     assert [line["event"] for line in lines] == [*events, "archiver ready"]
+
+
+@pytest.mark.parametrize(
+    ("error", "warned"),
+    [
+        (None, 0),
+        (refused("AccessDenied", 403), 0),  # who may only send and receive
+        (refused("AWS.SimpleQueueService.NonExistentQueue", 400), 1),
+        (QueueUnavailable("away"), 1),
+    ],
+)
+def test_a_crews_queue_that_is_not_there_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, warned: int
+) -> None:
+    world = World(output=Sized() if error is None else Sized(size=error))
+    *lines, ready = announced(monkeypatch, world, sqs_crew_queue="crew")
+    assert [(line["log_level"], line["setting"]) for line in lines] == [("warning", "SQS_CREW_QUEUE")] * warned
+    assert ready["event"] == "archiver ready"
 
 
 @pytest.mark.parametrize(
