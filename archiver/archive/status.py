@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from archiver.archive.progress import Progress
+from archiver.archive.request import DIALECT
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 
@@ -48,6 +49,11 @@ class JobStatus(BaseModel):
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self.state != "running"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a status object."""
+    return {"$schema": DIALECT} | JobStatus.model_json_schema()
 
 
 def running(request_id: str, *, attempt: int, progress: Progress | None, now: float) -> str:

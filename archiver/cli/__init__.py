@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": "Check settings, credentials, queues and buckets.",
     "dlq": "Look into the dead-letter queue, redrive or drop messages.",
     "sweep": "Abort uploads that no attempt will finish any more.",
-    "schema": "Print the JSON Schemas of payload and notification.",
+    "schema": "Print the JSON Schemas of payload, notification and status.",
     "health": "Tell whether the worker beside this command is alive.",
 }
 

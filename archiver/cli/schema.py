@@ -8,10 +8,10 @@ from archiver.cli.output import json_option, print_json
 
 
 @click.command()
-@click.argument("name", required=False, type=click.Choice(["payload", "notification"]))
+@click.argument("name", required=False, type=click.Choice(["payload", "notification", "status"]))
 @json_option
 def schema(name: str | None, as_json: bool) -> None:
-    """Print the JSON Schemas of payload and notification, or the one that is named; with or without --json."""
+    """Print the JSON Schemas of payload, notification and status, or the one that is named; with or without --json."""
     del as_json
     known = schemas()
     print_json(known if name is None else known[name])
@@ -19,6 +19,6 @@ def schema(name: str | None, as_json: bool) -> None:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schemas by name."""
-    from archiver.archive import notification, request
+    from archiver.archive import notification, request, status
 
-    return {"payload": request.schema(), "notification": notification.schema()}
+    return {"payload": request.schema(), "notification": notification.schema(), "status": status.schema()}

@@ -31,7 +31,7 @@ from tests.support.jobs import ARCHIVES, SOURCES, FakeNotifier, delivery, files,
 SCHEMAS = CHECKOUT / "docs" / "schema"
 
 
-@pytest.mark.parametrize("name", ["payload", "notification"])
+@pytest.mark.parametrize("name", ["payload", "notification", "status"])
 def test_the_schema_in_docs_is_the_one_that_is_printed(name: str) -> None:
     outcome = run("schema", name, environment={})
 
@@ -41,7 +41,7 @@ def test_the_schema_in_docs_is_the_one_that_is_printed(name: str) -> None:
     )
 
 
-def test_without_a_name_both_are_printed() -> None:
+def test_without_a_name_all_are_printed() -> None:
     assert run("schema", environment={}).json == schemas()
     assert run("schema", "--json", environment={}).json == schemas()
 
