@@ -19,12 +19,12 @@ compile := $(abspath $(bin))/uv pip compile --quiet --universal --python-version
 	--no-emit-index-url --no-emit-find-links --no-header --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check unit demo lint format lock chaos bench clean .localstack .bench-venv
+.PHONY: help install test check unit demo lint format docs lock chaos bench clean .localstack .bench-venv
 
 help: ## this list
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-test: lint check ## lint, types, imports and all tests
+test: lint docs check ## lint, types, imports, the site and all tests
 
 check: $(installed) $(localstack) ## all tests with coverage, without lint
 	$(pytest) --cov --cov-report=term $(PYTEST_ARGS)
@@ -44,6 +44,10 @@ lint: $(installed) ## ruff, mypy --strict, import-linter
 format: $(installed) ## let ruff format and fix
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
+
+docs: $(installed) ## the site of docs/, strictly, into build/docs
+	@rm -rf build/docs
+	@$(bin)/python -m devtools.site
 
 chaos: $(installed) $(localstack) ## the long tests: faults, kills, load
 	$(bin)/python -m pytest -m chaos $(PYTEST_ARGS)

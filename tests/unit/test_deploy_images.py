@@ -150,13 +150,21 @@ def test_a_workflow_has_no_more_rights_than_it_needs_and_runs_pinned_actions(nam
 
     assert workflow["permissions"] == {"contents": "read"}
     raised = {job for job, given in workflow["jobs"].items() if "permissions" in given}
-    assert raised <= {"image"}
+    assert raised <= {"image", "docs"}
     for job in workflow["jobs"].values():
         assert job["timeout-minutes"] <= 60
     uses = re.findall(r"uses: (.*)", text)
     assert uses
     # a commit, and which version it is, which is how Dependabot knows what to update
     assert [line for line in uses if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+
+
+def test_who_publishes_the_site_can_push_no_image() -> None:
+    job = WORKFLOWS["docs.yml"]["jobs"]["docs"]
+
+    assert job["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+    # A token of an environment has the environment in its subject and not the branch, and PushRole trusts the branch's.
+    assert job["environment"]["name"] == "github-pages"
 
 
 def test_one_action_is_one_version_everywhere() -> None:

@@ -1,0 +1,62 @@
+"""What the site needs of Sphinx beside its own: generated pieces, chapters of other documents, pictures in both modes.
+
+A page asks by a comment, which other readers of Markdown don't show: ``<!-- generated: settings -->`` for a piece of
+the reference, ``<!-- chapter: README.md # Walkthrough -->`` for a chapter of another document.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+from devtools.localstack import CHECKOUT
+from devtools.site.chapters import ChapterError, chapter
+from devtools.site.reference import PIECES
+
+_MARKER = re.compile(r"^<!-- (generated|chapter): (.+?) -->$", re.MULTILINE)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx calls it by this name."""
+    app.connect("source-read", _fill)
+    app.add_post_transform(InlinePictures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def filled(text: str, page: Path) -> str:
+    """A page's Markdown with what it asks for. Raises ``ChapterError`` where there is no such piece or chapter."""
+
+    def wanted(match: re.Match[str]) -> str:
+        sort, name = match[1], match[2]
+        if sort == "chapter":
+            document, _, heading = name.partition("#")
+            return chapter(CHECKOUT / document.strip(), heading.strip(), page=page)
+        if name not in PIECES:
+            raise ChapterError(f"nothing that is generated is called {name!r}; there are {', '.join(PIECES)}")
+        return PIECES[name]()
+
+    return _MARKER.sub(wanted, text)
+
+
+def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
+    try:
+        source[0] = filled(source[0], Path(app.env.doc2path(docname)))
+    except ChapterError as error:
+        raise ExtensionError(f"{docname}: {error}") from error
+
+
+class InlinePictures(SphinxPostTransform):
+    """SVG becomes part of the page and takes its colours: a reader may have chosen dark against the system."""
+
+    default_priority = 200
+    formats = ("html",)
+
+    def run(self, **_: Any) -> None:
+        for image in list(self.document.findall(nodes.image)):
+            if image["uri"].endswith(".svg"):
+                svg = (Path(self.app.srcdir) / image["uri"]).read_text(encoding="utf-8")
+                image.replace_self(nodes.raw("", f'<div class="picture-frame">{svg}</div>', format="html"))
