@@ -4,10 +4,16 @@ from archiver.version import __version__
 
 project = "Archiver"
 version = release = __version__
-extensions = ["myst_parser", "sphinx_click", "sphinx_copybutton", "devtools.site.extension"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click", "sphinx_copybutton", "devtools.site.extension"]
 
 # Anchors as GitHub makes them, so that a link works in both places.
 myst_heading_anchors = 4
+# Types of other packages have no page here.
+nitpick_ignore_regex = [("py:.*", ".*")]
+autodoc_class_signature = "separated"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80
+add_module_names = False
 # What is indented is a terminal's input and output, or a drawing.
 highlight_language = "none"
 # Options have two hyphens, and stay as they are typed.

@@ -23,6 +23,7 @@ _MARKER = re.compile(r"^<!-- (generated|chapter): (.+?) -->$", re.MULTILINE)
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls it by this name."""
     app.connect("source-read", _fill)
+    app.connect("autodoc-process-docstring", _indented_is_code)
     app.add_post_transform(InlinePictures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -49,6 +50,20 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
         raise ExtensionError(f"{docname}: {error}") from error
 
 
+def _indented_is_code(_app: Sphinx, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """In a docstring, as in Markdown, what is indented behind an empty line is code."""
+    told: list[str] = []
+    for before, line in zip(["", *lines], lines, strict=False):
+        if line.startswith("    ") and not before and not _code(told):
+            told += ["::", ""]
+        told.append(line)
+    lines[:] = told
+
+
+def _code(lines: list[str]) -> bool:
+    return next((line.startswith("    ") for line in reversed(lines) if line), False)
+
+
 class InlinePictures(SphinxPostTransform):
     """SVG becomes part of the page and takes its colours: a reader may have chosen dark against the system."""
 
@@ -57,6 +72,7 @@ class InlinePictures(SphinxPostTransform):
 
     def run(self, **_: Any) -> None:
         for image in list(self.document.findall(nodes.image)):
-            if image["uri"].endswith(".svg"):
-                svg = (Path(self.app.srcdir) / image["uri"]).read_text(encoding="utf-8")
+            path = Path(self.app.srcdir) / image["uri"]
+            if path.suffix == ".svg" and path.is_file():  # of one that is missing Sphinx has warned
+                svg = path.read_text(encoding="utf-8")
                 image.replace_self(nodes.raw("", f'<div class="picture-frame">{svg}</div>', format="html"))

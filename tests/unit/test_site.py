@@ -1,5 +1,6 @@
 """The site is built strictly: what would mislead a reader fails, and nothing of it comes from elsewhere."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from archiver.cli import COMMANDS
+from archiver.client import ArchiverClient
 from devtools.localstack import CHECKOUT
 from devtools.site.chapters import DOCS, ChapterError, anchor, chapter
 from devtools.site.extension import filled
@@ -51,14 +53,18 @@ def build(docs: Path, **pages: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=BUILD_SECONDS)
 
 
-def test_a_site_has_every_command_and_pictures_that_take_its_colours(tmp_path: Path) -> None:
-    commands = (DOCS / "reference" / "command.md").read_text(encoding="utf-8").replace("../cli.md", "index.md")
+def test_a_site_has_every_command_the_client_and_pictures_that_take_its_colours(tmp_path: Path) -> None:
+    pages = [(DOCS / "reference" / name).read_text(encoding="utf-8") for name in ("command.md", "client.md")]
+    text = re.sub(r"\]\([a-z./]+\.md\)", "](index.md)", "\n#".join(pages))
 
-    done = build(tmp_path / "docs", index=f"{commands}\n![layout](layout.svg)\n")
+    done = build(tmp_path / "docs", index=f"{text}\n![layout](layout.svg)\n")
 
     assert (done.returncode, done.stderr) == (0, "")
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert [name for name in COMMANDS if f'id="archiver-{name}"' not in page] == []
+    public = [name for name, member in vars(ArchiverClient).items() if callable(member) and not name.startswith("_")]
+    assert [name for name in public if f'id="archiver.client.ArchiverClient.{name}"' not in page] == []
+    assert "<blockquote>" not in page  # but code
     assert '<svg class="picture"' in page
 
 
@@ -68,6 +74,7 @@ def test_what_would_mislead_a_reader_is_no_site(tmp_path: Path) -> None:
     done = build(tmp_path / "docs", index=index, other="# In no table of contents\n")
 
     assert done.returncode == 1
+    assert done.stderr.endswith("Sphinx has warned or failed, see above\n")
     for wrong in ("nowhere.md", "'no-anchor'", "no-file.json", "no-picture.svg", "other.md: WARNING: document isn't"):
         assert wrong in done.stderr, wrong
 
