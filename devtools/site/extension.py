@@ -5,6 +5,7 @@ the reference, ``<!-- chapter: README.md # Walkthrough -->`` for a chapter of an
 """
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -74,5 +75,10 @@ class InlinePictures(SphinxPostTransform):
         for image in list(self.document.findall(nodes.image)):
             path = Path(self.app.srcdir) / image["uri"]
             if path.suffix == ".svg" and path.is_file():  # of one that is missing Sphinx has warned
-                svg = path.read_text(encoding="utf-8")
+                svg = labelled(path.read_text(encoding="utf-8"), image.get("alt", ""))
                 image.replace_self(nodes.raw("", f'<div class="picture-frame">{svg}</div>', format="html"))
+
+
+def labelled(svg: str, text: str) -> str:
+    """A picture with the page's alternative text in the place of its own label."""
+    return re.sub(r'aria-label="[^"]*"', lambda _: f'aria-label="{escape(text)}"', svg, count=1)

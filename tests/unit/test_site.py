@@ -57,7 +57,7 @@ def test_a_site_has_every_command_the_client_and_pictures_that_take_its_colours(
     pages = [(DOCS / "reference" / name).read_text(encoding="utf-8") for name in ("command.md", "client.md")]
     text = re.sub(r"\]\([a-z./]+\.md\)", "](index.md)", "\n#".join(pages))
 
-    done = build(tmp_path / "docs", index=f"{text}\n![layout](layout.svg)\n")
+    done = build(tmp_path / "docs", index=f'{text}\n![the "layout"](layout.svg)\n')
 
     assert (done.returncode, done.stderr) == (0, "")
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
@@ -65,7 +65,8 @@ def test_a_site_has_every_command_the_client_and_pictures_that_take_its_colours(
     public = [name for name, member in vars(ArchiverClient).items() if callable(member) and not name.startswith("_")]
     assert [name for name in public if f'id="archiver.client.ArchiverClient.{name}"' not in page] == []
     assert "<blockquote>" not in page  # but code
-    assert '<svg class="picture"' in page
+    (picture,) = re.findall(r'<svg class="picture"[^>]+>', page)
+    assert 'aria-label="the &quot;layout&quot;"' in picture
 
 
 def test_what_would_mislead_a_reader_is_no_site(tmp_path: Path) -> None:
