@@ -13,10 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from archiver.complaints import reason
 from archiver.errors import SettingsError
+from archiver.text import cut
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+#: Longest S3_FILE_PREFIX, in bytes of UTF-8: S3's keys have 1,024, of which 64 digits, a slash, the date, the number of
+#: one archive of several and ``.zip`` take 84.
+MAX_FILE_PREFIX_BYTES = 940
+#: Longest quotation of a bad value in a complaint, in characters.
+SHOWN_CHARACTERS = 200
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -51,6 +58,29 @@ def _bucket(value: str) -> str:
     return value
 
 
+# What XML 1.0, in which S3 lists keys, does not hold; and what UTF-8 does not encode, as a variable may bring it.
+_UNLISTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+
+def _file_prefix(value: str) -> str:
+    if "/" in value or _UNLISTABLE.search(value):
+        raise ValueError("a file name has no slash and no control character")
+    if len(value.encode()) > MAX_FILE_PREFIX_BYTES:
+        raise ValueError(f"longer than {MAX_FILE_PREFIX_BYTES} bytes, so that no key of S3's has room for it")
+    return value
+
+
+def _matching(pattern: str, words: str) -> AfterValidator:
+    """The value of a setting that a pattern describes to programs, and ``words`` to people."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
 def zone(name: str) -> tzinfo:
     """The zone of IANA's name; UTC is there on systems without a database of zones, too."""
     return UTC if name == "UTC" else ZoneInfo(name)
@@ -68,6 +98,19 @@ QueueNameOrUrl = Annotated[str, AfterValidator(_queue)]
 TopicArn = Annotated[str, AfterValidator(_topic)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
+FilePrefix = Annotated[str, AfterValidator(_file_prefix)]
+HttpUrl = Annotated[str, _matching(r"https?://.*", "must begin with http:// or https://")]
+StatusPrefix = Annotated[
+    str, _matching(r"[A-Za-z0-9!_.*'()/-]{1,200}", "must be 1 to 200 of A-Z a-z 0-9 ! _ . * ' ( ) / -")
+]
+CrewPrefix = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9!_.*'()/-]{1,199}/", "must be 1 to 199 of A-Z a-z 0-9 ! _ . * ' ( ) / - and a slash at the end"
+    ),
+]
+Namespace = Annotated[str, _matching(r"[A-Za-z0-9._/#-]{1,255}", "must be 1 to 255 of A-Z a-z 0-9 . _ / # -")]
+MonitoringPrefix = Annotated[str, _matching(r"[A-Za-z0-9_-]{1,20}", "must be 1 to 20 of A-Z a-z 0-9 _ -")]
 
 
 class LivenessSettings(BaseSettings):
@@ -97,32 +140,26 @@ class Settings(LivenessSettings):
     )
     s3_source_bucket: BucketName | None = Field(None, description="bucket of the sources that name none")
     s3_destination_bucket: BucketName = Field(description="bucket of the archives")
-    s3_file_prefix: str = Field(
-        "download", description="prefix of each archive's file name", pattern=r"^[^/\x00-\x1f]+$"
-    )
+    s3_file_prefix: FilePrefix = Field("download", description="prefix of each archive's file name")
     timezone: TimeZone = Field(
         "UTC", description="zone of the entries' local times, which readers without time zones show; IANA's name"
     )
-    archive_base_url: str | None = Field(
-        None,
-        description="base of the archives' links (a CloudFront distribution); unset: presigned URLs",
-        pattern=r"^https?://",
+    archive_base_url: HttpUrl | None = Field(
+        None, description="base of the archives' links (a CloudFront distribution); unset: presigned URLs"
     )
     link_expires_seconds: int = Field(604_800, ge=1, le=604_800, description="life of a presigned link")
     requester_pays: bool = Field(False, description="1: this account pays for reading buckets whose requester pays")
     notify_failures: bool = Field(False, description="1: a permanent failure sends a notification, too")
 
-    status_prefix: str | None = Field(
-        None,
-        description="prefix of status objects in S3_DESTINATION_BUCKET, such as status/; unset: none are written",
-        pattern=r"^[A-Za-z0-9!_.*'()/-]{1,200}$",
+    status_prefix: StatusPrefix | None = Field(
+        None, description="prefix of status objects in S3_DESTINATION_BUCKET, such as status/; unset: none are written"
     )
 
     # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.
     aws_region: str | None = Field(None, description="region where neither AWS_DEFAULT_REGION nor a profile names one")
 
-    ecs_agent_uri: str | None = Field(
-        None, description="set by ECS itself: while jobs run the task is protected from scale-in", pattern=r"^https?://"
+    ecs_agent_uri: HttpUrl | None = Field(
+        None, description="set by ECS itself: while jobs run the task is protected from scale-in"
     )
 
     # How it talks.
@@ -132,9 +169,7 @@ class Settings(LivenessSettings):
     metrics: Literal["off", "emf"] = Field(
         "off", description="emf: a line for each attempt that CloudWatch Logs turns into metrics"
     )
-    metrics_namespace: str = Field(
-        "Archiver", description="CloudWatch namespace of the metrics", pattern=r"^[A-Za-z0-9._/#-]{1,255}$"
-    )
+    metrics_namespace: Namespace = Field("Archiver", description="CloudWatch namespace of the metrics")
 
     # OpenTelemetry's own; the SDK reads these and many more. Here they say whether there are traces at all.
     otel_traces_exporter: str | None = Field(
@@ -185,10 +220,9 @@ class Settings(LivenessSettings):
     crew_min_bytes: int = Field(
         GIB, ge=MIB, description="bytes that a job has to read itself, from which on it invites others"
     )
-    crew_prefix: str = Field(
+    crew_prefix: CrewPrefix = Field(
         "archiver-crew/",
         description="prefix in S3_DESTINATION_BUCKET of what a job shares with others; no payload may name it",
-        pattern=r"^[A-Za-z0-9!_.*'()/-]{1,199}/$",
     )
 
     # The queue.
@@ -229,9 +263,7 @@ class Settings(LivenessSettings):
 
     # Monitoring (Flower, celery inspect) over SNS and SQS.
     monitoring: bool = Field(False, description="worker and task events and remote control over SNS and SQS")
-    monitoring_prefix: str = Field(
-        "archiver", description="prefix of the monitoring's topics and queues", pattern=r"^[A-Za-z0-9_-]{1,20}$"
-    )
+    monitoring_prefix: MonitoringPrefix = Field("archiver", description="prefix of the monitoring's topics and queues")
 
     @field_validator(
         "allowed_source_buckets",
@@ -298,4 +330,4 @@ def _complaint(item: dict[str, object]) -> str:
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
     if item["type"] == "missing":
         return f"{name} is not set"
-    return f"{name}={item.get('input')!r}: {str(item['msg']).removeprefix('Value error, ')}"
+    return f"{name}={cut(repr(item.get('input')), SHOWN_CHARACTERS)}: {reason(item)}"

@@ -3,7 +3,8 @@
 A document is a JSON object (RFC 8259) with the text that it was read from, since JSON written anew is another text: a
 number may be rounded, or grow (``1e15`` becomes ``1000000000000000.0``). The rules that are more than JSON's own:
 
-- no NaN and no Infinity, which Python would take; no number that a double can't hold, or of thousands of digits;
+- no NaN and no Infinity, which Python would take; no number that a double can't hold, nor one of hundreds of digits,
+  which Python writes and another reader, or Python itself from 4,300 digits on, does not read;
 - no lone surrogates, which are no Unicode text;
 - at most ``MAX_DEPTH`` levels, since readers that recurse end at some depth.
 
@@ -13,15 +14,22 @@ Functions raise ``DocumentError``, whose message is a predicate: the caller know
 import json
 import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from archiver.complaints import path
 from archiver.errors import shown
 
+#: The largest number of a double, as a whole number of 309 digits.
+MAX_NUMBER = int(sys.float_info.max)
 #: Deepest nesting of a payload, which itself needs four levels: the rest is its metadata's.
 MAX_DEPTH = 64
 
+_MAX_DIGITS = len(str(MAX_NUMBER))
+# In place of what no double holds, until it is found and refused with its path.
+_BEYOND = 10**_MAX_DIGITS
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Half of a pair, as JSON writes it; whether the other half is there shows only in the value.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
@@ -57,26 +65,24 @@ def as_document(payload: object) -> Document:
     return Document(payload, write(payload))
 
 
-def read(text: str, *, depth: int = MAX_DEPTH) -> Document:
-    """The JSON object that ``text`` is."""
+def read(text: str, *, depth: int = MAX_DEPTH, any_number: bool = False) -> Document:
+    """The JSON object that ``text`` is.
+
+    ``any_number`` is for an envelope around a payload: what no double holds is some number beyond that, there.
+    """
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_float, parse_int=_int)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DocumentError(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except UnicodeEncodeError:
         raise DocumentError("holds a lone surrogate, which is no Unicode text") from None
-    except DocumentError:
-        raise
-    except ValueError:
-        # int() refuses a number of thousands of digits.
-        raise DocumentError("holds a number that is too long to be read") from None
     except RecursionError:
         raise _too_deep(depth) from None
     if not isinstance(value, dict):
         raise DocumentError(f"is JSON, but no object: {type(value).__name__}")
-    _check_levels(value, depth)
+    _check_values(value, depth, any_number=any_number)
     return Document(value, text)
 
 
@@ -90,8 +96,10 @@ def write(value: object) -> str:
     except RecursionError:
         raise _too_deep(MAX_DEPTH) from None
     except (TypeError, ValueError) as error:
+        if "Circular" not in str(error):
+            _check_values(value, MAX_DEPTH)  # which says where
         raise DocumentError(f"is no JSON: {error}") from None
-    _check_levels(value, MAX_DEPTH)
+    _check_values(value, MAX_DEPTH)
     return sendable(text)
 
 
@@ -142,27 +150,53 @@ def _no_constant(name: str) -> NoReturn:
     raise DocumentError(f"holds {name}, which is not JSON")
 
 
-def _finite(text: str) -> float:
+def _float(text: str) -> float | int:
     value = float(text)
-    if not math.isfinite(value):
-        raise DocumentError(f"holds {shown(text)}, which is too large a number")
-    return value
+    return value if math.isfinite(value) else _BEYOND
 
 
-def _check_levels(value: object, depth: int) -> None:
+def _int(text: str) -> int:
+    # int() refuses thousands of digits.
+    return int(text) if len(text) <= _MAX_DIGITS + 1 else _BEYOND
+
+
+def _check_values(value: object, depth: int, *, any_number: bool = False) -> None:
+    """Levels, names and numbers. A number that is too large is told by the path to it."""
     level: list[object] = [value]
     for _ in range(depth):
         below: list[object] = []
         for parent in level:
             if isinstance(parent, dict):
                 _check_names(parent)
-                below += [child for child in parent.values() if isinstance(child, dict | list | tuple)]
+                children: Iterable[object] = parent.values()
             elif isinstance(parent, list | tuple):
-                below += [child for child in parent if isinstance(child, dict | list | tuple)]
+                children = parent
+            else:
+                continue
+            for child in () if any_number else children:
+                if isinstance(child, int) and not -MAX_NUMBER <= child <= MAX_NUMBER:
+                    raise DocumentError(f"holds a number too large for a double: {path(_way_to(child, value) or ())}")
+            below += [child for child in children if isinstance(child, dict | list | tuple)]
         if not below:
             return
         level = below
     raise _too_deep(depth)
+
+
+def _way_to(sought: object, value: object) -> list[str | int] | None:
+    """The steps from a value to one in it, which is found by its identity."""
+    if value is sought:
+        return []
+    if isinstance(value, dict):
+        steps: Iterable[tuple[str | int, object]] = value.items()
+    elif isinstance(value, list | tuple):
+        steps = enumerate(value)
+    else:
+        return None
+    for step, child in steps:
+        if (way := _way_to(sought, child)) is not None:
+            return [step, *way]
+    return None
 
 
 def _check_names(value: Mapping[object, object]) -> None:

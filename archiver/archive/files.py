@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archiver.archive.location import Location, parse_location
 from archiver.archive.patterns import Patterns, Selection
+from archiver.complaints import complaint
 from archiver.errors import shown
 
 
@@ -158,14 +159,3 @@ def _located(source: str, destination: str | None, *, default_bucket: str | None
     except ValueError as error:
         raise FileError("source", f"{error}, got {shown(source)}") from None
     return RequestedFile(location, destination, text=None if source == str(location) else source)
-
-
-def complaint(error: ValidationError) -> tuple[str, str]:
-    """The path to the first bad value, and what is wrong with it."""
-    item = error.errors(include_url=False)[0]
-    path = ""
-    for step in item["loc"]:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    reason = item["msg"].removeprefix("Value error, ")
-    value = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
-    return path, f"{reason[:1].lower()}{reason[1:]}{value}"

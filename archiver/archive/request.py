@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
-from archiver.archive.files import FileError, FileSpec, RequestedFile, complaint, requested_file
+from archiver.archive.files import FileError, FileSpec, RequestedFile, requested_file
 from archiver.archive.location import Location, parse_location
 from archiver.archive.split import MAX_METADATA_BYTES as SPLIT_METADATA_BYTES
 from archiver.archive.split import SplitSpec
+from archiver.complaints import complaint
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
@@ -53,6 +54,18 @@ def _filename(value: str) -> str:
 
 
 Manifest = Annotated[str, Field(min_length=1)]
+_Manifests = Annotated[list[Manifest], Field(min_length=1, max_length=MAX_MANIFESTS)]
+
+
+def _several(value: object) -> object:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise ValueError("must be a key, s3://bucket/key, or a list of them")
+    return value
+
+
+Manifests = Annotated[_Manifests, BeforeValidator(_several, json_schema_input_type=Manifest | _Manifests)]
 
 
 class Payload(BaseModel):
@@ -66,7 +79,7 @@ class Payload(BaseModel):
     )
 
     files: Annotated[list[FileSpec], Field(min_length=1)] | None = Field(None, description="what goes into the archive")
-    manifest: Manifest | Annotated[list[Manifest], Field(min_length=1, max_length=MAX_MANIFESTS)] | None = Field(
+    manifest: Manifests | None = Field(
         None,
         description="objects that list files, a key or s3://bucket/key, which ?versionId=… may pin; or one of them",
     )
@@ -158,7 +171,7 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
     except ValidationError as error:
         raise InvalidPayload(_complaint(error)) from None
     if model.files is None and model.manifest is None:
-        raise InvalidPayload("files: field required, unless there is a manifest")
+        raise InvalidPayload("files: required, unless there is a manifest")
     metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
     if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
         raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
@@ -177,7 +190,7 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
         archive=model.archive,
         link_expires_seconds=model.link_expires_seconds,
         split=model.split,
-        manifests=_manifests(model.manifest, default_bucket),
+        manifests=_manifests(given.get("manifest"), default_bucket),
     )
 
 
@@ -192,7 +205,8 @@ def payload_document(payload: object) -> Document:
 def metadata_text(payload: object) -> str | None:
     """The metadata of a payload that may be a bad one, as JSON; None where there is none that could be sent."""
     try:
-        document = as_document(payload)
+        # The text of a document may have come inside an envelope, whose reader has fewer rules.
+        document = as_document(payload.text if isinstance(payload, Document) else payload)
     except DocumentError:
         return None
     text = document.member("metadata") if isinstance(document.value.get("metadata"), dict) else None
@@ -228,7 +242,8 @@ def _requested_files(files: list[object], default_bucket: str | None) -> _Files:
     return _Files(tuple(requested), frozenset(f"files[].{key}" for key in unknown))
 
 
-def _manifests(given: str | list[str] | None, default_bucket: str | None) -> tuple[Location, ...]:
+def _manifests(given: Any, default_bucket: str | None) -> tuple[Location, ...]:
+    """The places of a payload's ``manifest``, which is validated already."""
     found = []
     for index, manifest in enumerate([given] if isinstance(given, str) else given or ()):
         field = "manifest" if isinstance(given, str) else f"manifest[{index}]"

@@ -32,8 +32,10 @@ class StatusObjects:
             if _code(error) in _NOT_FOUND:
                 return None
             raise self._failed("read", key, error) from error
-        except (BotoCoreError, ValidationError) as error:
+        except BotoCoreError as error:
             raise self._failed("read", key, error) from error
+        except ValidationError as error:
+            raise self._failed("read", key, "it is no status of a request") from error
 
     def write(self, request_id: str, status: str) -> None:
         """Put a status object."""
@@ -74,7 +76,7 @@ class StatusObjects:
         except (ClientError, BotoCoreError) as error:
             raise self._failed("written", key, error) from error
 
-    def _failed(self, what: str, key: str, error: Exception) -> StorageUnavailable:
+    def _failed(self, what: str, key: str, error: object) -> StorageUnavailable:
         return StorageUnavailable(f"s3://{self._bucket}/{key} can't be {what}: {error}")
 
 

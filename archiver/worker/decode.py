@@ -149,7 +149,7 @@ def _object(text: str, *, depth: int = MAX_DEPTH) -> Document:
         # What it leads to is no matter of the decoder's, which does no I/O: the text travels on.
         return Document({}, text)
     try:
-        return read(text, depth=depth)
+        return read(text, depth=depth, any_number=True)
     except DocumentError as error:
         raise UnreadableMessage(f"The body {error}") from None
 

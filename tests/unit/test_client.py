@@ -165,7 +165,7 @@ def test_metadata_that_the_worker_would_refuse_is_not_sent(sqs: FakeSqs, metadat
 
 
 def test_what_the_client_sends_the_worker_takes(sqs: FakeSqs) -> None:
-    metadata = nested(63) | {"noncharacter": "\uffff\ufffe", "number": 10**4000, "tuple": (1, 2), "nul": "\0"}
+    metadata = nested(63) | {"noncharacter": "\uffff\ufffe", "number": 10**300, "tuple": (1, 2), "nul": "\0"}
 
     client(sqs).submit(["a"], metadata=metadata)
 

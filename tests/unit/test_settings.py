@@ -2,8 +2,12 @@
 
 import pytest
 
+from archiver.archive.key import archive_key
+from archiver.archive.location import MAX_KEY_BYTES
+from archiver.archive.split import MAX_ARCHIVES, numbered
 from archiver.errors import SettingsError
-from archiver.settings import Settings, load_settings
+from archiver.settings import SHOWN_CHARACTERS, Settings, load_settings
+from archiver.text import cut
 
 LEAST = {"SQS_SOURCE_QUEUE": "input-queue", "S3_DESTINATION_BUCKET": "zip-storage"}
 
@@ -55,6 +59,8 @@ def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch)
     ("name", "value"),
     [
         ("S3_FILE_PREFIX", "a/b"),
+        ("S3_FILE_PREFIX", "\x7f"),
+        ("S3_FILE_PREFIX", "ü" * 471),
         ("PARTS_IN_FLIGHT", "1"),  # two parts must be able to wait for each other
         ("LINK_EXPIRES_SECONDS", "604801"),  # S3's longest
         ("VISIBILITY_TIMEOUT_SECONDS", "43201"),  # SQS's longest
@@ -79,8 +85,21 @@ def test_all_that_is_wrong_is_named_in_one_line(environment: pytest.MonkeyPatch)
 def test_bounds(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(name, value)
 
-    with pytest.raises(SettingsError, match=f"^{name}='{value}': "):
+    with pytest.raises(SettingsError) as caught:
         load_settings()
+
+    message = str(caught.value)
+    assert message.startswith(f"{name}={cut(repr(value), SHOWN_CHARACTERS)}: ")
+    assert "nput should" not in message
+    assert "pattern" not in message
+
+
+def test_the_longest_file_prefix_makes_the_longest_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("S3_FILE_PREFIX", "ü" * 470)
+
+    key = archive_key({}, request_id="r", sent_at=0, prefix=load_settings().s3_file_prefix)
+
+    assert len(numbered(key, MAX_ARCHIVES).encode()) == MAX_KEY_BYTES
 
 
 def test_a_queue_given_by_its_arn_is_refused_with_its_name(environment: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from archiver.archive.document import (
     MAX_DEPTH,
+    MAX_NUMBER,
     Document,
     DocumentError,
     as_document,
@@ -39,8 +40,10 @@ def nested(levels: int) -> str:
         ("[1]", "is JSON, but no object: list"),
         ('{"a": NaN}', "holds NaN, which is not JSON"),
         ('{"a": -Infinity}', "holds -Infinity, which is not JSON"),
-        ('{"a": 1e400}', "holds '1e400', which is too large a number"),
-        ('{"a": ' + "1" * 5000 + "}", "holds a number that is too long to be read"),
+        ('{"a": 1e400}', "holds a number too large for a double: a"),
+        ('{"a": {"b": [0, -1' + "0" * 309 + "]}}", "holds a number too large for a double: a.b[1]"),
+        ('{"a": ' + str(MAX_NUMBER + 1) + "}", "holds a number too large for a double: a"),
+        ('{"a": ' + "1" * 5000 + "}", "holds a number too large for a double: a"),
         (r'{"a": "\ud800"}', "holds a lone surrogate, which is no Unicode text"),
         (r'{"\udfff": 1}', "holds a lone surrogate, which is no Unicode text"),
         (nested(MAX_DEPTH + 1), "is nested deeper than 64 levels"),
@@ -55,7 +58,15 @@ def test_what_is_no_document_says_why(text: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [nested(MAX_DEPTH), r'{"a": "\ud83c\udf88"}', r'{"a": "\\ud800"}', '{"a": "\\uffff"}', ' {"a":\n1} ']
+    "text",
+    [
+        nested(MAX_DEPTH),
+        f'{{"a": [{MAX_NUMBER}, -{MAX_NUMBER}]}}',
+        r'{"a": "\ud83c\udf88"}',
+        r'{"a": "\\ud800"}',
+        '{"a": "\\uffff"}',
+        ' {"a":\n1} ',
+    ],
 )
 def test_what_is_one_keeps_its_text(text: str) -> None:
     assert read(text) == Document(json.loads(text), text)
@@ -76,6 +87,8 @@ def looped() -> dict[str, Any]:
         ({"a": ("\ud800",)}, "holds a lone surrogate"),
         (json.loads(nested(MAX_DEPTH + 1)), "is nested deeper than 64 levels"),
         (looped(), "is no JSON: Circular reference detected"),
+        ({"a": [{"b": 10**309}]}, r"holds a number too large for a double: a\[0\]\.b"),
+        ({"a": [{"b": 10**5000}]}, r"holds a number too large for a double: a\[0\]\.b"),
     ],
 )
 def test_what_the_worker_would_refuse_is_not_written(value: object, complaint: str) -> None:

@@ -86,9 +86,9 @@ def test_a_pinned_version_of_a_manifest(s3: FakeS3) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ({"source": ""}, "source: string should have at least 1 character, got ''"),
-        ({"destination": "x"}, "source: field required"),
-        ({"source": "a", "destination": 7}, "destination: input should be a valid string, got 7"),
+        ({"source": ""}, "source: must not be empty, got ''"),
+        ({"destination": "x"}, "source: required"),
+        ({"source": "a", "destination": 7}, "destination: must be text, got 7"),
         ({"source": "s3://../x"}, "source: names no valid bucket ('..'), got 's3://../x'"),
         ({"source": "a.txt", "include": ["*"]}, "include: 'a.txt' is no prefix"),
         ({"source": "list.jsonl"}, "source: the manifest lists itself"),
@@ -127,8 +127,8 @@ def test_what_is_found_out_later_names_the_line_too(s3: FakeS3) -> None:
         ({"manifest": ["two", "s3://x"]}, InvalidPayload, "manifest[1]: names no valid bucket"),
         ({"manifest": []}, InvalidPayload, "manifest"),
         ({"manifest": 7}, InvalidPayload, "manifest"),
-        ({"manifest": None}, InvalidPayload, "files: field required"),
-        ({"files": []}, InvalidPayload, "files: list should have at least 1 item"),
+        ({"manifest": None}, InvalidPayload, "files: required"),
+        ({"files": []}, InvalidPayload, "files: must not be empty"),
         ({"files": None, "manifest": ""}, InvalidPayload, "manifest"),
     ],
 )
