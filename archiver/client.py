@@ -10,6 +10,7 @@ The request id is the SQS message's; it is in the notification, in the worker's 
 
 import re
 import uuid
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ from archiver import trace_context
 from archiver.archive.pointer import SIZE_ATTRIBUTE, pointer_to
 from archiver.archive.request import OnMissing, parse_request, payload_document
 from archiver.archive.status import JobStatus
+from archiver.archive.unknown import told
 from archiver.aws.clients import PROMPT, new_client
 from archiver.aws.payloads import store_payload
 from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
@@ -38,6 +40,10 @@ _ATTRIBUTE = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+"
 
 #: A source; a source and its destination inside the archive; or the payload's own form.
 File = str | tuple[str, str | None] | Mapping[str, Any]
+
+
+class IgnoredKey(UserWarning):
+    """A payload has a key that the worker does not know and ignores: mostly a slip of the pen."""
 
 
 class ArchiverClient:
@@ -133,18 +139,24 @@ class ArchiverClient:
             payload["on_missing"] = on_missing
         if filename is not None:
             payload["filename"] = filename
-        return self.submit_payload(payload, correlation_id=correlation_id)
+        return self._submitted(payload, correlation_id)
 
     def submit_payload(self, payload: Mapping[str, Any], *, correlation_id: str | None = None) -> str:
         """Send a payload that is complete already and return the request's id.
 
-        Raises ``InvalidPayload`` where the worker would refuse it, ``LimitExceeded`` where it is larger than a
-        message can be, without a ``payload_bucket``, or its metadata than a notification, ``QueueUnavailable`` where
-        SQS can't be reached or refuses it, and ``StorageUnavailable`` where the payload can't be written to S3.
+        Warns of each key that the worker would ignore (``IgnoredKey``). Raises ``InvalidPayload`` where the worker
+        would refuse it, ``LimitExceeded`` where it is larger than a message can be, without a ``payload_bucket``, or
+        its metadata than a notification, ``QueueUnavailable`` where SQS can't be reached or refuses it, and
+        ``StorageUnavailable`` where the payload can't be written to S3.
         """
+        return self._submitted(payload, correlation_id)
+
+    def _submitted(self, payload: Mapping[str, Any], correlation_id: str | None) -> str:
         document = payload_document(_plain(payload))
         # The worker reads the text, so it is the text that is checked.
-        parse_request(document.text, max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
+        request = parse_request(document.text, max_files=_ANY_NUMBER, default_bucket=ANY_BUCKET)
+        for line in told(request.unknown_keys):
+            warnings.warn(line, IgnoredKey, stacklevel=3)
         _check_correlation_id(correlation_id)
         body, attributes = document.text, string_attributes({"Correlation-Id": correlation_id})
         length = len(document.text.encode()) + _bytes_of(attributes)

@@ -1,7 +1,7 @@
 """From a payload to an archive. No SDK, no broker, no socket: all that is outside stands behind ``storage``.
 
 document      JSON as it comes in and goes out: one set of rules, and the text that came
-request       the payload, validated into frozen values
+request       the payload, validated into frozen values; unknown, spelling: keys that it does not have
 location, key where a source lies; the archive's key
 files         an element of ``files``; manifests, manifest_rows: objects that list files; patterns: include and exclude
 pointer       a payload that lies in S3

@@ -131,6 +131,8 @@ def requested_file(value: object, *, default_bucket: str | None, unknown: set[st
         spec = FileSpec.model_validate(value)
     except ValidationError as error:
         field, reason = complaint(error)
+        if field == "source" and isinstance(value, dict) and "source" not in value and value:
+            reason += f", got {shown(value)}"
         raise FileError(field, reason, error.error_count()) from None
     if spec.model_extra and unknown is not None:
         unknown.update(spec.model_extra)

@@ -28,6 +28,21 @@ _URLS = (
     re.compile(rf"https?://(?P<bucket>[^/?#]+?)\.{_S3_HOST}/?(?P<key>[^?#]*)", re.IGNORECASE),
 )
 _ARN = re.compile(r"arn:[a-z-]+:s3:[^:]*:[^:]*:(?P<bucket>[^/:]+)/?(?P<key>.*)", re.DOTALL)
+_SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://")
+_ELSEWHERE = {
+    "gs": "Google Cloud Storage",
+    "az": "Azure",
+    "abfs": "Azure",
+    "abfss": "Azure",
+    "wasb": "Azure",
+    "wasbs": "Azure",
+    "file": "a file",
+    "ftp": "an FTP server",
+    "sftp": "an SFTP server",
+}
+_ONE_SLASH = re.compile(r"s3:/?[^/]", re.IGNORECASE)
+_SIGNED = re.compile(r"[?&](?:X-Amz-)?Signature=", re.IGNORECASE)
+_URL_VERSION = re.compile(r"[?&]versionId=(?P<version>[A-Za-z0-9._-]+)")
 _WILDCARD = re.compile(r"[*?]")
 #: Where the parameters of a URL begin: that of a presigned one may have been put behind a key.
 _QUERY = re.compile(r"\?[A-Za-z0-9-]+=")
@@ -66,7 +81,11 @@ def parse_location(source: str, *, default_bucket: str | None) -> Location:
         if default_bucket is None:
             hint = other_writing(source)
             raise ValueError("names no bucket, and S3_SOURCE_BUCKET is not set" + (f"; {hint}" if hint else ""))
-        return check_key(Location(default_bucket, source))
+        try:
+            return check_key(Location(default_bucket, source))
+        except ValueError as error:  # a presigned URL is often longer than a key
+            hint = other_writing(source, bucket=default_bucket)
+            raise ValueError(f"{error}; {hint}" if hint else str(error)) from None
     bucket, slash, key = _parted(source[len("s3://") :])
     bucket = sys.intern(bucket)  # a million sources lie in a few
     if not (BUCKET.fullmatch(bucket) or ACCESS_POINT.fullmatch(bucket)):
@@ -93,35 +112,79 @@ def _parted(path: str) -> tuple[str, str, str]:
     return access_point[0] + rest, slash, key
 
 
-def other_writing(source: str) -> str | None:
+def other_writing(source: str, *, bucket: str = "bucket") -> str | None:
     """What a source that names nothing looks like, and how to write it; None where it looks like a key.
 
-    Nothing of a URL behind its path is quoted, where presigned ones have their signature.
+    ``bucket`` is where a plain key would lie. Nothing of a URL behind its path is quoted but a version, where presigned
+    ones have their signature.
     """
-    if source.lower().startswith(("http://", "https://")):
-        for pattern in _URLS:
-            if url := pattern.match(source):
-                return f"it looks like a URL: write s3://{url['bucket']}/{unquote(url['key'])}"
-        return "it looks like a URL: write s3://bucket/key"
+    if (scheme := _SCHEME.match(source)) and scheme["name"].lower() != "s3":
+        return _of_scheme(source, scheme["name"].lower(), source[scheme.end() :])
     if source.startswith("arn:"):
-        if ACCESS_POINT.match(source):
-            return "it looks like an access point: write s3:// before its ARN, and a slash and the key behind it"
-        arn = _ARN.match(source)
-        return (
-            f"it looks like an ARN: write s3://{arn['bucket']}/{arn['key']}"
-            if arn
-            else "it looks like an ARN: write s3://bucket/key"
-        )
-    if version := _VERSION.search(source):
-        if not source.lower().startswith("s3://"):
-            return "a version is pinned on an s3:// source alone: write s3://bucket/key?versionId=…"
-        source = source[: version.start()]
-    if _QUERY.search(source):
+        return _of_arn(source)
+    if _ONE_SLASH.match(source):
+        return f"it looks like an s3:// source with a slash too few: write s3://{source[3:].lstrip('/')}"
+    start, key = _apart(source)
+    if version := _VERSION.search(key):
+        if not start:
+            return f"a version is pinned on an s3:// source alone: write s3://{bucket}/{key}"
+        key = key[: version.start()]
+    if _QUERY.search(key):
         return "it looks like a key with a URL's parameters: leave them out, from the question mark on"
-    if wildcard := _WILDCARD.search(source):
-        folder = source[: source.rfind("/", 0, wildcard.start()) + 1]
-        return f"wildcards are not expanded: {folder or 's3://bucket/'} takes every object below it"
+    if wildcard := _WILDCARD.search(key):
+        folder = key[: key.rfind("/", 0, wildcard.start()) + 1]
+        below = f"{start}{folder}" if start or folder else f"s3://{bucket}/"
+        return (
+            f'wildcards are not expanded: write "source": "{below}" to take every object below it, '
+            f'and "include": ["{key[len(folder) :]}"] beside it to select'
+        )
+    if (plain := _as_key(key)) != key and plain:
+        return f"S3's keys are written as they are, from their first name on: write {start}{plain}"
+    if not start and key.startswith(f"{bucket}/"):
+        return f"it begins with the name of its bucket: write {key[len(bucket) + 1 :]} or s3://{key}"
     return None
+
+
+def _of_scheme(source: str, scheme: str, rest: str) -> str:
+    if scheme in ("s3a", "s3n"):
+        return f"it looks like Hadoop's way to write it: write s3://{rest.partition('?')[0]}"
+    if scheme not in ("http", "https"):
+        where = _ELSEWHERE.get(scheme, "something else than S3")
+        return f"it looks like {where}, and only S3's objects are archived: write s3://bucket/key"
+    what = "a presigned URL" if _SIGNED.search(source) else "a URL"
+    for pattern in _URLS:
+        if url := pattern.match(source):
+            version = _URL_VERSION.search(source)
+            pinned = f"?versionId={version['version']}" if version else ""
+            return f"it looks like {what}: write s3://{url['bucket']}/{unquote(url['key'])}{pinned}"
+    return f"it looks like {what}, and only S3's objects are archived: write s3://bucket/key"
+
+
+def _of_arn(source: str) -> str:
+    if ACCESS_POINT.match(source):
+        return "it looks like an access point: write s3:// before its ARN, and a slash and the key behind it"
+    arn = _ARN.match(source)
+    return (
+        f"it looks like an ARN: write s3://{arn['bucket']}/{arn['key']}"
+        if arn
+        else ("it looks like an ARN: write s3://bucket/key")
+    )
+
+
+def _apart(source: str) -> tuple[str, str]:
+    """``s3://bucket/``, or nothing, and the key behind it."""
+    if not source.lower().startswith("s3://"):
+        return "", source
+    bucket, slash, key = _parted(source[len("s3://") :])
+    return f"s3://{bucket}{slash}", key
+
+
+def _as_key(key: str) -> str:
+    """The key that was probably meant: nothing percent-encoded, no slash, dot or white space before or behind it."""
+    plain = unquote(key).strip().replace("\\", "/")
+    while plain.startswith(("/", "./", "../")):
+        plain = plain.partition("/")[2]
+    return plain
 
 
 def check_key(location: Location) -> Location:

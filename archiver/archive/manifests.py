@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import structlog
 
 from archiver.archive.access import Access
-from archiver.archive.files import FileError, FileList, RequestedFile, requested_file
-from archiver.archive.location import Location
+from archiver.archive.files import FileError, FileList, FileSpec, RequestedFile, requested_file
+from archiver.archive.location import Location, other_writing
 from archiver.archive.manifest_rows import Row, RowError, TooLong, rows
 from archiver.archive.reading import READS, STREAMED, BytesDiffer, VerifiedStream
 from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestLines
+from archiver.archive.spelling import nearest
 from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject, SourceStore
 from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable
 from archiver.zipformat.crc import crc32_of_parts
@@ -58,7 +59,9 @@ def read_manifests(
         etags.update(f"{source.etag}\n".encode())
         log.info("manifest read", manifest=str(location), bytes=source.size, files=len(lines))
     if unknown:
-        log.warning("unknown keys of manifests ignored", keys=sorted(unknown)[:MAX_UNKNOWN_KEYS])
+        keys = sorted(unknown)[:MAX_UNKNOWN_KEYS]
+        close = {key: found for key in keys if (found := nearest(key, FileSpec.model_fields))}
+        log.warning("unknown keys of manifests ignored", keys=keys, **({"did_you_mean": close} if close else {}))
     if not files:
         raise InvalidPayload(f"manifest {request.manifests[0]}: lists no file, and there are no others")
     return Listed(replace(request, files=files, listed=tuple(listed)), etags.hexdigest()[:16])
@@ -71,7 +74,9 @@ def _found(location: Location, store: SourceStore, source_bucket: str | None) ->
             return replace(source, crc32=crc32_of_parts(parts))
         return source
     except SourceMissing:
-        raise MissingSources([str(location)], f"the manifest {location} does not exist") from None
+        hint = other_writing(location.key, bucket=location.bucket)
+        told = f"the manifest {location} does not exist"
+        raise MissingSources([str(location)], f"{told}; {hint}" if hint else told) from None
     except BucketMissing as error:
         if error.bucket == source_bucket:
             raise StorageUnavailable(f"no such bucket: {error.bucket!r}, which S3_SOURCE_BUCKET names") from None

@@ -17,6 +17,7 @@ from archiver.archive.request import metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
+from archiver.archive.unknown import meant
 from archiver.errors import ArchiverError, Cancelled, DestinationUnavailable, MissingSources, PermanentError
 from archiver.text import redacted
 
@@ -103,7 +104,8 @@ def _job(
     document = services.payloads.open(payload)
     request = parse_request(document, max_files=services.limits.max_files, default_bucket=services.source_bucket)
     if request.unknown_keys:
-        log.warning("unknown keys ignored", keys=request.unknown_keys)
+        close = {key: found for key in request.unknown_keys if (found := meant(key))}
+        log.warning("unknown keys ignored", keys=request.unknown_keys, **({"did_you_mean": close} if close else {}))
     destination = services.destinations.choose(
         request.archive,
         generated_key=archive_key(

@@ -16,6 +16,7 @@ from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
 from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.files import FileError, FileSpec, RequestedFile, requested_file
 from archiver.archive.location import Location, parse_location
+from archiver.archive.spelling import nearest
 from archiver.archive.split import MAX_METADATA_BYTES as SPLIT_METADATA_BYTES
 from archiver.archive.split import SplitSpec
 from archiver.complaints import complaint
@@ -24,6 +25,9 @@ from archiver.errors import InvalidPayload, LimitExceeded, shown
 #: What file systems take. Content-Disposition holds the name twice, once percent-encoded, and S3 takes 2 KB of
 #: system-defined metadata: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 MAX_FILENAME_BYTES = 255
+
+#: Endings of names that stay as they are; any other name gets ``.zip``. All of these are ZIP archives by another name.
+ZIP_ENDINGS = (".zip", ".cbz", ".epub", ".jar", ".kmz", ".war")
 
 #: Longest text of a payload's metadata, in bytes of UTF-8: with all the rest of the notification it fits a message,
 #: which takes 1 MiB with its attributes. Source: SQS Developer Guide, message quotas.
@@ -48,6 +52,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def _filename(value: str) -> str:
     if _CONTROL.search(value) or "/" in value or "\\" in value:
         raise ValueError("a file name has no slash, backslash or control character")
+    if not value.lower().endswith(ZIP_ENDINGS):
+        value += ".zip"
     if len(value.encode("utf-8")) > MAX_FILENAME_BYTES:
         raise ValueError(f"the name is longer than {MAX_FILENAME_BYTES} bytes of UTF-8")
     return value
@@ -95,7 +101,7 @@ class Payload(BaseModel):
         "and the notification lists it; list: so does MISSING.txt in the archive",
     )
     filename: Annotated[str, Field(min_length=1), AfterValidator(_filename)] | None = Field(
-        None, description="name that a browser saves the archive under"
+        None, description="name that a browser saves the archive under; .zip is added where it is lacking"
     )
     archive: ArchiveSpec | None = Field(None, description="where the archive goes")
     link_expires_seconds: Annotated[int, Field(ge=1, le=MAX_LINK_SECONDS)] | None = Field(
@@ -171,7 +177,7 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
     except ValidationError as error:
         raise InvalidPayload(_complaint(error)) from None
     if model.files is None and model.manifest is None:
-        raise InvalidPayload("files: required, unless there is a manifest")
+        raise InvalidPayload(f"files: required, unless there is a manifest{_meant(model)}")
     metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
     if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
         raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
@@ -270,6 +276,12 @@ def _check_split(split: SplitSpec, metadata: str | None) -> None:
         raise LimitExceeded(
             f"metadata: {size} bytes of JSON, more than the {SPLIT_METADATA_BYTES} beside several archives"
         )
+
+
+def _meant(model: Payload) -> str:
+    """What is said of the key that was probably meant to be ``files``."""
+    close = [key for key in model.model_extra or {} if nearest(key, Payload.model_fields) in ("files", "manifest")]
+    return f"; there is {shown(close[0])}" if close else ""
 
 
 def _unknown(model: Payload) -> list[str]:

@@ -217,7 +217,10 @@ def _no_such_bucket(bucket: str, request: ArchiveRequest, source_bucket: str | N
         log.error("no such bucket", setting="S3_SOURCE_BUCKET", bucket=bucket)
         return StorageUnavailable(f"no such bucket: {bucket!r}, which S3_SOURCE_BUCKET names")
     index = next((index for index, file in enumerate(request.files) if file.location.bucket == bucket), 0)
-    return NoSuchBucket(f"no such bucket: {bucket!r}, which {request.field(index, 'source')} names")
+    # The name of a bucket's host in place of the bucket's.
+    hint = other_writing(f"https://{bucket}/{request.files[index].location.key}") if "amazonaws.com" in bucket else None
+    told = f"no such bucket: {bucket!r}, which {request.field(index, 'source')} names"
+    return NoSuchBucket(f"{told}; {hint}" if hint else told)
 
 
 def _missing(request: ArchiveRequest, missing: Sequence[int], sources: SourceLookup, access: Access) -> MissingSources:
@@ -231,7 +234,7 @@ def _hints(request: ArchiveRequest, missing: Sequence[int], sources: SourceLooku
     folders_sought = 0
     for index in missing:
         file = request.files[index]
-        hint = other_writing(file.source)
+        hint = other_writing(file.source, bucket=file.location.bucket)
         if hint is None and _may_be_folder(file.location) and folders_sought < MOST_HINTS:
             folders_sought += 1
             if _is_folder(file.location, sources, access):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from zlib_ng import zlib_ng
 
-from archiver.archive.location import Location
+from archiver.archive.location import Location, other_writing
 from archiver.archive.storage import BucketMissing, Read, SourceMissing, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused, Side, archived, source_errors
@@ -178,8 +178,10 @@ class S3Objects:
                 and not _NAMES_ANOTHER_RIGHT.search(refused.message)
                 and self._requests.denies_what_is_missing(location.bucket)
             ):
+                hint = other_writing(location.key, bucket=location.bucket)
                 raise SourceAccessDenied(
                     f"{error}; without s3:ListBucket, S3 answers so for a missing object, too"
+                    + (f"; {hint}" if hint else "")
                 ) from refused
             raise
 

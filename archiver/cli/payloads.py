@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from archiver.archive.document import DocumentError, read
+from archiver.archive.request import ArchiveRequest, parse_request
+from archiver.archive.unknown import told
 from archiver.cli.failures import BadInput
+from archiver.text import presentable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,6 +68,17 @@ def read_payload(
     if split := {name: bound for name, bound in bounds.items() if bound is not None}:
         payload["split"] = split
     return payload | {name: value for name, value in overrides.items() if value is not None}
+
+
+def checked(payload: dict[str, Any], *, max_files: int, default_bucket: str | None) -> ArchiveRequest:
+    """The request that the payload is; keys that will be ignored are told on standard error.
+
+    Raises what ``parse_request`` raises.
+    """
+    request = parse_request(payload, max_files=max_files, default_bucket=default_bucket)
+    for line in told(request.unknown_keys):
+        click.echo(f"warning: {presentable(line)}", err=True)
+    return request
 
 
 def _asked(

@@ -4,9 +4,8 @@ from typing import Any
 
 import click
 
-from archiver.archive.request import parse_request
 from archiver.cli.output import console, files, json_option, print_json, size
-from archiver.cli.payloads import payload_options, read_payload
+from archiver.cli.payloads import checked, payload_options, read_payload
 from archiver.cli.preview import ORIGINS, Preview, described, preview
 from archiver.cli.prices import US_EAST_1, Prices
 from archiver.cli.session import open_services, quiet_logs
@@ -31,9 +30,8 @@ def plan(ctx: click.Context, /, as_json: bool, every: bool, **given: Any) -> Non
     quiet_logs(debug=ctx.find_root().params["debug"])
     payload = read_payload(**given)
     settings = load(BucketSettings)
-    request = parse_request(
-        payload, max_files=settings.max_files, default_bucket=settings.s3_source_bucket
-    )  # before anything is connected to
+    # Before anything is connected to.
+    request = checked(payload, max_files=settings.max_files, default_bucket=settings.s3_source_bucket)
     shown = preview(request, services=open_services(settings))
     if as_json:
         cost = {"usd": round(US_EAST_1.cost(shown.requests), 8), "prices": str(US_EAST_1)}

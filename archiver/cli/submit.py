@@ -2,22 +2,22 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import click
 
-from archiver.archive.request import parse_request
 from archiver.aws.clients import BRIEF
 from archiver.aws.dead_letters import reason_of
 from archiver.aws.queues import Queue, open_queue
 from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.look import look_into
 from archiver.cli.output import duration, files, json_option, print_json, size
-from archiver.cli.payloads import payload_options, read_payload
+from archiver.cli.payloads import checked, payload_options, read_payload
 from archiver.cli.session import brief_client, quiet_logs
-from archiver.client import ANY_BUCKET, ArchiverClient
+from archiver.client import ANY_BUCKET, ArchiverClient, IgnoredKey
 from archiver.settings import QueueSettings, load
 from archiver.text import presentable
 
@@ -52,7 +52,7 @@ def submit(
     quiet_logs(debug=ctx.find_root().params["debug"])
     payload = read_payload(**given)
     settings = load(QueueSettings)
-    parse_request(payload, max_files=settings.max_files, default_bucket=ANY_BUCKET)
+    checked(payload, max_files=settings.max_files, default_bucket=ANY_BUCKET)
     if wait and settings.sqs_destination_queue is None:
         raise BadInput("--wait: SQS_DESTINATION_QUEUE is not set, so nobody is notified")
     source = open_queue(
@@ -66,7 +66,8 @@ def submit(
         payload_bucket=bucket,
         s3=brief_client("s3", settings) if bucket else None,
     )
-    request_id = client.submit_payload(payload, correlation_id=correlation_id)
+    with warnings.catch_warnings(action="ignore", category=IgnoredKey):  # which are told already
+        request_id = client.submit_payload(payload, correlation_id=correlation_id)
     if not wait or settings.sqs_destination_queue is None:
         print_json({"request_id": request_id}) if as_json else click.echo(request_id)
         return

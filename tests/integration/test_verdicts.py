@@ -201,6 +201,9 @@ class TestRequests:
         job.proxy.set_faults(on("GetObject", ACCESS_DENIED))
         with pytest.raises(SourceAccessDenied, match="without s3:ListBucket, S3 answers so for a missing object, too"):
             job.build("a")
+        # and how to write what looks like something else
+        with pytest.raises(SourceAccessDenied, match=r"for a missing object, too; .* their first name on: write a$"):
+            job.build("/a")
 
         job.proxy.set_faults(on("GetObject", Answer(403, "AccessDenied", "not authorized to perform: kms:Decrypt")))
         with pytest.raises(SourceAccessDenied) as error:

@@ -1,6 +1,7 @@
 """Asking for an archive from another Python service."""
 
 import json
+import warnings
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceState, use_s
 
 from archiver.archive.request import MAX_METADATA_BYTES, parse_request
 from archiver.aws.queues import MAX_MESSAGE_BYTES
-from archiver.client import ArchiverClient
+from archiver.client import ArchiverClient, IgnoredKey
 from archiver.errors import InvalidPayload, LimitExceeded, QueueUnavailable
 from archiver.worker.decode import decode
 from archiver.worker.envelope import BUILD_TASK
@@ -99,6 +100,21 @@ def test_a_name_is_looked_up_once_and_a_url_never(sqs: FakeSqs) -> None:
     assert [message["QueueUrl"].rpartition("/")[2] for message in sqs.sent] == ["input-queue", "input-queue", "other"]
 
 
+def test_keys_that_will_be_ignored_are_told_where_they_are_written(sqs: FakeSqs) -> None:
+    with warnings.catch_warnings(record=True, action="always", category=IgnoredKey) as told:
+        client(sqs).submit_payload({"files": [{"source": "a", "dest": "b"}], "onMissing": "skip"})
+        client(sqs).submit(["a"], archive={"keys": "b.zip", "zzz": 1})
+
+    assert [str(warning.message) for warning in told] == [
+        "unknown key 'onMissing' is ignored: did you mean 'on_missing'?",
+        "unknown key 'files[].dest' is ignored: did you mean 'files[].destination'?",
+        "unknown key 'archive.keys' is ignored: did you mean 'archive.key'?",
+        "unknown key 'archive.zzz' is ignored",
+    ]
+    assert {warning.filename for warning in told} == {__file__}
+    assert len(sqs.sent) == 2
+
+
 def test_what_the_worker_would_refuse_is_not_sent(sqs: FakeSqs) -> None:
     with pytest.raises(InvalidPayload, match=r"files\[1\]\.source"):
         client(sqs).submit(["a.jpg", ""])
@@ -111,12 +127,13 @@ def test_what_the_worker_would_refuse_is_not_sent(sqs: FakeSqs) -> None:
 
 
 def test_a_message_that_sqs_would_refuse_is_not_sent(sqs: FakeSqs) -> None:
-    least = '{"files":[{"source":"a"}],"unknown":""}'
-    fits = {"files": [{"source": "a"}], "unknown": "ü" * ((MAX_MESSAGE_BYTES - len(least)) // 2)}
+    fits = {"files": [{"source": "a"}], "metadata": {"x": "ü" * ((MAX_METADATA_BYTES - 20) // 2)}}
+    room = MAX_MESSAGE_BYTES - len(json.dumps(fits, ensure_ascii=False, separators=(",", ":")).encode())
+    fits["files"] = [{"source": "a", "destination": "x" * (room - len(',"destination":""'))}]
 
     client(sqs).submit_payload(fits)
     with pytest.raises(LimitExceeded, match="bytes"):
-        client(sqs).submit_payload(fits | {"more": "ü"})
+        client(sqs).submit_payload(fits | {"split": {"max_files": 1}})
     with pytest.raises(LimitExceeded, match="bytes"):
         client(sqs).submit_payload(fits, correlation_id="attributes count")
 
@@ -246,14 +263,12 @@ def test_a_queues_arn_is_refused_with_its_name(sqs: FakeSqs) -> None:
 
 def test_the_callers_span_travels_with_the_message_where_there_is_room(sqs: FakeSqs) -> None:
     context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_state=TraceState([("vendor", "1")]))
-    least = len('{"files":[{"source":"a"}],"unknown":""}')
+    least = len('{"files":[{"source":"a","destination":""}]}')
     # the context takes 96 bytes: traceparent 11 + 6 + 55, tracestate 10 + 6 + 8
     with use_span(NonRecordingSpan(context)):
         client(sqs).submit(["a.jpg"], correlation_id="abc")
         for room in (96, 95):
-            client(sqs).submit_payload(
-                {"files": [{"source": "a"}], "unknown": "x" * (MAX_MESSAGE_BYTES - least - room)}
-            )
+            client(sqs).submit([("a", "x" * (MAX_MESSAGE_BYTES - least - room))])
     client(sqs).submit(["a.jpg"])
 
     parent = f"00-{0xABC:032x}-{0xDEF:016x}-00"

@@ -15,6 +15,7 @@ from archiver.archive.resolve import Limits, Resolution, resolve
 from archiver.archive.storage import SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.errors import (
+    InvalidPayload,
     LimitExceeded,
     MissingSources,
     NoSuchBucket,
@@ -314,6 +315,20 @@ class TestAMissingBucket:
         assert [line["log_level"] for line in lines] == ["error"]
 
 
+def test_the_host_of_a_bucket_is_no_bucket(s3: FakeS3) -> None:
+    with pytest.raises(NoSuchBucket, match=r"files\[0\]\.source names; it looks like a URL: write s3://photos/a\.jpg$"):
+        resolved(s3, "s3://photos.s3.eu-west-1.amazonaws.com/a.jpg")
+
+
+def test_a_presigned_url_may_be_too_long_for_a_key(s3: FakeS3) -> None:
+    url = f"https://photos.s3.amazonaws.com/a.jpg?X-Amz-Security-Token={'t' * 1000}&X-Amz-Signature=secret"
+
+    with pytest.raises(
+        InvalidPayload, match="longer than S3's 1024 bytes; it looks like a presigned URL: write s3://p"
+    ):
+        resolved(s3, url)
+
+
 class TestMissingSources:
     """What is named in another writing is told how to be written."""
 
@@ -322,17 +337,39 @@ class TestMissingSources:
         [
             (
                 "https://photos.s3.eu-west-1.amazonaws.com/a%20b/c.jpg?X-Amz-Signature=secret",
-                "looks like a URL: write s3://photos/a b/c.jpg",
+                "looks like a presigned URL: write s3://photos/a b/c.jpg",
+            ),
+            (
+                "https://s3.eu-west-1.amazonaws.com/photos/c.jpg?versionId=v.1&X-Amz-Signature=secret",
+                "write s3://photos/c.jpg?versionId=v.1",
             ),
             ("https://s3.amazonaws.com/photos/c.jpg", "write s3://photos/c.jpg"),
             ("https://photos.s3.amazonaws.com/c.jpg", "write s3://photos/c.jpg"),
-            ("https://example.com/c.jpg", "looks like a URL: write s3://bucket/key"),
+            (
+                "https://example.com/c.jpg",
+                "looks like a URL, and only S3's objects are archived: write s3://bucket/key",
+            ),
+            ("gs://photos/c.jpg", "looks like Google Cloud Storage, and only S3's objects"),
+            ("ftp+x://photos/c.jpg?token=secret", "looks like something else than S3"),
+            ("s3a://photos/c.jpg", "write s3://photos/c.jpg"),
+            ("s3:/photos/c.jpg", "a slash too few: write s3://photos/c.jpg"),
+            ("S3:photos/c.jpg", "a slash too few: write s3://photos/c.jpg"),
             ("arn:aws:s3:::photos/2026/c.jpg", "looks like an ARN: write s3://photos/2026/c.jpg"),
-            ("photos/2026/*.jpg", "wildcards are not expanded: photos/2026/ takes every object below it"),
-            ("s3://source-images/2026/a?.jpg", "s3://source-images/2026/ takes every object"),
+            (
+                "photos/2026/*.jpg",
+                'wildcards are not expanded: write "source": "photos/2026/" to take every object below',
+            ),
+            ("photos/2026/*.jpg", 'and "include": ["*.jpg"] beside it'),
+            ("s3://source-images/2026/a?.jpg", '"source": "s3://source-images/2026/"'),
+            ("*.jpg", '"source": "s3://source-images/"'),
             ("2026/*.jpg?X-Amz-Signature=secret", "a key with a URL's parameters: leave them out"),
             ('{"a": 1}?X-Amz-Algorithm=x/&X-Amz-Signature=secret', "a key with a URL's parameters: leave them out"),
-            ("a.txt?versionId=v1", "a version is pinned on an s3:// source alone"),
+            ("a.txt?versionId=v1", "s3:// source alone: write s3://source-images/a.txt?versionId=v1"),
+            ("/a.txt", "from their first name on: write a.txt"),
+            ("s3://source-images//a.txt", "write s3://source-images/a.txt"),
+            ("./2026/a.txt", "write 2026/a.txt"),
+            ("2026\\a%20b.txt ", "write 2026/a b.txt"),
+            ("source-images/a.txt", "name of its bucket: write a.txt or s3://source-images/a.txt"),
             ("folder", "there are objects below it: end it in a slash"),
         ],
     )
@@ -344,6 +381,7 @@ class TestMissingSources:
 
         told = error.value.message.partition("; ")[2]
         assert told.startswith("files[1].source: ")
+        assert resolved(s3, "folder/", source, on_missing="skip").missing == (1,), "it could be a key"
         assert hint in told
         assert "secret" not in told
 
