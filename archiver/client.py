@@ -1,9 +1,13 @@
-"""Asking for archives from another Python service: boto3 and a queue, without the worker, Celery or any setting.
+"""Asking for archives from another Python service, and hearing of them: boto3 and queues, without the worker, Celery or
+any setting.
 
-    from archiver.client import ArchiverClient
+    from archiver.client import ArchiverClient, Notifications
 
     archiver = ArchiverClient("input-queue")
     request_id = archiver.submit(["photos/2026/", ("reports/june.pdf", "documents/report.pdf")], metadata={"order": 7})
+
+    for notification in Notifications("output-queue"):
+        print(notification.request_id, notification.status)
 
 The request id is the SQS message's; it is in the notification, in the worker's log and in the dead letter.
 """
@@ -20,9 +24,13 @@ from archiver.archive.request import OnMissing, parse_request, payload_document
 from archiver.archive.status import JobStatus
 from archiver.archive.unknown import told
 from archiver.aws.clients import PROMPT, new_client
+from archiver.aws.consumer import Failed as Failed  # these for callers
+from archiver.aws.consumer import Notification as Notification
+from archiver.aws.consumer import Notifications as Notifications
+from archiver.aws.consumer import Succeeded as Succeeded
 from archiver.aws.payloads import store_payload
 from archiver.aws.queues import MAX_MESSAGE_BYTES, TENANT, Queue, open_queue, string_attributes
-from archiver.aws.status import StatusObjects as StatusObjects  # for callers, too
+from archiver.aws.status import StatusObjects as StatusObjects
 from archiver.errors import InvalidPayload, LimitExceeded, shown
 
 if TYPE_CHECKING:

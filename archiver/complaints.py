@@ -36,6 +36,8 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
+    "union_tag_not_found": "has no {discriminator}",
+    "union_tag_invalid": "{discriminator} must be one of {expected_tags}",
 }
 _OF_LISTS = {"too_short": "needs {min_length} or more elements", "too_long": "has more than {max_length} elements"}
 

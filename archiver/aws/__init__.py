@@ -9,7 +9,7 @@ failures      what S3's refusals mean for the job: one table
 links         the link to the archive
 queues        the one way to a queue; letters: a message as it was received
 dead_letters  a message and its reason, to the dead-letter queue
-notify        the notification, to the consumer's queue; topics: to an SNS topic
+notify        the notification, to the consumer's queue; topics: to an SNS topic; consumer: the other side of the queue
 payloads      payloads that a pointer leads to, written; payload_reading: read as S3 has them
 status        status objects, and the wish to cancel; board: what one process writes there
 hand_backs    how often a message was given back unfinished
