@@ -306,6 +306,12 @@ class QueueSettings(Settings):
     s3_destination_bucket: str = Field("", description="bucket of the archives; not used")
 
 
+class SourceSettings(BucketSettings):
+    """The settings of a command that works without a queue and writes to no bucket."""
+
+    s3_destination_bucket: str = Field("", description="bucket of the archives; not used")
+
+
 Model = TypeVar("Model", bound=BaseSettings)
 
 

@@ -17,7 +17,7 @@ from archiver.version import __version__
 #: Name, then what ``archiver --help`` says of it. The module and the function in it have the same name.
 COMMANDS = {
     "submit": "Send a payload to the source queue.",
-    "watch": "Follow the progress of a request. Needs MONITORING=1.",
+    "watch": "Follow the progress of a request. Needs MONITORING=1 or STATUS_PREFIX.",
     "status": "Show how far a request is. Needs STATUS_PREFIX.",
     "cancel": "End a request. Needs STATUS_PREFIX.",
     "plan": "Show what building an archive would take; writes nothing.",
@@ -27,6 +27,7 @@ COMMANDS = {
     "sweep": "Abort uploads that no attempt will finish any more.",
     "schema": "Print the JSON Schemas of payload, notification and status.",
     "health": "Tell whether the worker beside this command is alive.",
+    "completion": "Print what makes a shell complete this command.",
 }
 
 
@@ -53,8 +54,8 @@ class Root(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort):
-            raise
+        except (click.exceptions.Exit, click.Abort, click.exceptions.NoArgsIsHelpError, BrokenPipeError):
+            raise  # click ends on these itself: a group alone with its help, a reader that has gone in silence
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:

@@ -1,6 +1,7 @@
 """``archiver dlq``: the dead-letter queue of the source queue, found by its redrive policy."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from archiver.aws.clients import BRIEF
 from archiver.aws.dead_letters import REASONS, reason_of
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue, open_queue
+from archiver.cli.ending import known_as, request_id_of
 from archiver.cli.failures import BadInput
 from archiver.cli.look import Look, look_into
 from archiver.cli.output import console, json_option, print_json
@@ -32,6 +34,7 @@ class _Queues:
 def dlq(ctx: click.Context) -> None:
     """Look into the dead-letter queue, redrive or drop messages.
 
+    An ID is the request's, as submit, logs, notifications and Flower have it; the dead letter's own does as well.
     A look takes nothing away: it hides messages while it lasts. Each look counts as a receive of the message.
     """
     quiet_logs(debug=ctx.find_root().params["debug"])
@@ -55,34 +58,41 @@ def list_(limit: int, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("Message", "Since (UTC)", "Code"):
+    for column in ("Request", "Since (UTC)", "Code"):
         table.add_column(column, no_wrap=True)
     table.add_column("Reason", overflow="fold")
     for letter in letters:
         described = _described(letter)
         error = {name: presentable(value or "") for name, value in described["error"].items()}
-        table.add_row(letter.message_id, described["since"], error["code"], error["message"])
+        table.add_row(presentable(described["request_id"]), described["since"], error["code"], error["message"])
     console().print(table)
 
 
 @dlq.command()
-@click.argument("message_id")
+@click.argument("request_id", metavar="ID")
 @json_option
-def show(message_id: str, as_json: bool) -> None:
-    """Show one dead letter: its reason, its attributes and its body.
+def show(request_id: str, as_json: bool) -> None:
+    """Show a dead letter: its reason, its attributes and its body.
 
     Signatures of presigned URLs and control characters are replaced. With --json all is as it came.
     """
     queues = _queues()
     with look_into(queues.dead) as look:
-        letter = _find(look, [message_id])[0]
-    described = _described(letter) | {"body": letter.body}
+        letters = _find(look, [request_id])
+    shown = [_described(letter) | {"body": letter.body} for letter in letters]
     if as_json:
-        print_json(described)
+        print_json(shown[0] if len(shown) == 1 else shown)
         return
+    for number, (letter, described) in enumerate(zip(letters, shown, strict=True)):
+        if number:
+            click.echo()
+        _print(letter, described)
+
+
+def _print(letter: Letter, described: dict[str, Any]) -> None:
     for name, value in (
-        ("message", letter.message_id),
         ("request", described["request_id"]),
+        ("message", letter.message_id),
         ("since", described["since"]),
         ("attempts", described["attempts"] or "unknown"),
         ("code", described["error"]["code"]),
@@ -97,12 +107,12 @@ def show(message_id: str, as_json: bool) -> None:
 
 
 @dlq.command()
-@click.argument("message_ids", nargs=-1)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="SQS moves them all, in the background.")
 @json_option
-def redrive(message_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
+def redrive(ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Give dead letters back to the source queue, as new messages without the reasons of their failure."""
-    _one_of(message_ids, every)
+    _one_of(ids, every)
     queues = _queues()
     if every:
         result = _move_all(queues)
@@ -110,23 +120,29 @@ def redrive(message_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     else:
         moved = []
         with look_into(queues.dead) as look:
-            for letter in _find(look, message_ids):
+            for letter in _only(_find(look, ids)):
                 message_id = _resend(queues, letter)
-                moved.append({"message_id": letter.message_id, "request_id": call_id(letter) or message_id})
+                moved.append(
+                    {
+                        "message_id": letter.message_id,
+                        "was": request_id_of(letter),
+                        "request_id": call_id(letter) or message_id,
+                    }
+                )
                 look.delete(letter)
         result = {"redriven": moved}
-        message = "\n".join(f"{item['message_id']} is now request {item['request_id']}" for item in moved)
+        message = "\n".join(f"{item['was']} is now request {item['request_id']}" for item in moved)
     print_json(result) if as_json else click.echo(message)
 
 
 @dlq.command()
-@click.argument("message_ids", nargs=-1)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "every", is_flag=True, help="Empty the dead-letter queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def drop(message_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) -> None:
+def drop(ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) -> None:
     """Delete dead letters for good."""
-    _one_of(message_ids, every)
+    _one_of(ids, every)
     if every and not yes:
         if as_json:
             raise BadInput("--all asks before it deletes: say --yes with --json")
@@ -138,9 +154,11 @@ def drop(message_ids: tuple[str, ...], every: bool, yes: bool, as_json: bool) ->
         print_json({"purged": queues.dead.url}) if as_json else click.echo("purged; SQS takes up to a minute")
         return
     with look_into(queues.dead) as look:
-        for letter in _find(look, message_ids):
+        letters = _find(look, ids)
+        for letter in letters:
             look.delete(letter)
-    print_json({"dropped": list(message_ids)}) if as_json else click.echo(f"dropped {len(message_ids)} message(s)")
+    dropped = [letter.message_id for letter in letters]
+    print_json({"dropped": dropped}) if as_json else click.echo(f"dropped {len(dropped)} message(s)")
 
 
 def _queues() -> _Queues:
@@ -156,33 +174,44 @@ def _queues() -> _Queues:
     return _Queues(source, dead)
 
 
-def _one_of(message_ids: Sequence[str], every: bool) -> None:
-    if bool(message_ids) == every:
-        raise BadInput("give either MESSAGE_IDS or --all")
+def _one_of(ids: Sequence[str], every: bool) -> None:
+    if bool(ids) == every:
+        raise BadInput("give either IDs or --all")
 
 
-def _find(look: Look, message_ids: Sequence[str]) -> list[Letter]:
-    """The letters with these ids, in their order; the whole queue is looked through for them if need be."""
-    found: dict[str, Letter] = {}
+def _find(look: Look, ids: Sequence[str]) -> list[Letter]:
+    """The letters that are known by these ids, in their order; the whole queue is looked through for them if need be.
+
+    A request has several where its consumer could not be told of its failure at once.
+    """
+    found: dict[str, dict[str, Letter]] = {one: {} for one in ids}
     for letter in look.all():
-        if letter.message_id in message_ids:
-            found[letter.message_id] = letter
-            if len(found) == len(set(message_ids)):
-                break
-    lacking = [message_id for message_id in message_ids if message_id not in found]
-    if lacking:
-        raise click.ClickException(f"MESSAGE_ID={lacking[0]!r}: there is no such dead letter, or somebody has it now")
-    return [found[message_id] for message_id in dict.fromkeys(message_ids)]
+        for one in known_as(letter) & found.keys():
+            found[str(one)][letter.message_id] = letter
+        if all(one in letters for one, letters in found.items()):
+            break  # all were given by their messages' own ids, of which there is no second one
+    for one, letters in found.items():
+        if not letters:
+            raise click.ClickException(f"ID={one!r}: there is no such dead letter, or somebody has it now")
+    return list({message_id: letter for letters in found.values() for message_id, letter in letters.items()}.values())
+
+
+def _only(letters: list[Letter]) -> list[Letter]:
+    """The same, where each is of another request: one that is redriven twice is built twice."""
+    for request_id, count in Counter(map(request_id_of, letters)).items():
+        if count > 1:
+            ids = ", ".join(letter.message_id for letter in letters if request_id_of(letter) == request_id)
+            raise click.ClickException(
+                f"ID={request_id!r}: {count} dead letters are of this request: redrive one of {ids}, and drop the rest"
+            )
+    return letters
 
 
 def _described(letter: Letter) -> dict[str, Any]:
     attempts = letter.attribute("Attempts") or letter.attribute("Receive-Count")
     return {
         "message_id": letter.message_id,
-        "request_id": letter.attribute("Request-Id")
-        or call_id(letter)
-        or letter.attribute("Original-Message-Id")
-        or letter.message_id,
+        "request_id": request_id_of(letter),
         "since": f"{datetime.fromtimestamp(letter.sent_at, UTC):%Y-%m-%d %H:%M:%S}",
         "attempts": int(attempts) if attempts else None,  # SQS's own count has our looks in it
         "error": reason_of(letter),

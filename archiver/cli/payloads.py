@@ -24,10 +24,14 @@ def payload_options(command: F) -> F:
         click.option("--prefix", "prefixes", multiple=True, help="A prefix, taken with all that lies below it."),
         click.option("--include", "includes", multiple=True, help="With --prefix: a glob of what to take below it."),
         click.option("--exclude", "excludes", multiple=True, help="With --prefix: a glob of what to leave out."),
+        click.option("--destination", help="Where --source and --prefix go in the archive: a path, or a folder/."),
         click.option("--manifest", "manifests", multiple=True, help="An object that lists files, in place of FILE."),
         click.option("--compression", type=click.Choice(["stored", "auto"]), help="Overrides the payload's."),
         click.option("--on-missing", type=click.Choice(["fail", "skip", "list"]), help="Overrides the payload's."),
         click.option("--filename", help="Overrides the payload's."),
+        click.option(
+            "--metadata", "notes", multiple=True, metavar="NAME=VALUE", help="Text handed to the consumer, in metadata."
+        ),
         click.option("--key", help="The archive's whole key. Overrides the payload's, as do the following."),
         click.option("--key-prefix", help="What goes before the archive's generated key."),
         click.option("--bucket", help="The archive's bucket."),
@@ -50,7 +54,9 @@ def read_payload(
     prefixes: tuple[str, ...] = (),
     includes: tuple[str, ...] = (),
     excludes: tuple[str, ...] = (),
+    destination: str | None = None,
     manifests: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
     **overrides: Any,
 ) -> dict[str, Any]:
     """The payload's object, not validated yet. Raises ``BadInput`` where there is none, or more than one."""
@@ -59,7 +65,14 @@ def read_payload(
         raise BadInput("give either FILE (- for standard input) or --source, --prefix and --manifest")
     if (includes or excludes) and not prefixes:
         raise BadInput("--include and --exclude select of what lies below a --prefix")
+    if destination is not None and not (sources or prefixes):
+        raise BadInput("--destination says where a --source or --prefix goes")
     payload = _parsed(file, _text(file)) if file else _asked(sources, prefixes, includes, excludes, manifests)
+    for asked in payload.get("files", ()) if destination is not None else ():
+        asked["destination"] = destination
+    if notes:
+        before = payload.get("metadata")
+        payload["metadata"] = (before if isinstance(before, dict) else {}) | _pairs("metadata", notes)
     archive = _archive(overrides)
     if archive:
         before = payload.get("archive")
@@ -97,16 +110,21 @@ def _asked(
 
 def _archive(overrides: dict[str, Any]) -> dict[str, Any]:
     """What the options say of the archive's place, taken out of them."""
-    tags = {}
-    for tag in overrides.pop("tags", ()):
-        name, equals, value = tag.partition("=")
-        if not equals:
-            raise BadInput(f"--tag={tag!r}: not NAME=VALUE")
-        tags[name] = value
+    tags = _pairs("tag", overrides.pop("tags", ()))
     names = {"key": "key", "key_prefix": "prefix", "bucket": "bucket"}
     names |= {"storage_class": "storage_class", "overwrite": "overwrite"}
     wishes = {field: overrides.pop(option, None) for option, field in names.items()}
     return {field: value for field, value in (wishes | {"tags": tags or None}).items() if value is not None}
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            raise BadInput(f"--{option}={one!r}: not NAME=VALUE")
+        pairs[name] = value
+    return pairs
 
 
 def _text(file: str) -> str:

@@ -1,5 +1,6 @@
 """``archiver submit``: a payload goes to the source queue."""
 
+import json
 import sys
 import time
 import warnings
@@ -17,6 +18,7 @@ from archiver.cli.look import look_into
 from archiver.cli.output import duration, files, json_option, print_json, size
 from archiver.cli.payloads import checked, payload_options, read_payload
 from archiver.cli.session import brief_client, quiet_logs
+from archiver.cli.watch import watching
 from archiver.client import ANY_BUCKET, ArchiverClient, IgnoredKey
 from archiver.settings import QueueSettings, load
 from archiver.text import presentable
@@ -30,7 +32,14 @@ _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible
 @click.option("--tenant", help="Whose job it is; SQS shares a queue fairly between tenants.")
 @click.option("--payload-bucket", help="For a payload that no message holds; the first of PAYLOAD_BUCKETS without it.")
 @click.option("--wait", is_flag=True, help="Wait for the notification and take it off the queue. For development.")
-@click.option("--timeout", type=click.IntRange(min=1), default=300, show_default=True, help="Seconds to wait at most.")
+@click.option("--watch", "watched", is_flag=True, help="Follow its progress, as `archiver watch` does.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="Seconds to wait at most; with --watch, without any news.",
+)
 @json_option
 @click.pass_context
 def submit(
@@ -40,6 +49,7 @@ def submit(
     tenant: str | None,
     payload_bucket: str | None,
     wait: bool,
+    watched: bool,
     timeout: int,
     as_json: bool,
     **given: Any,
@@ -53,6 +63,8 @@ def submit(
     payload = read_payload(**given)
     settings = load(QueueSettings)
     checked(payload, max_files=settings.max_files, default_bucket=ANY_BUCKET)
+    if wait and watched:
+        raise BadInput("--wait and --watch: give one of them")
     if wait and settings.sqs_destination_queue is None:
         raise BadInput("--wait: SQS_DESTINATION_QUEUE is not set, so nobody is notified")
     source = open_queue(
@@ -66,8 +78,19 @@ def submit(
         payload_bucket=bucket,
         s3=brief_client("s3", settings) if bucket else None,
     )
-    with warnings.catch_warnings(action="ignore", category=IgnoredKey):  # which are told already
-        request_id = client.submit_payload(payload, correlation_id=correlation_id)
+
+    def send() -> str:
+        with warnings.catch_warnings(action="ignore", category=IgnoredKey):  # which are told already
+            return client.submit_payload(payload, correlation_id=correlation_id)
+
+    if watched:
+        with watching(settings, as_json=as_json) as follow:  # from before it is sent
+            request_id = send()
+            click.echo(json.dumps({"type": "submitted", "uuid": request_id}) if as_json else request_id)
+            if not follow(request_id, timeout, True):
+                ctx.exit(FAILED)
+        return
+    request_id = send()
     if not wait or settings.sqs_destination_queue is None:
         print_json({"request_id": request_id}) if as_json else click.echo(request_id)
         return

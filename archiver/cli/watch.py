@@ -4,20 +4,28 @@ import ast
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Protocol
 
 import click
 
+from archiver.aws.status import StatusObjects
+from archiver.cli import ending
+from archiver.cli.ending import Ending
 from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.output import duration, json_option, size
 from archiver.cli.session import quiet_logs
-from archiver.settings import QueueSettings, load
+from archiver.cli.status import followed
+from archiver.errors import StorageUnavailable
+from archiver.settings import QueueSettings, Settings, load
 from archiver.worker.envelope import CHUNK_TASK
 
 #: The failure that Celery alone tells of: the job's process had no chance to. What Celery ends is refused, and told.
 _CELERYS_OWN = "WorkerLostError"
+#: Seconds without an event after which the request's status is looked at: an event may have got lost.
+SILENCE_SECONDS = 10.0
 
 
 class Screen(Protocol):
@@ -36,38 +44,106 @@ class Screen(Protocol):
 def watch(ctx: click.Context, /, request_id: str, timeout: int, as_json: bool) -> None:
     """Follow the progress of a request until its archive is ready or it has failed for good.
 
-    Only what happens from now on is seen: events are not kept. With --json each event is a line.
+    One that has ended already is told from its status object (STATUS_PREFIX) or the dead-letter queue. Progress comes
+    by the workers' events (MONITORING=1), or else by the status object. With --json each event is a line.
     """
     quiet_logs(debug=ctx.find_root().params["debug"])
-    settings = load(QueueSettings)
+    with watching(load(QueueSettings), as_json=as_json) as follow:
+        # On standard error, so that the output is the job's news alone.
+        if not as_json:
+            click.echo(f"watching for {request_id}", err=True)
+        if not follow(request_id, timeout, False):
+            ctx.exit(FAILED)
+
+
+#: Follows the request of an id to its end, for so many seconds without any news; whether it is ``new``, so that nobody
+#: can have ended it yet. Returns whether there is an archive.
+Follow = Callable[[str, float, bool], bool]
+
+
+@contextmanager
+def watching(settings: Settings, *, as_json: bool) -> Iterator[Follow]:
+    """What follows requests, of which nothing is missed from now on. Raises ``BadInput`` where there is no way to."""
+    objects = ending.status_objects(settings)
     if not settings.monitoring:
-        raise BadInput("MONITORING is off: set MONITORING=1 here and for the workers")
+        if objects is None:
+            raise BadInput("neither MONITORING=1 nor STATUS_PREFIX is set: set one of them here and for the workers")
+        yield partial(_follow_status, settings, objects, as_json)
+        return
     from archiver.monitoring.events import listening
 
     screens: AbstractContextManager[Screen]
     screens = nullcontext(JsonLines()) if as_json else _terminal() if sys.stdout.isatty() else nullcontext(Lines())
     with listening(settings) as events, screens as screen:
-        # On standard error, so that the output is the job's news alone.
-        if not as_json:
-            click.echo(f"watching for {request_id}", err=True)
-        if not _follow(events, request_id, screen, timeout=timeout):
-            ctx.exit(FAILED)
+
+        def follow(request_id: str, timeout: float, new: bool) -> bool:
+            def over(thoroughly: bool) -> Ending | None:
+                return _over(settings, objects, request_id, thoroughly=thoroughly)
+
+            return _follow(events, request_id, screen, timeout=timeout, over=over, new=new)
+
+        yield follow
 
 
-def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Screen, *, timeout: float) -> bool:
-    """Show the request's events until the last one; whether there is an archive."""
-    heard = time.monotonic()
+def _over(settings: Settings, objects: StatusObjects | None, request_id: str, *, thoroughly: bool) -> Ending | None:
+    """How the request has ended, where that can be found out: ``thoroughly`` looks at dead letters as well."""
+    try:
+        found = None if objects is None else ending.of_status(objects.read(request_id))
+    except StorageUnavailable:  # the events are still heard
+        found = None
+    return ending.dead_letter(settings, request_id) if found is None and thoroughly else found
+
+
+def _follow_status(
+    settings: Settings, objects: StatusObjects, as_json: bool, request_id: str, timeout: float, new: bool
+) -> bool:
+    found = objects.read(request_id)
+    if found is None and not new and (dead := ending.dead_letter(settings, request_id)):
+        screen: Screen = JsonLines() if as_json else Lines()
+        screen.say(*_told(request_id, dead))
+        return False
+    last = followed(objects, request_id, found, as_json=as_json, seconds=timeout)
+    return last is not None and last.state == "succeeded"
+
+
+def _nobody_knows(thoroughly: bool) -> Ending | None:  # noqa: ARG001 the signature of what does
+    return None
+
+
+def _follow(
+    events: Iterator[dict[str, Any] | None],
+    request_id: str,
+    screen: Screen,
+    *,
+    timeout: float,
+    over: Callable[[bool], Ending | None] = _nobody_knows,
+    new: bool = False,
+) -> bool:
+    """Show the request's events until the last one; whether there is an archive.
+
+    ``over`` finds out how the request has ended, be it before or unheard.
+    """
+    heard = looked = time.monotonic()
     crew = Crew(request_id)
+    if not new and (ended := over(True)):
+        screen.say(*_told(request_id, ended))
+        return ended.state == "succeeded"
     for event in events:
         if event is not None and (line := crew.line(event)) is not None:
             heard = time.monotonic()
             screen.say(event, line)
             continue
         if event is None or event.get("uuid") != request_id:
-            if time.monotonic() - heard > timeout:
+            now = time.monotonic()
+            if now - max(heard, looked) > min(SILENCE_SECONDS, timeout):
+                looked = now
+                if ended := over(now - heard > timeout):
+                    screen.say(*_told(request_id, ended))
+                    return ended.state == "succeeded"
+            if now - heard > timeout:
                 screen.say(
                     {"type": "timeout", "uuid": request_id, "seconds": timeout},
-                    f"no news for {duration(timeout)}: done before, not begun, or no worker is monitored",
+                    f"no news for {duration(timeout)}: not begun, done before, or no worker is monitored",
                 )
                 return False
             continue
@@ -78,6 +154,12 @@ def _follow(events: Iterator[dict[str, Any] | None], request_id: str, screen: Sc
         if event["type"] == "archive-failed" and event["permanent"]:
             return False
     return False
+
+
+def _told(request_id: str, ended: Ending) -> tuple[dict[str, Any], str]:
+    """An ending that was looked up, as an event and as a line."""
+    event = {"type": "ended", "uuid": request_id, "state": ended.state, "notification": ended.notification}
+    return event, ended.described()
 
 
 class Crew:

@@ -8,7 +8,9 @@ import sys
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +53,54 @@ def sources(s3: "S3Client", stack: Stack) -> dict[str, bytes]:
 
 
 ALL = ("--source", "source.jpg", "--source", "film.mp4", "--prefix", "below")
+
+
+@pytest.mark.parametrize("compression", ["stored", "auto"])
+def test_build_writes_a_file_and_nothing_to_s3(
+    s3: "S3Client",
+    stack: Stack,
+    environment: dict[str, str],
+    sources: dict[str, bytes],
+    tmp_path: Path,
+    compression: str,
+) -> None:
+    def in_the_bucket() -> tuple[int, int]:
+        uploads = s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", [])
+        return s3.list_objects_v2(Bucket=stack.archive_bucket)["KeyCount"], len(uploads)
+
+    before = in_the_bucket()
+    del environment["S3_DESTINATION_BUCKET"], environment["SQS_SOURCE_QUEUE"]
+    path = tmp_path / "file.zip"
+
+    outcome = run(
+        "build",
+        *ALL,
+        "--compression",
+        compression,
+        "-o",
+        str(path),
+        "--json",
+        "--key",
+        "x.zip",
+        environment=environment,
+    )
+
+    assert outcome.exit_code == 0, outcome
+    assert (outcome.json["file"], outcome.json["size"]) == (str(path), path.stat().st_size)
+    assert outcome.json["crc32"] == f"{zlib.crc32(path.read_bytes()):08x}"
+    with zipfile.ZipFile(path) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            key.removeprefix("below/"): body for key, body in sources.items()
+        }
+    assert list(tmp_path.iterdir()) == [path]
+    assert in_the_bucket() == before
+
+
+def test_build_that_fails_leaves_no_file(environment: dict[str, str], tmp_path: Path) -> None:
+    outcome = run("build", "--source", "gone.jpg", "-o", str(tmp_path / "file.zip"), environment=environment)
+
+    assert (outcome.exit_code, outcome.complaint) == (1, "error: 1 missing source(s): gone.jpg (missing_sources)")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_build_makes_the_archive_and_tells_nobody(

@@ -132,7 +132,8 @@ def test_dlq_list_shows_reasons_and_takes_nothing_away(letters: list[str], envir
     outcome = run("dlq", "list", environment=environment)
 
     assert outcome.exit_code == 0
-    assert all(letter in outcome.stdout for letter in letters)
+    assert all(f"original-{number}" in outcome.stdout for number in range(3))
+    assert letters[3] in outcome.stdout, "SQS has moved it: its request is the message"
     assert "1 missing source(s): gone-2.jpg" in outcome.stdout
     assert "no_reason" in outcome.stdout
     assert eventually(lambda: set(listed(environment)) == set(letters))
@@ -168,13 +169,56 @@ def test_dlq_show_has_the_body(letters: list[str], environment: dict[str, str]) 
     assert eventually(lambda: shown().exit_code == 0)
 
 
+def test_dlq_takes_the_requests_id(letters: list[str], environment: dict[str, str]) -> None:
+    by_request = run("dlq", "show", "original-1", "--json", environment=environment).json
+    assert by_request["message_id"] == letters[1]
+    assert eventually(lambda: set(listed(environment)) == set(letters))
+
+    assert run("dlq", "drop", "original-2", environment=environment).stdout == "dropped 1 message(s)\n"
+    assert eventually(lambda: set(listed(environment)) == {letters[0], letters[1], letters[3]})
+
+    redriven = run("dlq", "redrive", "original-0", environment=environment)
+    assert redriven.stdout.startswith("original-0 is now request ")
+    assert eventually(lambda: set(listed(environment)) == {letters[1], letters[3]})
+
+
+def test_dlq_redrives_a_request_with_two_dead_letters_once(
+    sqs: "SQSClient", stack: Stack, environment: dict[str, str]
+) -> None:
+    reasons = {"Error-Code": "missing_sources", "Request-Id": "twice", "Original-Message-Id": "twice"}
+    ids = {send(sqs, stack.input_dlq_url, "{}", attributes=reasons) for _ in range(2)}
+
+    outcome = run("dlq", "redrive", "twice", environment=environment)
+
+    assert outcome.exit_code == 1
+    assert outcome.complaint.startswith("error: ID='twice': 2 dead letters are of this request: redrive one of ")
+    assert all(one in outcome.complaint for one in ids)
+    assert eventually(lambda: set(listed(environment)) == ids)
+    assert run("dlq", "drop", "twice", environment=environment).stdout == "dropped 2 message(s)\n"
+
+
+def test_watch_and_status_tell_of_a_request_among_the_dead_letters(
+    letters: list[str], environment: dict[str, str]
+) -> None:
+    environment |= {"STATUS_PREFIX": "status/"}
+    assert letters
+
+    for command in ("watch", "status"):
+        in_a_line = run(command, "original-1", environment=environment)
+        assert in_a_line.exit_code == 1
+        assert in_a_line.stdout == "failed: 1 missing source(s): gone-1.jpg (missing_sources)\n"
+        as_json = run(command, "original-1", "--json", environment=environment).json
+        assert (as_json["state"], as_json["notification"]["error"]["code"]) == ("failed", "missing_sources")
+        assert eventually(lambda: set(listed(environment)) == set(letters))
+
+
 def test_dlq_redrive_gives_one_message_back_without_its_reasons(
     letters: list[str], sqs: "SQSClient", stack: Stack, environment: dict[str, str]
 ) -> None:
     outcome = run("dlq", "redrive", letters[1], "--json", environment=environment)
 
     (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
-    assert outcome.json == {"redriven": [{"message_id": letters[1], "request_id": message.id}]}
+    assert outcome.json == {"redriven": [{"message_id": letters[1], "was": "original-1", "request_id": message.id}]}
     assert message.json == {"files": [{"source": "gone-1.jpg"}]}
     assert message.attributes == {"Correlation-Id": "order-1"}
     assert eventually(lambda: listed(environment) == [letters[0], *letters[2:]])
@@ -197,7 +241,7 @@ def test_dlq_knows_a_celery_call_by_the_calls_id(sqs: "SQSClient", stack: Stack,
 
     # the worker will know the redriven call by its id again
     redriven = run("dlq", "redrive", refused, environment=environment)
-    assert redriven.stdout == f"{refused} is now request call-2\n"
+    assert redriven.stdout == "call-2 is now request call-2\n"
     (message,) = receive(sqs, stack.input_url, count=1, seconds=LONG_ENOUGH)
     assert message.attributes == {}
 
@@ -248,14 +292,14 @@ def test_dlq_names_a_message_that_is_not_there(command: str, letters: list[str],
     outcome = run("dlq", command, "no-such-id", environment=environment)
 
     assert outcome.exit_code == 1
-    assert outcome.complaint.startswith("error: MESSAGE_ID='no-such-id': there is no such dead letter")
+    assert outcome.complaint.startswith("error: ID='no-such-id': there is no such dead letter")
 
 
 @pytest.mark.parametrize("command", ["redrive", "drop"])
 def test_dlq_wants_ids_or_all(command: str, environment: dict[str, str]) -> None:
     for arguments in ((), ("some-id", "--all")):
         outcome = run("dlq", command, *arguments, environment=environment)
-        assert (outcome.exit_code, outcome.complaint) == (2, "error: give either MESSAGE_IDS or --all (usage)")
+        assert (outcome.exit_code, outcome.complaint) == (2, "error: give either IDs or --all (usage)")
 
 
 def test_dlq_of_a_queue_that_has_none_says_so(stack: Stack, environment: dict[str, str]) -> None:

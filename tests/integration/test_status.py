@@ -1,5 +1,6 @@
 """Status and cancelling, with real workers: before the start, in the middle, in the last second, and unknown."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -133,6 +134,25 @@ def test_the_status_of_a_running_job_moves_forward_and_ends_right(
     # and to cancel it is too late
     late = command("cancel", request_id)
     assert (late.exit_code, late.json["too_late"]) == (1, True)
+
+
+def test_submit_watches_its_request_and_watch_tells_of_it_later(
+    worker: Callable[[], Worker], client: StackClient, command: Any, localstack: LocalStack, stack: Stack
+) -> None:
+    client.put("a.txt", b"text")
+    worker()
+
+    watched = command("submit", "--source", "a.txt", "--metadata", "order=7", "--watch")
+
+    assert watched.exit_code == 0, watched
+    submitted, *_, last = (json.loads(line) for line in watched.stdout.splitlines())
+    assert submitted["type"] == "submitted"
+    assert (last["request_id"], last["state"]) == (submitted["uuid"], "succeeded")
+    assert last["notification"]["metadata"] == {"order": "7"}
+    # and for a person, afterwards, without --json
+    environment = localstack.environment | stack.environment | {"STATUS_PREFIX": "status/"}
+    later = run("watch", submitted["uuid"], environment=environment)
+    assert (later.exit_code, later.stdout) == (0, f"succeeded: {last['notification']['archive']['url']}\n")
 
 
 def test_a_job_is_cancelled_before_it_begins(

@@ -1,5 +1,6 @@
 """The command as a whole: how it starts, and how it fails."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,3 +140,81 @@ def test_what_must_start_fast_imports_little(code: str, unwanted: tuple[str, ...
 
 def test_the_root_command_is_the_entry_point() -> None:
     assert root.name == "archiver"
+
+
+@pytest.mark.parametrize("arguments", [(), ("dlq",)], ids=["archiver", "dlq"])
+def test_a_group_alone_gives_its_help(arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments, environment={})
+
+    assert outcome.exit_code == 2
+    assert outcome.stderr.startswith(f"Usage: archiver {' '.join(arguments)}")
+    assert "\nCommands:\n" in outcome.stderr
+
+
+@pytest.mark.parametrize("arguments", [("schema",), ("--help",)], ids=["schema", "help"])
+def test_a_reader_that_has_gone_is_no_error(arguments: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "archiver", *arguments], stdout=output, stderr=subprocess.PIPE, timeout=60
+        )
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    outcome = run("completion", shell, environment={})
+
+    assert outcome.exit_code == 0
+    assert "_ARCHIVER_COMPLETE" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("archiver dl", ["dlq"]), ("archiver dlq r", ["redrive"]), ("archiver build --on-missing s", ["skip"])],
+)
+def test_words_are_completed(words: str, completed: list[str]) -> None:
+    asked = {"_ARCHIVER_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+
+    outcome = run_process(environment=asked)
+
+    assert [line.rpartition(",")[2] for line in outcome.stdout.splitlines()] == completed
+
+
+def test_keys_that_will_be_ignored_are_told_beside_the_answer() -> None:
+    payload = '{"files": [{"source": "a", "dest": "b"}], "onMissing": "skip"}'
+    environment = SOMEWHERE_ELSE
+
+    for command in ("submit", "plan"):
+        outcome = run(command, "-", environment=environment, stdin=payload)
+        assert outcome.stderr.splitlines()[:2] == [
+            "warning: unknown key 'onMissing' is ignored: did you mean 'on_missing'?",
+            "warning: unknown key 'files[].dest' is ignored: did you mean 'files[].destination'?",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("-o", "-"), "--output='-': a file is needed"),
+        (("-o", "/dev/null"), "--output='/dev/null': not a file that could be replaced"),
+        (("-o", "/nowhere/a.zip"), "--output='/nowhere/a.zip': its folder is not there"),
+        (("-o", "/tmp/a.zip", "--split-files", "1"), "--output: one archive"),
+        (("-o", "/tmp/a.zip", "--request-id", "r"), "--output and --request-id"),
+    ],
+)
+def test_an_output_that_is_no_file_is_refused_before_anything_is_read(
+    arguments: tuple[str, ...], complaint: str
+) -> None:
+    outcome = run("build", "--source", "a.jpg", *arguments, environment=CREDENTIALS | {"S3_SOURCE_BUCKET": "b-b"})
+
+    assert outcome.exit_code == 2
+    assert outcome.complaint.startswith(f"error: {complaint}")
+
+
+def test_submit_either_waits_or_watches() -> None:
+    outcome = run("submit", "--source", "a", "--wait", "--watch", environment=SOMEWHERE_ELSE)
+
+    assert (outcome.exit_code, outcome.complaint) == (2, "error: --wait and --watch: give one of them (usage)")

@@ -19,7 +19,7 @@ BAD = {
     "[]": "JSON, but no object: list",
     '{"files": NaN}': "holds NaN, which is not JSON",
     "[" * 100_000: "is nested deeper than 64 levels",
-    "1" * 5000: "a number that is too long",
+    '{"a": ' + "1" * 5000 + "}": "a number too large for a double: a",
 }
 
 
@@ -148,3 +148,31 @@ def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert outcome.exit_code == 2
     assert "no.json" in outcome.complaint
     assert "No such file" in outcome.complaint
+
+
+def test_a_destination_and_metadata_come_from_options_too(tmp_path: Path) -> None:
+    made = read(
+        sources=("a.jpg",), prefixes=("p",), manifests=("m.csv",), destination="june/", notes=("order=7", "a=b=c")
+    )
+    assert made == {
+        "files": [{"source": "a.jpg", "destination": "june/"}, {"source": "p/", "destination": "june/"}],
+        "manifest": "m.csv",
+        "metadata": {"order": "7", "a": "b=c"},
+    }
+    path = tmp_path / "payload.json"
+    path.write_text('{"files": [{"source": "a"}], "metadata": {"order": 7, "kept": true}}')
+    assert read(str(path), notes=("order=8",))["metadata"] == {"order": "8", "kept": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"manifests": ("m.csv",), "destination": "june"}, "--destination says where a --source or --prefix goes"),
+        ({"sources": ("a",), "notes": ("order",)}, "--metadata='order': not NAME=VALUE"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(given: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read(**given)
+
+    assert caught.value.message == complaint

@@ -1,13 +1,17 @@
 """What `archiver watch` makes of events; tests/integration/test_flower.py has a real worker's."""
 
+import json
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from archiver.cli.ending import Ending
 from archiver.cli.watch import JsonLines, Lines, _follow
 from tests.support.command import BUCKETS, CREDENTIALS, NOWHERE, QUEUES, run_process
 
+watch = import_module("archiver.cli.watch")  # the package has the command under this name
 MONITORED = CREDENTIALS | QUEUES | BUCKETS | {"AWS_ENDPOINT_URL": NOWHERE, "MONITORING": "1"}
 MIB = 1024 * 1024
 
@@ -98,10 +102,6 @@ def test_a_failed_attempt_is_not_the_end_and_a_permanent_failure_is(capsys: pyte
 
 
 def test_without_any_news_it_gives_up(capsys: pytest.CaptureFixture[str]) -> None:
-    def silence() -> Iterator[None]:
-        while True:
-            yield None
-
     assert not _follow(silence(), "ours", JsonLines(), timeout=0)
 
     assert '"type": "timeout"' in capsys.readouterr().out
@@ -121,4 +121,42 @@ def test_without_monitoring_it_names_the_setting() -> None:
     outcome = run_process("watch", "some-id", environment=MONITORED | {"MONITORING": "0"})
 
     assert outcome.exit_code == 2
-    assert "MONITORING is off" in outcome.complaint
+    assert "neither MONITORING=1 nor STATUS_PREFIX is set" in outcome.complaint
+
+
+ENDED = Ending(
+    "failed", {"status": "failed", "error": {"code": "missing_sources", "message": "1 missing source(s): a"}}
+)
+
+
+def silence() -> Iterator[None]:
+    while True:
+        yield None
+
+
+def test_of_a_request_that_has_ended_it_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not _follow(silence(), "ours", Lines(), timeout=60, over=lambda _: ENDED)
+    assert not _follow(silence(), "ours", JsonLines(), timeout=60, over=lambda _: ENDED)
+    done = Ending("succeeded", {"archive": {"url": "https://cdn.example.com/key.zip"}})
+    assert _follow(silence(), "ours", Lines(), timeout=60, over=lambda _: done)
+
+    line, as_json, succeeded = capsys.readouterr().out.splitlines()
+    assert line == "failed: 1 missing source(s): a (missing_sources)"
+    assert json.loads(as_json) == {
+        "type": "ended",
+        "uuid": "ours",
+        "state": "failed",
+        "notification": ENDED.notification,
+    }
+    assert succeeded == "succeeded: https://cdn.example.com/key.zip"
+
+
+def test_an_end_that_no_event_told_is_looked_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SILENCE_SECONDS", 0.0)
+    answers = iter([None, None, ENDED])
+
+    assert not _follow(silence(), "ours", Lines(), timeout=60, over=lambda _: next(answers), new=True)
+
+    assert "1 missing source(s): a" in capsys.readouterr().out
