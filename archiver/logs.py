@@ -1,8 +1,9 @@
 """Logging: structlog for our lines, and the same formatter for those of Celery, kombu and botocore.
 
-JSON, one object a line, on standard error; a console format for people. What ``bind_contextvars`` has bound (the
-request, its message, its archive) is in every line, also in those of libraries. Whatever is in a line passes
-``archiver.text.presentable``: no secret of a URL, no control character, and nothing without end.
+JSON, one object a line, on standard error; for people the shorter lines of ``archiver.console``. What
+``bind_contextvars`` has bound (the request, its message, its archive) is in every line, also in those of libraries.
+Whatever is in a line passes ``archiver.text.presentable``: no secret of a URL, no control character, and nothing
+without end.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from archiver.console import News, shortened
 from archiver.text import presentable
 
 #: Libraries that say little of use below a warning, whatever our level.
@@ -28,12 +30,17 @@ _REPEATING = ("celery.app.trace", "celery.worker.strategy")
 #: What CloudWatch reads of a line: ours, and nested deeper than a line's other values.
 _EMBEDDED = "_aws"
 
-#: Longest text in a line, and longest traceback, in characters.
+#: Longest text in a line, longest text in a list or object, and longest traceback, in characters.
 TEXT_CHARACTERS = 2_000
+ELEMENT_CHARACTERS = 200
 TRACEBACK_CHARACTERS = 20_000
 #: Most elements of a list or object in a line, and how deep they may be nested.
-MAX_ELEMENTS = 50
+MAX_ELEMENTS = 20
 MAX_DEPTH = 4
+#: After so many characters of a line's values nothing more of a list or object is told but the number.
+LINE_CHARACTERS = 8_000
+#: What a number counts for.
+SHORT_VALUE = 8
 
 
 def configure(*, debug: bool = False, console: bool = False) -> None:
@@ -59,8 +66,10 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
     rendering: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )  # rich's would show the variables of each frame
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # rich's would show the variables of each frame
+                sort_keys=debug,
+            )
         ]
         if console
         else [
@@ -77,10 +86,13 @@ def configure(*, debug: bool = False, console: bool = False) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _present,
+                *([shortened] if console and not debug else []),
                 *rendering,
             ],
         )
     )
+    if console and not debug:
+        handler.addFilter(News())
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -106,30 +118,48 @@ def _says_more(record: logging.LogRecord) -> bool:
 
 
 def _present(_: Any, __: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+    room = _Room()
     return {
         key: presentable(value, limit=TRACEBACK_CHARACTERS, lines=True)
         if key in ("exception", "stack") and isinstance(value, str)
         else value
         if key == _EMBEDDED
-        else _presentable(value)
+        else _presentable(value, room)
         for key, value in line.items()
     }
 
 
-def _presentable(value: object, depth: int = 0) -> Any:
+class _Room:
+    """What is left of a line."""
+
+    def __init__(self) -> None:
+        self.left = LINE_CHARACTERS
+
+    def text(self, value: str, depth: int) -> str:
+        shown = presentable(value, limit=ELEMENT_CHARACTERS if depth else TEXT_CHARACTERS)
+        self.left -= len(shown)
+        return shown
+
+
+def _presentable(value: object, room: _Room, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | float):
+        room.left -= SHORT_VALUE
         return value
     if isinstance(value, str):
-        return presentable(value, limit=TEXT_CHARACTERS)
+        return room.text(value, depth)
     if depth == MAX_DEPTH or not isinstance(value, Mapping | list | tuple | set | frozenset):
-        return presentable(str(value), limit=TEXT_CHARACTERS)
-    more = len(value) - MAX_ELEMENTS
-    if isinstance(value, Mapping):
-        items = list(value.items())[:MAX_ELEMENTS]
-        shown = {_presentable(str(key)): _presentable(item, depth + 1) for key, item in items}
-        return shown | ({"…": f"and {more} more"} if more > 0 else {})
-    elements = [_presentable(item, depth + 1) for item in list(value)[:MAX_ELEMENTS]]
-    return elements + ([f"… and {more} more"] if more > 0 else [])
+        return room.text(str(value), depth)
+    shown: dict[str, Any] = {}
+    elements: list[Any] = []
+    for told, item in enumerate(value.items() if isinstance(value, Mapping) else value):
+        if told == MAX_ELEMENTS or room.left <= 0:
+            more = f"and {len(value) - told} more"
+            return shown | {"…": more} if isinstance(value, Mapping) else [*elements, f"… {more}"]
+        if isinstance(value, Mapping):
+            shown[room.text(str(item[0]), depth)] = _presentable(item[1], room, depth + 1)
+        else:
+            elements.append(_presentable(item, room, depth + 1))
+    return shown if isinstance(value, Mapping) else elements
 
 
 def _lead(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,9 @@ GIB = 1024 * MIB
 #: Longest S3_FILE_PREFIX, in bytes of UTF-8: S3's keys have 1,024, of which 64 digits, a slash, the date, the number of
 #: one archive of several and ``.zip`` take 84.
 MAX_FILE_PREFIX_BYTES = 940
-#: Longest quotation of a bad value in a complaint, in characters.
+#: Longest quotation of a bad value in a complaint, in characters, and most complaints: a list may have thousands.
 SHOWN_CHARACTERS = 200
+SHOWN_COMPLAINTS = 10
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -164,7 +165,7 @@ class Settings(LivenessSettings):
 
     # How it talks.
     app_debug: bool = Field(False, description="debug log level")
-    dev_mode: bool = Field(False, description="console logs instead of JSON")
+    dev_mode: bool = Field(False, description="short log lines for people instead of JSON")
 
     metrics: Literal["off", "emf"] = Field(
         "off", description="emf: a line for each attempt that CloudWatch Logs turns into metrics"
@@ -318,7 +319,7 @@ Model = TypeVar("Model", bound=BaseSettings)
 def load_settings() -> Settings:
     """Read the environment.
 
-    Raises ``SettingsError`` with one line that names every variable that is missing or bad.
+    Raises ``SettingsError`` with one line that names every variable that is missing or bad, the first ten of them.
     """
     return load(Settings)
 
@@ -328,7 +329,11 @@ def load(model: type[Model]) -> Model:
     try:
         return model()
     except ValidationError as error:
-        raise SettingsError("; ".join(_complaint(dict(item)) for item in error.errors())) from None
+        complaints = [_complaint(dict(item)) for item in error.errors()]
+        more = len(complaints) - SHOWN_COMPLAINTS
+        if more > 0:
+            complaints[SHOWN_COMPLAINTS:] = [f"and {more} more"]
+        raise SettingsError("; ".join(complaints)) from None
 
 
 def _complaint(item: dict[str, object]) -> str:

@@ -95,7 +95,7 @@ def _build(request: Any, payload: Any) -> dict[str, Any]:
                     traffic=account.traffic,
                     cancellation=cancellation,
                 )
-            account.files = result.files
+            account.archive = {name: result.summary()[name] for name in ("archive", "files", "size")}
         except Cancelled as error:
             _cancel(letter, delivery, payload=payload, error=error)
             raise
@@ -249,7 +249,7 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
                 except Exception as error:
                     _failed(request, delivery, account, code=type(error).__name__, reason=str(error), kind="unexpected")
                     raise
-            log.info("job done", **account.took())
+            log.info("job done", **account.archive, **account.took())
             account.succeeded()
 
 

@@ -7,7 +7,7 @@ page shows is looked at on its own, as if there were no listings.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 
@@ -25,17 +25,23 @@ WORTH_A_PAGE = 13
 
 
 def find_in_listings(
-    locations: Iterable[Location], *, sources: SourceLookup, executor: Executor, window: int
+    locations: Iterable[Location],
+    *,
+    sources: SourceLookup,
+    executor: Executor,
+    window: int,
+    on_listed: Callable[[int], None] = lambda _: None,
 ) -> dict[Location, SourceObject]:
     """The objects at these locations that listings show; ``window`` listings at a time.
 
+    ``on_listed`` is called from the executor's threads with how many of them more were found.
     Locations of prefixes and of pinned versions are left out: a listing shows an object's latest version alone.
     """
     keys: defaultdict[str, set[str]] = defaultdict(set)
     for location in locations:
         if not location.is_prefix and location.version_id is None:
             keys[location.bucket].add(location.key)
-    shards = ordered_map(executor, partial(_in_pages, sources), _shards(keys), window=window)
+    shards = ordered_map(executor, partial(_in_pages, sources, on_listed), _shards(keys), window=window)
     return {Location(source.bucket, source.key): source for found in shards for source in found}
 
 
@@ -48,7 +54,9 @@ def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
                 yield bucket, ordered[start : start + SHARD]
 
 
-def _in_pages(sources: SourceLookup, shard: tuple[str, list[str]]) -> list[SourceObject]:
+def _in_pages(
+    sources: SourceLookup, on_listed: Callable[[int], None], shard: tuple[str, list[str]]
+) -> list[SourceObject]:
     bucket, keys = shard
     wanted = set(keys)
     found: list[SourceObject] = []
@@ -62,6 +70,7 @@ def _in_pages(sources: SourceLookup, shard: tuple[str, list[str]]) -> list[Sourc
             break
         hits = [source for source in page if source.key in wanted]
         found += hits
+        on_listed(len(hits))
         if len(hits) < WORTH_A_PAGE:
             break
         before, at = at, bisect_right(keys, page[-1].key.encode(), key=str.encode)

@@ -11,6 +11,7 @@ from archiver.archive.access import Access
 from archiver.archive.files import FileError, FileList, FileSpec, RequestedFile, requested_file
 from archiver.archive.location import Location, other_writing
 from archiver.archive.manifest_rows import Row, RowError, TooLong, rows
+from archiver.archive.pace import Pace
 from archiver.archive.reading import READS, STREAMED, BytesDiffer, VerifiedStream
 from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestLines
 from archiver.archive.spelling import nearest
@@ -22,6 +23,9 @@ from archiver.zipformat.crc import crc32_of_parts
 MAX_BYTES = 2 * 1024**3
 #: Lines that a manifest may have beyond the files of a job: blank ones, markers of folders, quotes over several lines.
 SPARE_LINES = 100_000
+
+#: Lines after which it is told how many there are.
+TOLD_AFTER = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +150,7 @@ def _add(
     default_bucket: str | None,
 ) -> None:
     """Add the files that the manifest lists, and the line of each."""
+    pace = Pace("reading a manifest")
     try:
         for row in rows(stream, most_lines=max_files + SPARE_LINES, most_bytes=MAX_BYTES):
             file = _file(row, default_bucket, manifest, unknown if len(unknown) < MAX_UNKNOWN_KEYS else None)
@@ -157,6 +162,8 @@ def _add(
                 raise InvalidPayload(f"manifest {manifest}, line {row.line}: source: the manifest lists itself")
             files.append(file)
             lines.append(row.line)
+            if len(lines) % TOLD_AFTER == 0:
+                pace(TOLD_AFTER)
     except RowError as error:
         where = f", line {error.line}" if error.line else ""
         raise InvalidPayload(f"manifest {manifest}{where}: {error}") from None

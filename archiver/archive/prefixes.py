@@ -1,7 +1,7 @@
 """What lies below prefixes: each is listed once however often it is named, and all of them within the job's limit."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 
@@ -11,6 +11,9 @@ from archiver.archive.parallel import ordered_map
 from archiver.archive.patterns import Selection
 from archiver.archive.storage import SourceLookup, SourceObject
 from archiver.errors import LimitExceeded
+
+#: Objects of a listing after which it is told how many there are: those of a page of S3's.
+TOLD_AFTER = 1_000
 
 #: A prefix, and what is taken of what lies below it.
 Prefix = tuple[Location, Selection | None]
@@ -40,8 +43,11 @@ def list_prefixes(
     window: int,
     most: int,
     access: Access,
+    on_listed: Callable[[int], None] = lambda _: None,
 ) -> dict[Prefix, list[SourceObject]]:
     """What lies below each prefix and is selected; ``window`` listings at a time.
+
+    ``on_listed`` is called from the executor's threads with how many objects more were listed.
 
     A prefix that is named n times with one selection brings each of its objects n times. An empty folder is its own
     marker, the object whose key is the prefix. What ``access`` or the selection leaves out does not count. Raises
@@ -52,7 +58,7 @@ def list_prefixes(
         times[prefix] = times.get(prefix, 0) + 1
     listings = ordered_map(
         executor,
-        partial(_below, sources=sources, allowance=Allowance(most), access=access),
+        partial(_below, sources=sources, allowance=Allowance(most), access=access, on_listed=on_listed),
         times.items(),
         window=window,
     )
@@ -60,12 +66,19 @@ def list_prefixes(
 
 
 def _below(
-    named: tuple[Prefix, int], *, sources: SourceLookup, allowance: Allowance, access: Access
+    named: tuple[Prefix, int],
+    *,
+    sources: SourceLookup,
+    allowance: Allowance,
+    access: Access,
+    on_listed: Callable[[int], None],
 ) -> list[SourceObject]:
     (prefix, selection), times = named
     found: list[SourceObject] = []
     marker: list[SourceObject] = []
-    for item in sources.below(prefix):
+    for count, item in enumerate(sources.below(prefix), 1):
+        if count % TOLD_AFTER == 0:
+            on_listed(TOLD_AFTER)
         if not access.comes_along(item.bucket, item.key):
             continue
         if item.key == prefix.key:

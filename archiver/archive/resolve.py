@@ -12,6 +12,7 @@ from archiver.archive.access import Access
 from archiver.archive.listings import find_in_listings
 from archiver.archive.location import Location, other_writing
 from archiver.archive.looks import Look, Wanted
+from archiver.archive.pace import Pace
 from archiver.archive.parallel import ordered_map
 from archiver.archive.prefixes import Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
@@ -28,8 +29,6 @@ from archiver.zipformat.names import UnsafeNameError, archive_path, safe_path, u
 
 #: Objects that need no look of their own are taken so many at a time.
 BATCH = 500
-#: Seconds between two log lines of a job that looks at many sources.
-TOLD_EVERY = 15.0
 #: Hints on how to write a missing source that an error gives, and missing sources that a folder is sought for.
 MOST_HINTS = 3
 
@@ -73,7 +72,7 @@ def resolve(
     _check_access(request, limits)
     found = _Found(request, limits)
     look = Look(sources)
-    told_at = clock()
+    listing, looking = Pace("listing sources", clock=clock), Pace("looking at sources", clock=clock)
     try:
         below = list_prefixes(
             ((file.location, file.selection) for file in request.files if file.location.is_prefix),
@@ -82,17 +81,20 @@ def resolve(
             window=window,
             most=limits.max_files,
             access=limits.access,
+            on_listed=listing,
         )
         known = find_in_listings(
-            (file.location for file in request.files), sources=sources, executor=executor, window=window
+            (file.location for file in request.files),
+            sources=sources,
+            executor=executor,
+            window=window,
+            on_listed=listing,
         )
         wanted_objects = _once(_wanted(request, below, known))
         for batch in ordered_map(executor, look.at_all, _batches(wanted_objects), window=window):
             for wanted, source in batch:
                 found.add(wanted, source)
-            if clock() - told_at >= TOLD_EVERY:
-                told_at = clock()
-                log.info("looking at sources", found=len(found.sources), missing=len(found.missing))
+            looking.tell(found=len(found.sources), missing=len(found.missing))
     except BucketMissing as error:
         raise _no_such_bucket(error.bucket, request, source_bucket) from error
     if found.missing and (request.on_missing == "fail" or not found.sources):

@@ -17,11 +17,11 @@ from archiver.archive.progress import OnProgress, Progress, ignore
 from archiver.archive.request import ArchiveRequest, parse_request
 from archiver.cli.disk import FileArchive
 from archiver.cli.failures import INTERRUPTED, BadInput
-from archiver.cli.output import duration, files, json_option, print_json, size
+from archiver.cli.output import duration, files, json_option, missing_lines, print_json, size
 from archiver.cli.payloads import payload_options, read_payload
 from archiver.cli.session import open_local_services, open_services, quiet_logs
 from archiver.settings import BucketSettings, Settings, SourceSettings, load
-from archiver.text import presentable, redacted
+from archiver.text import redacted
 
 #: What a result says of the object in S3.
 _OF_S3 = frozenset(
@@ -111,8 +111,8 @@ def _print(result: ArchiveResult, output: Path | None) -> None:
         )
     else:
         _print_places(result)
-    for source in result.missing:
-        click.echo(f"missing: {presentable(source)}", err=True)
+    for line in missing_lines(result.missing):
+        click.echo(line, err=True)
 
 
 def _print_places(result: ArchiveResult) -> None:

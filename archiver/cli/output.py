@@ -2,13 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from archiver.text import presentable
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+#: Missing sources that are shown to a person.
+SHOWN_MISSING = 20
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +36,14 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(
         stderr=stderr, highlight=False, markup=False, soft_wrap=not terminal, width=None if terminal else 200
     )
+
+
+def missing_lines(sources: Sequence[str], total: int | None = None) -> Iterator[str]:
+    """The first missing sources, and how many there are beyond; ``total`` where ``sources`` does not have all."""
+    shown = sources[:SHOWN_MISSING]
+    yield from (f"missing: {presentable(source)}" for source in shown)
+    if more := (total or len(sources)) - len(shown):
+        yield f"missing: … and {more:,} more; --json names them"
 
 
 def size(count: float) -> str:

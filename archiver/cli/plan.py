@@ -4,13 +4,12 @@ from typing import Any
 
 import click
 
-from archiver.cli.output import console, files, json_option, print_json, size
+from archiver.cli.output import console, files, json_option, missing_lines, print_json, size
 from archiver.cli.payloads import checked, payload_options, read_payload
 from archiver.cli.preview import ORIGINS, Preview, described, preview
 from archiver.cli.prices import US_EAST_1, Prices
 from archiver.cli.session import open_services, quiet_logs
 from archiver.settings import BucketSettings, load
-from archiver.text import presentable
 
 #: Entries that are shown where not all are asked for.
 SHOWN = 40
@@ -57,8 +56,8 @@ def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     out.print(table)
     if len(shown.entries) > limit:
         out.print(f"… and {len(shown.entries) - limit:,} more; --all shows them\n")
-    for source in shown.missing:
-        out.print(f"missing   {presentable(source)}")
+    for line in missing_lines(shown.missing):
+        out.print(line)
     requests = ", ".join(f"{count:,} {kind}" for kind, count in shown.requests.items())
     if len(shown.archives) > 1:
         for number, (bytes_, entries) in enumerate(shown.archives, 1):

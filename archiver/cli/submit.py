@@ -15,7 +15,7 @@ from archiver.aws.dead_letters import reason_of
 from archiver.aws.queues import Queue, open_queue
 from archiver.cli.failures import FAILED, BadInput
 from archiver.cli.look import look_into
-from archiver.cli.output import duration, files, json_option, print_json, size
+from archiver.cli.output import duration, files, json_option, missing_lines, print_json, size
 from archiver.cli.payloads import checked, payload_options, read_payload
 from archiver.cli.session import brief_client, quiet_logs
 from archiver.cli.watch import watching
@@ -136,10 +136,8 @@ def _print(answer: dict[str, Any], timeout: int) -> None:
             click.echo(f"s3://{archive['bucket']}/{archive['key']}")
             click.echo(archive["url"])
             click.echo(f"{files(archive['files'])}, {size(archive['size'])}")
-        for source in answer["missing"]:
-            click.echo(f"missing: {presentable(source)}", err=True)
-        if total := answer.get("missing_total"):
-            click.echo(f"missing: {total} in all", err=True)
+        for line in missing_lines(answer["missing"], answer.get("missing_total")):
+            click.echo(line, err=True)
     elif answer["status"] in ("failed", "cancelled"):
         click.echo(f"error: {presentable(answer['error']['message'])} ({answer['error']['code']})", err=True)
     else:

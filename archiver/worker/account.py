@@ -32,8 +32,8 @@ class Account:
     """The account of one attempt, opened when it begins.
 
     ``sent_at`` in seconds since the epoch; ``first``: no earlier delivery of the message has waited, too.
-    ``namespace`` is that of the metrics, None for none. ``span`` is the attempt's. ``given_up`` says of a failure that
-    there is no attempt left.
+    ``namespace`` is that of the metrics, None for none. ``span`` is the attempt's. ``archive`` is what the job has come
+    to; ``given_up`` says of a failure that there is no attempt left.
     """
 
     sent_at: float
@@ -41,7 +41,7 @@ class Account:
     namespace: str | None = None
     clock: Callable[[], float] = time.time
     traffic: Traffic = field(default_factory=Traffic)
-    files: int = 0
+    archive: dict[str, Any] = field(default_factory=dict)
     given_up: bool = False
     span: Span = UNHEARD
     began: float = field(init=False)
@@ -83,7 +83,7 @@ class Account:
             {
                 "archiver.outcome": outcome,
                 **{f"archiver.{name}": value for name, value in took.items() if name != "seconds"},
-                "archiver.files": self.files,
+                "archiver.files": self.archive.get("files", 0),
                 "archiver.parts": parts,
             }
         )
@@ -95,7 +95,7 @@ class Account:
             "BytesRead": took["bytes_read"],
             "BytesCopied": took["bytes_copied"],
             "BytesUploaded": took["bytes_uploaded"],
-            "Files": self.files,
+            "Files": self.archive.get("files", 0),
             "Parts": parts,
             "Requests": self.traffic.requests,
         }

@@ -220,7 +220,7 @@ class Channel(KombuChannel):
             pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(line.failures - 1, 5)) * (0.5 + random.random() / 2)  # noqa: S311 jitter
             # Jobs get on without the crew's queue: once is enough.
             tell = log.debug if queue == self._crew and line.failures > 1 else log.warning
-            tell("polling failed, going on", queue=queue, error=poll.error, pause=round(pause, 1))
+            tell("polling failed, going on", queue=queue, error=poll.error, seconds=round(pause, 1))
             if poll.code in NO_QUEUE:
                 self._forget(queue)
         self._schedule_in(pause, queue)

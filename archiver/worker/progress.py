@@ -36,7 +36,9 @@ class ProgressReport:
         fields = self._due(progress)
         if fields is None:
             return
-        log.info("progress", **fields)
+        log.info(
+            "progress", **{"bytes_per_second" if name == "rate" else name: value for name, value in fields.items()}
+        )
         if self._publish is not None:
             self._publish(**fields)
 

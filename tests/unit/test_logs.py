@@ -86,7 +86,7 @@ def test_nothing_in_a_line_is_harmful_or_without_end(capsys: pytest.CaptureFixtu
     assert "5ecre7" not in text
     first, second, third = (json.loads(line) for line in text.splitlines())
     assert first["text"].endswith("X-Amz-Signature=REDACTED \ufffd[2J")
-    assert first["names"][-1] == "… and 950 more"
+    assert first["names"][-1] == "… and 980 more"
     assert second["message"].startswith("Retrying https://b.s3")
     assert "ValueError" in third["exception"]
     assert all(len(line) < 100_000 for line in text.splitlines())
@@ -130,3 +130,23 @@ def test_configuring_again_doubles_nothing(capsys: pytest.CaptureFixture[str]) -
     logs.configure()
     structlog.get_logger("a").info("once")
     assert len(lines(capsys)) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["k" * 1000] * 5000,
+        {f"{number}{'k' * 1000}": ["v" * 1000] * 100 for number in range(5000)},
+        [[[["k" * 1000] * 100] * 100] * 100] * 100,
+        list(range(10**6)),
+        {f"k{number}" for number in range(5000)},
+    ],
+    ids=["names", "mapping", "nested", "numbers", "set"],
+)
+def test_a_list_in_a_line_is_counted_and_cut(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure()
+    structlog.get_logger("a").warning("many", value=value)
+
+    (line,) = lines(capsys)
+    assert "more" in json.dumps(line["value"])
+    assert len(json.dumps(line)) < 20_000

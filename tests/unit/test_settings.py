@@ -136,6 +136,16 @@ def test_each_of_a_list_is_checked(environment: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_of_many_faults_the_first_few_are_told(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_SOURCE_BUCKETS", ",".join(f"s3://bucket-{number}" for number in range(5000)))
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+
+    assert str(caught.value).endswith("; and 4990 more")
+    assert len(str(caught.value)) < 2000
+
+
 def test_lists_are_split_at_commas(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALLOWED_SOURCE_BUCKETS", " aaa, bbb,,ccc ")
 

@@ -401,6 +401,17 @@ class TestMissingSources:
         assert [line["event"] for line in lines][:2] == ["looking at sources"] * 2
         assert lines[-1]["missing"] == 20
 
+    def test_a_long_listing_is_told_of(self, s3: FakeS3) -> None:
+        for number in range(2_500):
+            s3.put_object(SOURCES, f"p/{number:05}", b"")
+        minutes = iter(range(0, 100_000, 60))
+
+        with logged() as lines:
+            resolved(s3, "p/", clock=lambda: next(minutes))
+
+        told = [line["found"] for line in lines if line["event"] == "listing sources"]
+        assert told == [1_000, 2_000]
+
 
 def test_an_odd_key_below_a_prefix_is_named(s3: FakeS3) -> None:
     s3.put_object(SOURCES, "p/a", b"a")

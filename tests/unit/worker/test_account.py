@@ -50,7 +50,7 @@ def test_a_success_has_all_figures(capsys: pytest.CaptureFixture[str]) -> None:
     done.traffic.read(1)
     done.traffic.copied(2)
     done.traffic.uploaded(3)
-    done.files = 4
+    done.archive = {"files": 4}
     with done.traffic.counting():
         count_request()
         with ThreadPoolExecutor() as threads:
@@ -127,7 +127,7 @@ def test_the_span_of_the_attempt_is_told_with_metrics_and_without() -> None:
     spans = Spans()
     with spans.tracer.span("good") as good, spans.tracer.span("bad") as bad:
         done, _ = account(namespace=None, span=good)
-        done.files = 4
+        done.archive = {"files": 4}
         done.traffic.copied(2)
         done.succeeded()
         failed, _ = account(span=bad)
