@@ -71,6 +71,8 @@ def check_end(request_id: str, code: str, client: StackClient, archiver: Archive
     assert (dead.attributes["Error-Code"], dead.attributes["Request-Id"]) == (code, request_id)
     told = client.notification(request_id).json
     assert (told["status"], told["error"]["code"]) == ("failed", code)
+    # The consumer is told first.
+    assert eventually(lambda: bool((found := archiver.status(request_id)) and found.ended))
     status = archiver.status(request_id)
     assert status is not None
     assert (status.state, status.notification) == ("failed", told)
