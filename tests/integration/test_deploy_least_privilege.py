@@ -42,7 +42,6 @@ def messaging(localstack: LocalStack) -> Messaging:
         parameters={
             "VisibilityTimeoutSeconds": "6",
             "MaxReceiveCount": "5",
-            "Crew": "false",
             "ExtraDestinationBucketArns": f"arn:aws:s3:::{name}-exports",
             "PayloadBucketArns": f"arn:aws:s3:::{name}-payloads",
         },
@@ -75,6 +74,9 @@ def worker(localstack: LocalStack, messaging: Messaging, proxy: Proxy) -> Iterat
         "ALLOWED_SOURCE_BUCKETS": messaging.source_bucket,
         "ALLOWED_DESTINATION_BUCKETS": f"{messaging.name}-exports",
         "PAYLOAD_BUCKETS": f"{messaging.name}-payloads",
+        "CREW_MIN_BYTES": str(64 * MIB),
+        "WORKER_CONCURRENCY": "2",
+        **messaging.stack.crew_environment,
     }
     with running_worker(localstack, messaging.stack, settings=settings, endpoint=proxy.url) as running:
         yield running
@@ -140,6 +142,12 @@ def test_a_full_run_needs_every_right_of_the_role_and_no_other(
     payloads = f"{messaging.name}-payloads"
     client.s3.put_object(Bucket=payloads, Key="large", Body=b'{"files": [{"source": "folder/small"}]}')
     assert client.notification(client.send(pointer_to(Location(payloads, "large")))).json["status"] == "succeeded"
+
+    # and one that is shared with others: what cannot be copied, in two chunks
+    for number in range(40):
+        put(client, f"shared/{number}", os.urandom(4 * MIB))
+    archive(client, "shared/")
+    assert proxy.counts().requests["DeleteObjects"] > 0
 
     for bucket in (messaging.destination_bucket, f"{messaging.name}-exports"):
         # and one with tags, whose attempt fails at the end, and that is resumed

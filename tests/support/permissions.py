@@ -2,7 +2,7 @@
 
 The emulator lets everybody do everything. This rule for the proxy in front of it answers ``AccessDenied`` to what the
 role's policies do not allow, and keeps what they were needed for. S3 is judged by bucket and key; SQS and SNS by
-the action alone, since they name the queue in the body, which the proxy passes on unread.
+the action alone, since they name the queue in the body, which the proxy passes on unread; so is S3's DeleteObjects.
 """
 
 from collections.abc import Iterable, Mapping
@@ -82,6 +82,8 @@ def _needs(request: Request) -> list[tuple[str, str | None]]:
         if action == "s3:GetObject" and (source := request.headers.get("x-amz-copy-source")):
             path, _, copied = unquote(source).lstrip("/").partition("?versionId=")
             needs.append((_OF_A_VERSION[action] if copied else action, f"arn:aws:s3:::{path}"))
+        elif request.operation == "DeleteObjects":
+            needs.append((action, None))  # the keys are in the body
         elif action in _ON_BUCKETS:
             needs.append((action, f"arn:aws:s3:::{bucket}"))
         else:

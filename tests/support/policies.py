@@ -27,6 +27,7 @@ IAM_ACTIONS: Mapping[str, frozenset[str]] = {
     "s3.CompleteMultipartUpload": frozenset({"s3:PutObject"}),
     "s3.UploadPartCopy": frozenset({"s3:GetObject", "s3:PutObject"}),
     "s3.CopyObject": frozenset({"s3:GetObject", "s3:PutObject"}),
+    "s3.DeleteObjects": frozenset({"s3:DeleteObject"}),
     "s3.ListParts": frozenset({"s3:ListMultipartUploadParts"}),
     "s3.ListMultipartUploads": frozenset({"s3:ListBucketMultipartUploads"}),
     "s3.GetBucketLifecycleConfiguration": frozenset({"s3:GetLifecycleConfiguration"}),
