@@ -64,6 +64,9 @@ def test_a_site_has_every_command_the_client_and_pictures_that_take_its_colours(
     assert [name for name in COMMANDS if f'id="archiver-{name}"' not in page] == []
     public = [name for name, member in vars(ArchiverClient).items() if callable(member) and not name.startswith("_")]
     assert [name for name in public if f'id="archiver.client.ArchiverClient.{name}"' not in page] == []
+    assert [
+        name for name in ("Notifications.run", "StatusObjects.read") if f'id="archiver.client.{name}"' not in page
+    ] == []
     assert "<blockquote>" not in page  # but code
     (picture,) = re.findall(r'<svg class="picture"[^>]+>', page)
     assert 'aria-label="the &quot;layout&quot;"' in picture
