@@ -22,6 +22,19 @@ GIB = 1024 * MIB
 #: Longest S3_FILE_PREFIX, in bytes of UTF-8: S3's keys have 1,024, of which 64 digits, a slash, the date, the number of
 #: one archive of several and ``.zip`` take 84.
 MAX_FILE_PREFIX_BYTES = 940
+#: The forms of some settings, for programs and, in ``_FORMS``, for people.
+HTTP = r"^https?://"
+STATUS_FORM = r"^[A-Za-z0-9!_.*'()/-]{1,200}$"
+CREW_FORM = r"^[A-Za-z0-9!_.*'()/-]{1,199}/$"
+NAMESPACE_FORM = r"^[A-Za-z0-9._/#-]{1,255}$"
+MONITORING_FORM = r"^[A-Za-z0-9_-]{1,20}$"
+_FORMS = {
+    HTTP: "must begin with http:// or https://",
+    STATUS_FORM: "must be 1 to 200 of A-Z a-z 0-9 ! _ . * ' ( ) / -",
+    CREW_FORM: "must be 1 to 199 of A-Z a-z 0-9 ! _ . * ' ( ) / - and a slash at the end",
+    NAMESPACE_FORM: "must be 1 to 255 of A-Z a-z 0-9 . _ / # -",
+    MONITORING_FORM: "must be 1 to 20 of A-Z a-z 0-9 _ -",
+}
 #: Longest quotation of a bad value in a complaint, in characters, and most complaints: a list may have thousands.
 SHOWN_CHARACTERS = 200
 SHOWN_COMPLAINTS = 10
@@ -71,17 +84,6 @@ def _file_prefix(value: str) -> str:
     return value
 
 
-def _matching(pattern: str, words: str) -> AfterValidator:
-    """The value of a setting that a pattern describes to programs, and ``words`` to people."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(words)
-        return value
-
-    return AfterValidator(check)
-
-
 def zone(name: str) -> tzinfo:
     """The zone of IANA's name; UTC is there on systems without a database of zones, too."""
     return UTC if name == "UTC" else ZoneInfo(name)
@@ -100,18 +102,6 @@ TopicArn = Annotated[str, AfterValidator(_topic)]
 BucketName = Annotated[str, AfterValidator(_bucket)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 FilePrefix = Annotated[str, AfterValidator(_file_prefix)]
-HttpUrl = Annotated[str, _matching(r"https?://.*", "must begin with http:// or https://")]
-StatusPrefix = Annotated[
-    str, _matching(r"[A-Za-z0-9!_.*'()/-]{1,200}", "must be 1 to 200 of A-Z a-z 0-9 ! _ . * ' ( ) / -")
-]
-CrewPrefix = Annotated[
-    str,
-    _matching(
-        r"[A-Za-z0-9!_.*'()/-]{1,199}/", "must be 1 to 199 of A-Z a-z 0-9 ! _ . * ' ( ) / - and a slash at the end"
-    ),
-]
-Namespace = Annotated[str, _matching(r"[A-Za-z0-9._/#-]{1,255}", "must be 1 to 255 of A-Z a-z 0-9 . _ / # -")]
-MonitoringPrefix = Annotated[str, _matching(r"[A-Za-z0-9_-]{1,20}", "must be 1 to 20 of A-Z a-z 0-9 _ -")]
 
 
 class LivenessSettings(BaseSettings):
@@ -145,22 +135,24 @@ class Settings(LivenessSettings):
     timezone: TimeZone = Field(
         "UTC", description="zone of the entries' local times, which readers without time zones show; IANA's name"
     )
-    archive_base_url: HttpUrl | None = Field(
-        None, description="base of the archives' links (a CloudFront distribution); unset: presigned URLs"
+    archive_base_url: str | None = Field(
+        None, description="base of the archives' links (a CloudFront distribution); unset: presigned URLs", pattern=HTTP
     )
     link_expires_seconds: int = Field(604_800, ge=1, le=604_800, description="life of a presigned link")
     requester_pays: bool = Field(False, description="1: this account pays for reading buckets whose requester pays")
     notify_failures: bool = Field(False, description="1: a permanent failure sends a notification, too")
 
-    status_prefix: StatusPrefix | None = Field(
-        None, description="prefix of status objects in S3_DESTINATION_BUCKET, such as status/; unset: none are written"
+    status_prefix: str | None = Field(
+        None,
+        description="prefix of status objects in S3_DESTINATION_BUCKET, such as status/; unset: none are written",
+        pattern=STATUS_FORM,
     )
 
     # Where it runs. boto3 knows AWS_DEFAULT_REGION, but not the variable that ECS sets.
     aws_region: str | None = Field(None, description="region where neither AWS_DEFAULT_REGION nor a profile names one")
 
-    ecs_agent_uri: HttpUrl | None = Field(
-        None, description="set by ECS itself: while jobs run the task is protected from scale-in"
+    ecs_agent_uri: str | None = Field(
+        None, description="set by ECS itself: while jobs run the task is protected from scale-in", pattern=HTTP
     )
 
     # How it talks.
@@ -170,7 +162,9 @@ class Settings(LivenessSettings):
     metrics: Literal["off", "emf"] = Field(
         "off", description="emf: a line for each attempt that CloudWatch Logs turns into metrics"
     )
-    metrics_namespace: Namespace = Field("Archiver", description="CloudWatch namespace of the metrics")
+    metrics_namespace: str = Field(
+        "Archiver", description="CloudWatch namespace of the metrics", pattern=NAMESPACE_FORM
+    )
 
     # OpenTelemetry's own; the SDK reads these and many more. Here they say whether there are traces at all.
     otel_traces_exporter: str | None = Field(
@@ -179,10 +173,10 @@ class Settings(LivenessSettings):
     otel_exporter_otlp_endpoint: str | None = Field(
         None,
         description="URL of an OpenTelemetry collector that takes OTLP over HTTP; set, each job is traced",
-        pattern=r"^https?://",
+        pattern=HTTP,
     )
     otel_exporter_otlp_traces_endpoint: str | None = Field(
-        None, description="the same for traces alone, with its path (/v1/traces)", pattern=r"^https?://"
+        None, description="the same for traces alone, with its path (/v1/traces)", pattern=HTTP
     )
     otel_exporter_otlp_protocol: str | None = Field(
         None, description="OTLP's protocol; only http/protobuf is there, and with another one there are no traces"
@@ -221,9 +215,10 @@ class Settings(LivenessSettings):
     crew_min_bytes: int = Field(
         GIB, ge=MIB, description="bytes that a job has to read itself, from which on it invites others"
     )
-    crew_prefix: CrewPrefix = Field(
+    crew_prefix: str = Field(
         "archiver-crew/",
         description="prefix in S3_DESTINATION_BUCKET of what a job shares with others; no payload may name it",
+        pattern=CREW_FORM,
     )
 
     # The queue.
@@ -264,7 +259,9 @@ class Settings(LivenessSettings):
 
     # Monitoring (Flower, celery inspect) over SNS and SQS.
     monitoring: bool = Field(False, description="worker and task events and remote control over SNS and SQS")
-    monitoring_prefix: MonitoringPrefix = Field("archiver", description="prefix of the monitoring's topics and queues")
+    monitoring_prefix: str = Field(
+        "archiver", description="prefix of the monitoring's topics and queues", pattern=MONITORING_FORM
+    )
 
     @field_validator(
         "allowed_source_buckets",
@@ -341,4 +338,6 @@ def _complaint(item: dict[str, object]) -> str:
     name = str(location[0] if isinstance(location, tuple) and location else "settings").upper()
     if item["type"] == "missing":
         return f"{name} is not set"
-    return f"{name}={cut(repr(item.get('input')), SHOWN_CHARACTERS)}: {reason(item)}"
+    context = item.get("ctx")
+    form = _FORMS.get(context.get("pattern", "")) if isinstance(context, dict) else None
+    return f"{name}={cut(repr(item.get('input')), SHOWN_CHARACTERS)}: {form or reason(item)}"
