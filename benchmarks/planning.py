@@ -1,6 +1,7 @@
 """Time and memory of everything that happens before a byte moves: ``python -m benchmarks.planning [ENTRIES]``.
 
-From the payload to the list of parts, with an S3 that answers at once: what is left is the engine's own work.
+From the payload to the list of parts, with an S3 that answers at once: what is left is the engine's own work. Then the
+plan as it is shared with other workers, all of it read, as if nothing were copied.
 """
 
 import random
@@ -13,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from archiver.archive.chunks import chunk_weight, cut, weight_of
+from archiver.archive.crew_plan import read_block, write_block
 from archiver.archive.location import Location
 from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
 from archiver.archive.request import parse_request
@@ -89,6 +92,17 @@ def main() -> None:
                 [Entry(name=name, size=each.size, modified=each.modified, crc32=each.crc32) for name, each in pairs]
             )
             parts = plan_parts(layout, copyable=lambda _: True)
+    read = plan_parts(layout, copyable=lambda _: False)
+    with step("share out, write the plan"):
+        weight = weight_of(layout, read)
+        shared = cut(layout, resolution.sources, read, most=chunk_weight(weight, least_job=1024 * MIB))
+        blocks = [write_block(layout, resolution.sources, stretch) or b"" for stretch in shared.stretches]
+    with step("read the largest block"):
+        read_block(max(blocks, key=len), zone=layout.zone)
+    print(
+        f"plan of {sum(map(len, blocks)) / MIB:.1f} MiB, {len(shared.chunks):,} chunks in {len(blocks):,} stretches, "
+        f"the largest of {max(map(len, blocks)) / KIB:,.0f} KiB"
+    )
     print(
         f"{count:,} entries, {layout.size / MIB:,.0f} MiB, {len(parts):,} parts; of the bytes S3 copies "
         f"{bytes_copied(parts) / layout.size:.0%}, the worker sends {bytes_literal(parts) / layout.size:.0%}"

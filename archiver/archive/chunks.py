@@ -23,13 +23,13 @@ from archiver.zipformat.layout import Layout
 READ_WEIGHT = 32 * 1024
 COPY_WEIGHT = MIB
 #: A chunk is worth its requests from this weight on, and grows with the job up to the second one; beyond that only as
-#: far as one page of a listing shows all of a job's chunks. Where even small jobs are shared it is a part of those.
+#: far as two pages of a listing show all of a job's chunks. Where even small jobs are shared it is a part of those.
 LEAST_CHUNK = 32 * MIB
 MOST_CHUNK = 128 * MIB
 CHUNKS = 64
-MOST_CHUNKS = 900
+MOST_CHUNKS = 1_500
 CHUNKS_OF_LEAST_JOB = 4
-#: A stretch takes some ten seconds at most, and has at least two chunks' weight to be worth a message.
+#: A stretch takes some ten seconds at most, and has two chunks' weight, where these are not as long themselves.
 MOST_STRETCH = 512 * MIB
 #: The first stretch is so large a part of the whole, and each further one of what is left: the last ones are short, so
 #: that all workers end at about the same time.
@@ -117,7 +117,13 @@ def cut(layout: Layout, sources: Sequence[SourceObject | None], parts: Sequence[
             if heavy >= most:
                 close()
     close()
-    return Cut(tuple(chunks), tuple(_stretches(chunks, least=2 * most)), tuple(kept), tuple(late), sum(weights.of))
+    return Cut(
+        tuple(chunks),
+        tuple(_stretches(chunks, least=min(2 * most, MOST_STRETCH))),
+        tuple(kept),
+        tuple(late),
+        sum(weights.of),
+    )
 
 
 def _stretches(chunks: Sequence[Chunk], *, least: int) -> list[tuple[Chunk, ...]]:

@@ -4,6 +4,9 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devtools.faults import Delay, on
-from devtools.localstack import LocalStack
+from devtools.localstack import CHECKOUT, LocalStack
 from devtools.messages import depth, receive
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import StackClient, StartWorker
+from tests.integration.test_flower import subscriptions
 from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
@@ -49,15 +53,15 @@ class Site:
             "PART_SIZE_MIB": "5",
             "MEMORY_MIB": "16",
             "POLL_SECONDS": "1",
-            "VISIBILITY_TIMEOUT_SECONDS": "4",
         }
         return self.start(delay, **options | settings)
 
-    def slow_builder(self) -> tuple[Worker, str]:
-        """A worker that has begun a job and invited others; it alone would need half a minute."""
-        worker = self.worker(delay=2_500)
+    def builder(self, **settings: str) -> tuple[Worker, str]:
+        """A worker that has begun a job and invited others, and is stopped, with most of it still to be done."""
+        worker = self.worker(delay=2_500, **settings)
         job = self.client.send({"files": [{"source": "photos/"}]})
-        assert worker.wait_for_log("others are invited", seconds=LONG_ENOUGH)
+        assert eventually(lambda: depth(self.client.sqs, self.crew_url)[0] > 1)
+        os.killpg(worker.pid, signal.SIGSTOP)
         return worker, job
 
     def check(self, request_id: str, files: dict[str, bytes] = FILES) -> str:
@@ -92,6 +96,11 @@ def site(
         yield Site(client, stack.crew_url, start, tmp_path)
 
 
+def go_on(worker: Worker) -> None:
+    """Wake a worker up that was stopped."""
+    os.killpg(worker.pid, signal.SIGCONT)
+
+
 def lines(worker: Worker, message: str) -> list[dict[str, Any]]:
     """The lines of a worker's log with this message."""
     parsed = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
@@ -99,13 +108,14 @@ def lines(worker: Worker, message: str) -> list[dict[str, Any]]:
 
 
 def test_two_workers_build_one_archive(site: Site) -> None:
-    builder, job = site.slow_builder()
+    builder, job = site.builder()
     other = site.worker()
+    assert other.wait_for_log("help done", seconds=LONG_ENOUGH)
+    go_on(builder)
 
     site.check(job)
 
     helped = lines(other, "help done")
-    assert helped
     assert {line["request_id"] for line in helped} == {job}
     assert lines(builder, "job done")[0]["bytes_read"] < sum(map(len, FILES.values()))
     assert lines(other, "job done") == []
@@ -113,31 +123,33 @@ def test_two_workers_build_one_archive(site: Site) -> None:
 
 
 def test_a_helper_that_is_killed_is_not_waited_for(site: Site) -> None:
-    builder, job = site.slow_builder()
-    other = site.worker(delay=4_000)
+    builder, job = site.builder()
+    other = site.worker(delay=60_000)
     assert other.wait_for_log("help started", seconds=LONG_ENOUGH)
 
     other.kill()
+    go_on(builder)
 
     site.check(job)
     assert lines(builder, "job done")
 
 
 def test_a_helper_whose_process_dies_costs_the_job_nothing(site: Site) -> None:
-    _, job = site.slow_builder()
-    other = site.worker(delay=4_000)
+    builder, job = site.builder()
+    other = site.worker(delay=5_000)
     assert other.wait_for_log("help started", seconds=LONG_ENOUGH)
 
     for child in other.children():
         os.kill(child, signal.SIGKILL)
+    assert other.wait_for_log("a chunk ended without a word", seconds=LONG_ENOUGH)
+    go_on(builder)
 
     site.check(job)
     assert other.alive()
-    assert lines(other, "a chunk ended without a word")
 
 
 def test_a_builder_that_is_killed_is_followed_by_one_that_finds_what_the_crew_brought(site: Site) -> None:
-    builder, job = site.slow_builder()
+    builder, job = site.builder(VISIBILITY_TIMEOUT_SECONDS="15")
     other = site.worker()
     assert other.wait_for_log("help done", seconds=LONG_ENOUGH)
 
@@ -145,38 +157,35 @@ def test_a_builder_that_is_killed_is_followed_by_one_that_finds_what_the_crew_br
 
     site.check(job)
     assert other.wait_for_log("upload resumed")
-    brought = sum(line["bytes"] for line in lines(other, "help done"))
-    read = sum(map(len, FILES.values()))
-    assert brought > 0
-    assert lines(other, "job done")[-1]["bytes_read"] < read
+    assert lines(other, "job done")[-1]["bytes_read"] < sum(map(len, FILES.values()))
 
 
 def test_a_chunk_that_is_delivered_twice_changes_nothing(site: Site) -> None:
-    _, job = site.slow_builder()
+    builder, job = site.builder()
     sqs = site.client.sqs
-    assert eventually(lambda: depth(sqs, site.crew_url)[0] > 1)
     for message in receive(sqs, site.crew_url, count=20, seconds=1):
         for _ in range(2):
             sqs.send_message(QueueUrl=site.crew_url, MessageBody=message.body)
     workers = [site.worker(), site.worker()]
+    assert eventually(lambda: any(lines(worker, "help done") for worker in workers))
+    go_on(builder)
 
     site.check(job)
-
-    assert any(lines(worker, "help done") for worker in workers)
 
 
 def test_a_helper_that_wakes_up_once_all_is_over_forgets(site: Site) -> None:
     # given a helper that is stopped in the middle of a chunk
-    _, job = site.slow_builder()
-    other = site.worker(delay=4_000)
+    builder, job = site.builder()
+    other = site.worker(delay=5_000)
     assert other.wait_for_log("help started", seconds=LONG_ENOUGH)
     os.killpg(other.pid, signal.SIGSTOP)
     try:
+        go_on(builder)
         key = site.check(job)
     finally:
         # when it wakes up after the completion
-        os.killpg(other.pid, signal.SIGCONT)
-    # then it finds the upload gone
+        go_on(other)
+    # then it finds the job over
     assert other.wait_for_log("nothing built", seconds=LONG_ENOUGH)
     assert lines(other, "help done") == []
     head = site.client.s3.head_object(Bucket=site.client.stack.archive_bucket, Key=key)
@@ -184,16 +193,46 @@ def test_a_helper_that_wakes_up_once_all_is_over_forgets(site: Site) -> None:
 
 
 def test_a_source_that_is_overwritten_in_the_middle_starts_the_build_over(site: Site) -> None:
-    builder, job = site.slow_builder()
-    other = site.worker()
-    assert other.wait_for_log("help started", seconds=LONG_ENOUGH)
+    builder, job = site.builder()
 
-    changed = {name: body[::-1] for name, body in FILES.items() if name in ("00.jpg", "09.jpg", "17.jpg")}
+    changed = {name: FILES[name][::-1] for name in ("00.jpg", "09.jpg", "17.jpg")}
     for name, body in changed.items():
         site.client.put(f"photos/{name}", body)
+    other = site.worker()
+    assert eventually(lambda: "source_changed" in {line.get("code") for line in lines(other, "nothing built")})
+    go_on(builder)
 
     site.check(job, FILES | changed)
     assert lines(builder, "a source changed: building again")
+
+
+def test_who_watches_a_job_sees_how_many_work_on_it(site: Site, localstack: LocalStack) -> None:
+    # given a builder that is stopped, and somebody who watches its job
+    monitored: dict[str, Any] = {"MONITORING": "1", "MONITORING_PREFIX": f"m{uuid.uuid4().hex[:10]}"}
+    builder, job = site.builder(**monitored)
+    prefix = monitored["MONITORING_PREFIX"]
+    before = len(subscriptions(localstack, prefix))
+    command = [sys.executable, "-m", "archiver", "watch", job, "--json"]
+    watching = subprocess.Popen(
+        command, env={**os.environ, **builder.environment}, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        # when another comes to help
+        assert eventually(lambda: len(subscriptions(localstack, prefix)) > before)
+        other = site.worker(**monitored)
+        assert other.wait_for_log("help done", seconds=LONG_ENOUGH)
+        go_on(builder)
+        site.check(job)
+        # then its chunks are tasks of the job
+        output, _ = watching.communicate(timeout=LONG_ENOUGH)
+    finally:
+        watching.kill()
+    events = [json.loads(line) for line in output.splitlines()]
+    chunks = [event for event in events if event.get("name") == "archiver.build_chunk"]
+    assert chunks
+    assert {(event["root_id"], event["parent_id"]) for event in chunks} == {(job, job)}
+    assert events[-1]["type"] == "task-succeeded"
+    assert events[-1]["uuid"] == job
 
 
 def test_without_the_crews_queue_a_job_goes_on_alone(site: Site) -> None:
@@ -221,14 +260,15 @@ def test_hostile_messages_on_the_crews_queue_stop_nobody(site: Site, sqs: "SQSCl
     assert len(lines(worker, "an invitation is dropped")) == len(bodies)
 
 
-def test_the_drain_hands_a_chunk_to_others(site: Site, stack: Stack) -> None:
-    builder, job = site.slow_builder()
+def test_the_drain_hands_a_chunk_to_others(site: Site) -> None:
+    builder, job = site.builder()
     other = site.worker(delay=60_000, SOFT_SHUTDOWN_SECONDS="3600")
     assert other.wait_for_log("help started", seconds=LONG_ENOUGH)
+    before = depth(site.client.sqs, site.crew_url)
 
     other.send_signal(signal.SIGTERM)
 
     assert other.wait(LONG_ENOUGH) == 0
+    assert eventually(lambda: depth(site.client.sqs, site.crew_url)[0] == sum(before))
+    go_on(builder)
     site.check(job)
-    assert lines(builder, "job done")
-    assert depth(site.client.sqs, stack.input_url) == (0, 0, 0)
