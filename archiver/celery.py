@@ -4,16 +4,16 @@ import threading
 from typing import Any
 
 import click
-import structlog
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_shutdown, worker_ready
 
 from archiver import logs
 from archiver.errors import SettingsError
+from archiver.logs import get_logger
 from archiver.settings import load_settings
 from archiver.trace_export import flush
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: No part of the package: every Celery app without a configuration of its own would load it where we are installed.
 CONFIGURATION = "celeryconfig"

@@ -8,13 +8,37 @@ without end.
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any
-
-import structlog
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, cast
 
 from archiver.console import News, shortened
 from archiver.text import presentable
+
+
+@contextmanager
+def _not_loading(package: str) -> Iterator[None]:
+    """Let an import do without an optional package, unless that is there already."""
+    modules = cast("dict[str, Any]", sys.modules)
+    hidden = package not in modules
+    if hidden:
+        modules[package] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules[package]
+
+
+# For tracebacks that we print plainly structlog would load all of rich, which takes longer than all else of it. So
+# everybody has structlog from here.
+with _not_loading("rich"):
+    import structlog
+    from structlog.contextvars import bound_contextvars
+
+__all__ = ["bound_contextvars", "configure", "get_logger"]
+
+get_logger = structlog.get_logger
 
 #: Libraries that say little of use below a warning, whatever our level.
 _QUIET = ("boto3", "botocore", "s3transfer", "urllib3", "kombu", "amqp", "asyncio")

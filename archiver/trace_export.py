@@ -12,15 +12,14 @@ import threading
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-import structlog
-
+from archiver.logs import get_logger
 from archiver.settings import Settings
 from archiver.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The most that a process takes to send its last spans, in seconds: within the drain's time for Celery's shutdown.
 FLUSH_SECONDS = 2.0

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from structlog.contextvars import bound_contextvars
-
 from archiver import trace_context
 from archiver.archive.spans import UNTRACED, Attributes, Kind, Span, Tracer
 from archiver.errors import ArchiverError
+from archiver.logs import bound_contextvars
 from archiver.text import presentable
 from archiver.version import __version__
 

@@ -3,9 +3,9 @@
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from botocore.httpsession import where
+from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
 from archiver.archive import checkpoints
@@ -164,7 +164,7 @@ def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> 
             )
         )
     if topic := settings.sns_destination_topic:
-        client = new_client("sns", timeouts=PATIENT, session=_topic_session(topic))
+        client = new_client("sns", timeouts=PATIENT, in_region=topic_region(topic))
         notifiers.append(TopicNotifier(client, topic, tracer=tracer))
     if board is not None:
         if not settings.notify_failures:
@@ -173,12 +173,8 @@ def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> 
     return Notifiers(notifiers) if len(notifiers) > 1 else next(iter(notifiers), None)
 
 
-def _topic_session(arn: str) -> boto3.Session:
-    return boto3.Session(region_name=topic_region(arn))
-
-
 def _http(
-    session: boto3.Session,
+    session: Session,
     client: "S3Client",
     endpoints: Endpoints,
     throttle: Throttle,
@@ -190,7 +186,7 @@ def _http(
         connect_seconds=PATIENT.connect,
         silent_seconds=PATIENT.read,
         # As botocore resolves it for its own clients.
-        certificates=session._session.get_config_variable("ca_bundle") or where(),
+        certificates=session.get_config_variable("ca_bundle") or where(),
         proxies=get_environ_proxies(client.meta.endpoint_url),
         connections=connections,
     )
@@ -213,12 +209,12 @@ def _send_with(client: "S3Client", headers: dict[str, str]) -> None:
     client.meta.events.register("before-call.s3", add)
 
 
-def _presigning_client(session: boto3.Session, region: str | None, config: Config) -> "S3Client":
+def _presigning_client(session: Session, region: str | None, config: Config) -> "S3Client":
     client: S3Client = new_client("s3", timeouts=PATIENT, session=session, in_region=region, config=config)
     return client
 
 
-def _s3_client(session: boto3.Session, timeouts: Timeouts, *, connections: int) -> "S3Client":
+def _s3_client(session: Session, timeouts: Timeouts, *, connections: int) -> "S3Client":
     config = Config(
         max_pool_connections=connections,
         tcp_keepalive=True,

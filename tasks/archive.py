@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
-import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 
 from archiver import wiring
@@ -30,6 +29,7 @@ from archiver.errors import (
     TimeLimitExceeded,
     TransientError,
 )
+from archiver.logs import bound_contextvars, get_logger
 from archiver.monitoring.jobs import FAILED, PROGRESS, SendEvent, job_events, send_nothing
 from archiver.settings import Settings, load_settings
 from archiver.text import presentable
@@ -41,7 +41,7 @@ from archiver.worker.heartbeat import hiding, kept_hidden
 from archiver.worker.job_span import job_span
 from archiver.worker.progress import ProgressReport
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The longest reason in an event, in characters.
 MAX_REASON = 1_000
@@ -231,7 +231,7 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
         "correlation_id": delivery.correlation_id,
         "attempt": delivery.attempt,
     }
-    with structlog.contextvars.bound_contextvars(**{key: value for key, value in bound.items() if value is not None}):
+    with bound_contextvars(**{key: value for key, value in bound.items() if value is not None}):
         settings = _settings()
         with job_span(wiring.tracer(), delivery, letter) as span:
             account = open_account(settings, sent_at=delivery.sent_at, first=not delivery.redelivered, span=span)

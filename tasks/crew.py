@@ -6,9 +6,6 @@ Whatever becomes of them, the message is acknowledged: the job's own worker buil
 import os
 from typing import Any
 
-import structlog
-from structlog.contextvars import bound_contextvars
-
 from archiver import wiring
 from archiver.archive.crew_plan import Invitation
 from archiver.archive.helper import Needless, help_build
@@ -16,11 +13,12 @@ from archiver.aws.clients import process_sqs_client
 from archiver.aws.letters import Letter
 from archiver.celery import app
 from archiver.errors import ArchiverError
+from archiver.logs import bound_contextvars, get_logger
 from archiver.settings import load_settings
 from archiver.worker.envelope import CHUNK_TASK, LETTER_HEADER
 from archiver.worker.heartbeat import hiding, kept_hidden
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @app.task(name=CHUNK_TASK, bind=True)  # type: ignore[untyped-decorator]  # celery has no types

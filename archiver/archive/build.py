@@ -11,7 +11,6 @@ from datetime import UTC, tzinfo
 from functools import cache, partial
 from typing import Literal
 
-import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.arrivals import Arrivals
@@ -39,6 +38,7 @@ from archiver.archive.storage import (
 )
 from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
+from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
@@ -52,7 +52,7 @@ _RECORDS = 400
 #: What no later attempt can go on from.
 _ENDS = (PermanentError, SourceChanged, ArchiveExists, CopiesRefused)
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

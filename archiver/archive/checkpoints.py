@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import Protocol
 
-import structlog
-
 from archiver.archive.checkpoint import MOST_BYTES, BadCheckpoint, Checkpoint, decode
 from archiver.archive.storage import ArchiveObject, UploadedPart
 from archiver.errors import ArchiverError
+from archiver.logs import get_logger
 
 #: Where they are, in the bucket that the settings name for archives.
 PREFIX = "archiver-checkpoints/"
@@ -33,7 +32,7 @@ FAILURES = 3
 #: Makes a checkpoint of what there is, for the plan of a digest; None where there is nothing yet.
 MakeCheckpoint = Callable[[str], Checkpoint | None]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CheckpointStore(Protocol):

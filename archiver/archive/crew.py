@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from archiver.archive.blueprint import Blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import Chunk, Cut, chunk_weight, cut, weight_of
@@ -27,6 +25,7 @@ from archiver.archive.parallel import JobThreads, batched
 from archiver.archive.plan import Part
 from archiver.archive.storage import Body, UploadedPart
 from archiver.errors import ArchiverError
+from archiver.logs import get_logger
 
 #: Between two looks at what has come, in seconds: while there is other work, and while there is none.
 LOOK_SECONDS = 2.0
@@ -42,7 +41,7 @@ PLAN = "plan"
 BUILDERS_CLAIM = b"b"
 HELPERS_CLAIM = b""
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CrewObjects(Protocol):

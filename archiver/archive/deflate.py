@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import PurePosixPath
 
-import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
@@ -27,6 +26,7 @@ from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import read_verified
 from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.upload import Upload
+from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
 
 #: Bytes of an object that are read and deflated as one: all of an object that only a listing has told of, since S3
@@ -51,7 +51,7 @@ zip zst
 #: What is compressed already; trying would read for nothing.
 _COMPRESSED = frozenset(_COMPRESSED_EXTENSIONS.split())
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def _tags(value: dict[str, str]) -> dict[str, str]:
 class ArchiveSpec(BaseModel):
     """Where the archive goes; without it, under a generated key into the service's bucket."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", defer_build=True)
 
     key: Annotated[str, Field(min_length=1), AfterValidator(_key)] | None = Field(
         None, description="the archive's whole key; where another object has it, the request fails (archive_exists)"

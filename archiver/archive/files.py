@@ -15,7 +15,7 @@ from archiver.errors import shown
 class FileSpec(BaseModel):
     """One object, or with a trailing slash every object below a prefix, and where it goes inside the archive."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", defer_build=True)
 
     source: Annotated[str, Field(min_length=1)] = Field(
         description="a key in the source bucket, or s3://bucket/key, which ?versionId=… may pin; "

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import structlog
-
 from archiver.archive.checksums import Checksums
 from archiver.archive.crew import HELPERS_CLAIM, PLAN, CrewObjects, chunk_name
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
@@ -23,12 +21,13 @@ from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, Body, SourceObject, UploadedPart, UploadGone
 from archiver.archive.traffic import Traffic
 from archiver.errors import LimitExceeded
+from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
 
 #: Parts that are read at once: of a stretch, which is short, the first are to be on their way up soon.
 READING = 4
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Needless(Exception):

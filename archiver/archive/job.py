@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
-import structlog
-
 from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.cancellation import CancellableSources, Cancellation
@@ -43,8 +41,9 @@ from archiver.errors import (
     SourceChanged,
     TransientError,
 )
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Notifier(Protocol):

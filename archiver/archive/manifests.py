@@ -5,8 +5,6 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import structlog
-
 from archiver.archive.access import Access
 from archiver.archive.files import FileError, FileList, FileSpec, RequestedFile, requested_file
 from archiver.archive.location import Location, other_writing
@@ -17,6 +15,7 @@ from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestL
 from archiver.archive.spelling import nearest
 from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject, SourceStore
 from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable
+from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
 
 #: Bytes of one manifest, once it is opened.
@@ -27,7 +26,7 @@ SPARE_LINES = 100_000
 #: Lines after which it is told how many there are.
 TOLD_AFTER = 1_000
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ ATTRIBUTES_ROOM = 16 * 1024
 MAX_REASON_CHARACTERS = 1_000
 
 # Fields may be added to a notification; consumers ignore what they don't know.
-_OPEN = ConfigDict(extra="allow", frozen=True)
+# Built when it is first used: few programs use all of them, and building takes half of what loading takes.
+_OPEN = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 Metadata = Annotated[dict[str, JsonValue] | None, Field(description="the payload's, as the text that it came as")]
 Missing = Annotated[list[str], Field(description="sources that do not exist: the first of them where they are many")]
@@ -99,7 +100,7 @@ class Failed(BaseModel):
 
 
 Notification = Annotated[Succeeded | Failed, Field(discriminator="status")]
-NOTIFICATION: TypeAdapter[Succeeded | Failed] = TypeAdapter(Notification)
+NOTIFICATION: TypeAdapter[Succeeded | Failed] = TypeAdapter(Notification, config=ConfigDict(defer_build=True))
 
 
 def schema() -> dict[str, Any]:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Seconds between two log lines of a step.
 TOLD_EVERY = 15.0

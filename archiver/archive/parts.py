@@ -14,7 +14,6 @@ from mmap import mmap
 from threading import Event
 from typing import Protocol
 
-import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
@@ -26,13 +25,14 @@ from archiver.archive.reading import READS, read_verified
 from archiver.archive.storage import Body, CopyRefused, Read, SourceObject, SourceStore, UploadedPart
 from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable
+from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_combine, crc32_of_middle
 from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout, Segment
 
 #: Reads of one part that are handed to the storage at once.
 READS_AT_ONCE = 512
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class CopiesRefused(Exception):

@@ -5,9 +5,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import structlog
-from structlog.contextvars import bound_contextvars
-
 from archiver.archive import notification
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.job import Delivery, Job, Notifier, Services
@@ -19,6 +16,7 @@ from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
 from archiver.archive.unknown import meant
 from archiver.errors import ArchiverError, Cancelled, DestinationUnavailable, MissingSources, PermanentError
+from archiver.logs import bound_contextvars, get_logger
 from archiver.text import redacted
 
 __all__ = [
@@ -32,7 +30,7 @@ __all__ = [
     "notify_failure",
 ]
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def build_archive(

@@ -6,12 +6,12 @@ its ranges are there.
 
 from collections.abc import Iterator, Sequence
 
-import structlog
 from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location
 from archiver.archive.storage import Read, SourceLookup, SourceObject, SourceStore
 from archiver.errors import StorageUnavailable
+from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_combine
 
 #: How often the same bytes are read before their difference from S3's CRC32 counts as lasting.
@@ -19,7 +19,7 @@ READS = 4
 #: Bytes that are read at once of an object that is read from end to end.
 STREAMED = 8 * 1024 * 1024
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class BytesDiffer(StorageUnavailable):

@@ -6,8 +6,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import structlog
-
 from archiver.archive.access import Access
 from archiver.archive.listings import find_in_listings
 from archiver.archive.location import Location, other_writing
@@ -25,6 +23,7 @@ from archiver.errors import (
     StorageUnavailable,
     UnsafeName,
 )
+from archiver.logs import get_logger
 from archiver.zipformat.names import UnsafeNameError, archive_path, safe_path, unique_names
 
 #: Objects that need no look of their own are taken so many at a time.
@@ -32,7 +31,7 @@ BATCH = 500
 #: Hints on how to write a missing source that an error gives, and missing sources that a folder is sought for.
 MOST_HINTS = 3
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ NUMBER_BYTES = len(f"-{MAX_ARCHIVES}")
 class SplitSpec(BaseModel):
     """Several archives, each within these bounds, in place of one."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", defer_build=True)
 
     max_bytes: int | None = Field(
         None, ge=MIN_BYTES, description="size of an archive; an entry that is larger is an archive of its own"

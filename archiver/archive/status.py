@@ -10,7 +10,8 @@ from archiver.archive.request import DIALECT
 
 State = Literal["running", "succeeded", "failed", "cancelled"]
 
-_OPEN = ConfigDict(extra="allow", frozen=True)
+# Built when it is first used: few programs use all of them, and building takes half of what loading takes.
+_OPEN = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
 
 class Share(BaseModel):

@@ -15,8 +15,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import structlog
-
 from archiver.archive.plan import MAX_PARTS
 from archiver.archive.storage import (
     ArchiveObject,
@@ -29,6 +27,7 @@ from archiver.archive.storage import (
     UploadsUnlisted,
 )
 from archiver.errors import ArchiveRefused, ArchiverError
+from archiver.logs import get_logger
 
 MARKER_NUMBER = MAX_PARTS
 OWNER_NUMBER = MAX_PARTS - 1
@@ -39,7 +38,7 @@ COMPLETIONS = 5
 #: Size of either marker in bytes: a SHA-256 in hexadecimal digits.
 MARKER_SIZE = 64
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Upload:

@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from archiver.archive import status
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.notification import Message
 from archiver.archive.progress import Progress
 from archiver.aws.status import StatusObjects
 from archiver.errors import ArchiverError, Cancelled
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two writes of a status, and two looks whether the job is cancelled, in seconds.
 INTERVAL_SECONDS = 2.0

@@ -1,16 +1,20 @@
 """The one way to a client of AWS: its region, its timeouts and its retries.
 
 Everything else is the SDK's own: AWS_ENDPOINT_URL, profiles, credentials that refresh themselves. A session of its own
-for each call of ``new_session``, because boto3's default session must not be shared between threads.
+for each call of ``new_session``, because sessions must not be shared between threads. They are botocore's, which makes
+the same clients as boto3 and loads in less time.
 """
 
+import os
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -58,13 +62,32 @@ def queue_region(queue: str | None) -> str | None:
     return None
 
 
-def new_session(region: str | None = None) -> boto3.Session:
+class _Models(Loader):
+    """botocore's descriptions of services, read once a process, however many sessions there are."""
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """The names of all services, among which botocore seeks each; its own way looks into all their folders."""
+        del type_name
+        folders = [folder for path in self.search_paths if (folder := Path(path)).is_dir()]
+        return sorted({service.name for folder in folders for service in folder.iterdir()})
+
+
+@cache
+def _models(paths: str | None) -> _Models:
+    extra = [str(Path(os.path.expandvars(path)).expanduser()) for path in (paths or "").split(os.pathsep) if path]
+    return _Models(extra_search_paths=extra)
+
+
+def new_session(region: str | None = None) -> Session:
     """A session from the SDK's own chain; ``region`` is the last resort.
 
-    boto3 reads AWS_DEFAULT_REGION and the profile alone, while ECS sets AWS_REGION: the settings bring that one.
+    botocore reads AWS_DEFAULT_REGION and the profile alone, while ECS sets AWS_REGION: the settings bring that one.
     """
-    session = boto3.Session()
-    return session if session.region_name or region is None else boto3.Session(region_name=region)
+    session = Session()
+    session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+    if region is not None and not session.get_config_variable("region"):
+        session.set_config_variable("region", region)
+    return session
 
 
 def new_client(
@@ -74,13 +97,13 @@ def new_client(
     queue: str | None = None,
     region: str | None = None,
     in_region: str | None = None,
-    session: boto3.Session | None = None,
+    session: Session | None = None,
     config: Config | None = None,
 ) -> Any:
     """A client of a service: nothing is sent, but credentials may be looked up.
 
     ``in_region`` wins, or the region of ``queue``, where that is the URL of a queue of AWS, since a queue lives nowhere
-    else; ``region`` is the last resort. Raises what boto3 raises without any region.
+    else; ``region`` is the last resort. Raises what botocore raises without any region.
     """
     session = session or new_session(region)
     base = Config(
@@ -89,10 +112,10 @@ def new_client(
         retries={"mode": "standard", "total_max_attempts": timeouts.attempts},
         signature_version="s3v4" if service == "s3" else "v4",
     )
-    make: Any = session.client  # its overloads want a literal name
+    make: Any = session.create_client  # its overloads want a literal name
     return make(
         service,
-        region_name=in_region or queue_region(queue) or session.region_name or region,
+        region_name=in_region or queue_region(queue) or session.get_config_variable("region") or region,
         config=base if config is None else base.merge(config),
     )
 

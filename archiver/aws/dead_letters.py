@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver import trace_context
 from archiver.aws.letters import Letter
 from archiver.aws.queues import Queue, RedrivePolicy
 from archiver.errors import PermanentError, QueueUnavailable
+from archiver.logs import get_logger
 from archiver.text import presentable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A dead-letter queue added to a live queue is noticed within this many seconds.
 POLICY_TTL_SECONDS = 300.0

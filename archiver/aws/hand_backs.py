@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.clients import QUICK, new_client
 from archiver.aws.failures import refused_by
 from archiver.aws.letters import Letter
+from archiver.logs import get_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Where the records are, in the bucket of the archives.
 PREFIX = "archiver-hand-backs/"

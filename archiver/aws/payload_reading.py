@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import structlog
 from botocore.exceptions import FlexibleChecksumError
 
 from archiver.archive.location import Location
@@ -10,11 +9,12 @@ from archiver.archive.reading import READS
 from archiver.archive.storage import BucketMissing, SourceMissing
 from archiver.aws.failures import source_errors
 from archiver.errors import InvalidPayload, LimitExceeded, StorageUnavailable
+from archiver.logs import get_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def fetch_payload(client: "S3Client", location: Location, *, most: int) -> str:

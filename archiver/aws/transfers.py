@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pycurl
-import structlog
 
 from archiver.archive.storage import Body
 from archiver.aws.throttle import Throttle
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Most bytes taken from a connection at once. Larger ones save calls into Python; each connection has a buffer of it.
 BUFFER = 64 * 1024

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.key import archive_key
@@ -165,7 +164,7 @@ def _destination_topic(settings: Settings) -> Iterator[Check]:
     topic = settings.sns_destination_topic
     if topic is None:
         return
-    client = new_client("sns", timeouts=BRIEF, session=boto3.Session(region_name=topic_region(topic)))
+    client = new_client("sns", timeouts=BRIEF, in_region=topic_region(topic))
     try:
         found = client.get_topic_attributes(TopicArn=topic)["Attributes"]
     except ClientError as error:

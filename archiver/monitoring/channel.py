@@ -11,17 +11,17 @@ from functools import partial
 from queue import Empty
 from typing import Any
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 
 from archiver.errors import QueueUnavailable
+from archiver.logs import get_logger
 from archiver.monitoring.monitor import Monitor, process_monitor
 from archiver.monitoring.naming import CONTROL, EVENTS, REPLIES
 from archiver.worker import channel
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How long one look into a local queue waits, in seconds.
 LOOK_SECONDS = 0.2

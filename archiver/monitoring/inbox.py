@@ -9,14 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.queues import no_such_queue
+from archiver.logs import get_logger
 from archiver.monitoring.clients import POLL_SECONDS, Clients
 from archiver.monitoring.naming import Names, inbox_policy, queue_arn
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A message that nobody took in this time is of no use, in seconds.
 RETENTION_SECONDS = 300

@@ -6,9 +6,9 @@ Their types begin with ``archive-``, not with ``task-``: Celery takes an unknown
 from collections.abc import Callable
 from typing import Any
 
-import structlog
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PROGRESS = "archive-progress"
 FAILED = "archive-failed"

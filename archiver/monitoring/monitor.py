@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import structlog
-
+from archiver.logs import get_logger
 from archiver.monitoring.clients import Clients, must_be_sent, unless_gone
 from archiver.monitoring.inbox import Inbox
 from archiver.monitoring.naming import Names
 from archiver.monitoring.outbox import Outbox
 from archiver.monitoring.sweep import sweep_quietly
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The most that SNS and, safely, SQS take, in bytes. Source: API_Publish.
 MAX_BYTES = 262_144

@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import structlog
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Messages kept while they can't be sent; beyond it the oldest goes.
 LIMIT = 1_000

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.queues import queue_name
+from archiver.logs import get_logger
 from archiver.monitoring.clients import Clients, unless_gone
 from archiver.monitoring.naming import Names, attended_at
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: An inbox without a sign of life for this long is nobody's: its owner gives one every four minutes (inbox.py).
 UNATTENDED_SECONDS = 900.0

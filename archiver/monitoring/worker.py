@@ -4,12 +4,13 @@ import os
 import signal
 from typing import Any
 
-import structlog
 from celery.signals import worker_init
 from celery.worker.control import control_command
 from celery.worker.state import SOFTWARE_INFO
 
-log = structlog.get_logger(__name__)
+from archiver.logs import get_logger
+
+log = get_logger(__name__)
 
 #: Between two heartbeats of a worker, in seconds, unless --heartbeat-interval says otherwise. Celery's default of two
 #: costs money on SNS. Whoever listens takes a worker for lost after twice this time (celery.events.state).

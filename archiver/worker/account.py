@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from archiver.archive.spans import UNHEARD, Span
 from archiver.archive.traffic import Traffic
 from archiver.errors import Cancelled, ProcessLost
+from archiver.logs import get_logger
 from archiver.settings import Settings
 from archiver.worker.metrics import embedded
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def open_account(settings: Settings, *, sent_at: float, first: bool, span: Span = UNHEARD) -> "Account":

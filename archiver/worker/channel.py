@@ -21,7 +21,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu.asynchronous import set_event_loop
 from kombu.transport import virtual
@@ -33,6 +32,7 @@ from archiver.aws.hand_backs import HandBacks
 from archiver.aws.letters import Letter
 from archiver.aws.queues import NO_QUEUE, Queue, queue_name
 from archiver.errors import PermanentError
+from archiver.logs import get_logger
 from archiver.worker import liveness
 from archiver.worker.backoff import backoff_seconds
 from archiver.worker.decode import decode
@@ -41,7 +41,7 @@ from archiver.worker.invitations import chunk_call
 from archiver.worker.polling import GRACE_SECONDS, Poll, PollConnection
 from archiver.worker.turns import Line, chunks_wanted
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two looks for a free slot while all are busy, in seconds.
 BUSY_SECONDS = 0.2

@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-import structlog
 from celery import bootsteps
 from celery.worker import state
 
+from archiver.logs import get_logger
 from archiver.worker.envelope import CHUNK_TASK
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TICK_SECONDS = 0.2
 #: What an idle worker leaves a poll under way: an answer that nobody awaits hides its messages for a while.

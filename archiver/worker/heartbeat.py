@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from archiver.aws.letters import Letter
+from archiver.logs import get_logger
 from archiver.worker.backoff import MAX_VISIBILITY_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: What a stopping heartbeat leaves a call that is under way, in seconds.
 STOP_SECONDS = 5.0

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from archiver.archive.progress import Progress
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Between two reports, in seconds; the first and the last of a build go out in any case.
 INTERVAL_SECONDS = 5.0

@@ -14,9 +14,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-import structlog
+from archiver.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATH = "/task-protection/v1/state"
 #: What one request asks for, in minutes, and after how many seconds it is asked anew.

@@ -8,19 +8,18 @@ the clients are.
 import signal
 from typing import Any
 
-import structlog
 from billiard.einfo import ExceptionWithTraceback
 from celery import exceptions
 from celery.worker.request import Request as CeleryRequest
-from structlog.contextvars import bound_contextvars
 
 from archiver.errors import Cancelled, PermanentError, ProcessLost, TimeLimitExceeded
+from archiver.logs import bound_contextvars, get_logger
 from archiver.settings import load_settings
 from archiver.text import presentable
 from archiver.worker.account import process_lost
 from archiver.worker.envelope import CHUNK_TASK, REFUSE_TASK
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Longest text in a field of an event, in characters.
 MAX_EVENT_TEXT = 5_000

@@ -3,7 +3,6 @@
 import tempfile
 from multiprocessing import get_context
 
-import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.clients import PROMPT, new_client
@@ -12,10 +11,11 @@ from archiver.aws.failures import refused_by
 from archiver.aws.queues import MAX_MESSAGE_BYTES, Queue, no_such_queue, open_queue
 from archiver.aws.topics import topic_region
 from archiver.errors import QueueUnavailable
+from archiver.logs import get_logger
 from archiver.settings import Settings
 from archiver.version import __version__
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: Settings that work for one more release.
 DEPRECATED = ("parts_in_flight", "read_concurrency")

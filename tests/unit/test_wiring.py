@@ -1,5 +1,7 @@
 """What the settings and the SDK's own environment become."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -109,3 +111,9 @@ def test_a_topic_is_told_alone_or_beside_the_queue() -> None:
 
     assert isinstance(alone, TopicNotifier)
     assert isinstance(both, Notifiers)
+
+
+def test_a_job_loads_no_library_that_it_does_not_use() -> None:
+    loaded = "import sys, archiver.archive.pipeline, archiver.wiring; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"boto3", "s3transfer", "rich", "celery", "kombu", "click"} & set(modules.stdout.split())

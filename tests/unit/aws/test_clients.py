@@ -1,8 +1,11 @@
 """One rule for the region of a client, whoever asks."""
 
-import pytest
+from pathlib import Path
 
-from archiver.aws.clients import BRIEF, PROMPT, new_client, queue_region
+import pytest
+from botocore.exceptions import UnknownServiceError
+
+from archiver.aws.clients import BRIEF, PROMPT, new_client, new_session, queue_region
 
 
 @pytest.mark.parametrize(
@@ -42,3 +45,24 @@ def test_timeouts_and_attempts_are_those_asked_for(monkeypatch: pytest.MonkeyPat
     assert (config.connect_timeout, config.read_timeout) == (BRIEF.connect, BRIEF.read)
     assert config.retries["total_max_attempts"] == BRIEF.attempts
     assert config.signature_version == "s3v4"
+
+
+def test_descriptions_of_services_are_read_once_for_all_sessions() -> None:
+    one, other = (new_session().get_component("data_loader") for _ in range(2))
+    assert one.load_service_model("sqs", "service-2") is other.load_service_model("sqs", "service-2")
+
+
+def test_a_service_that_nobody_describes_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with pytest.raises(UnknownServiceError):
+        new_client("s33", timeouts=PROMPT)
+
+
+def test_services_of_ones_own_are_found_in_the_sdks_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    described = tmp_path / "mine" / "2026-01-01"
+    described.mkdir(parents=True)
+    (described / "service-2.json").write_text('{"metadata": {"serviceId": "Mine"}}')
+    monkeypatch.setenv("SOMEWHERE", str(tmp_path))
+    monkeypatch.setenv("AWS_DATA_PATH", "$SOMEWHERE")
+    models = new_session().get_component("data_loader")
+    assert models.load_service_model("mine", "service-2")["metadata"]["serviceId"] == "Mine"
