@@ -13,6 +13,7 @@ from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.crew import Crew
 from archiver.archive.destination import Destinations
+from archiver.archive.memory import settle
 from archiver.archive.pipeline import Notifier, Services
 from archiver.archive.plan import write_worth
 from archiver.archive.pointer import Payloads
@@ -51,6 +52,7 @@ THREADS = 32
 
 def open_services(settings: Settings, *, board: StatusBoard | None = None, tracer: Tracer = UNTRACED) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
+    settle()
     session = new_session(settings.aws_region)
     parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // 5))
     reads = settings.read_concurrency or READS

@@ -1,7 +1,19 @@
 """Memory for the bytes of parts."""
 
+import gc
 import mmap
+import threading
 from contextlib import suppress
+from functools import cache
+
+KIB = 1024
+#: Buffers are so many bytes long, or a multiple of it.
+_GRAIN = 256 * KIB
+#: Bytes that a buffer may be longer than what it is used for.
+_SPARE = 512 * KIB
+#: Objects between two looks of the collector at the youngest, and such looks between those at older ones. Python's own
+#: are for programs that make garbage in cycles; a job makes objects by the ten thousand that stay until its end.
+_COLLECTOR = (10_000, 20, 20)
 
 
 def allocate(size: int) -> mmap.mmap:
@@ -14,3 +26,43 @@ def allocate(size: int) -> mmap.mmap:
         with suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
+
+
+class Buffers:
+    """Memory that is used for one part after the other: the system clears and maps each page once.
+
+    As long as those in use have no more than ``size`` bytes together, all of them take little more than that.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held = 0
+        self._free: list[mmap.mmap] = []
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> mmap.mmap:
+        """A buffer of ``size`` bytes or a little more, with anything in it."""
+        length = -(-size // _GRAIN) * _GRAIN
+        with self._lock:
+            for index in reversed(range(len(self._free))):
+                if size <= len(self._free[index]) <= length + _SPARE:
+                    return self._free.pop(index)
+            while self._free and self._held + length > self._size:
+                self._held -= len(self._free.pop(0))
+            self._held += length
+        return allocate(length)
+
+    def give(self, buffer: mmap.mmap) -> None:
+        """Give a buffer back that nobody looks at any more."""
+        with self._lock:
+            if self._held <= self._size:
+                self._free.append(buffer)
+            else:
+                self._held -= len(buffer)
+
+
+@cache
+def settle() -> None:
+    """Tell Python's collector, once a process, that what is there now stays, and that jobs need it seldom."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR)

@@ -18,7 +18,7 @@ from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.checksums import Cancelled, Checksums
-from archiver.archive.memory import allocate
+from archiver.archive.memory import Buffers, allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
@@ -158,6 +158,7 @@ class PartBuilder:
         copied: set[int] = set()
         failures: list[BaseException] = []
         budget = ByteBudget(self.memory)
+        buffers = Buffers(self.memory)
         futures: dict[Future[UploadedPart], Part] = {}
 
         woken = Event()
@@ -176,7 +177,7 @@ class PartBuilder:
             if failures or refused:
                 raise Cancelled
             try:
-                uploaded = self._built(part, reuse=reuse)
+                uploaded = self._built(part, buffers, reuse=reuse)
                 if part.entry is not None:
                     copied.add(part.entry)
                 if reuse:
@@ -219,13 +220,18 @@ class PartBuilder:
             raise failures[0]
         return {**agenda.brought, **{part.number: future.result() for future, part in futures.items()}}
 
-    def _built(self, part: Part, *, reuse: bool) -> UploadedPart:
-        return self._literal(part, reuse=reuse) if part.entry is None else self._copy(part, part.entry, reuse=reuse)
+    def _built(self, part: Part, buffers: Buffers, *, reuse: bool) -> UploadedPart:
+        if part.entry is None:
+            return self._literal(part, buffers, reuse=reuse)
+        return self._copy(part, part.entry, reuse=reuse)
 
     def literal_body(self, part: Part) -> tuple[mmap, int]:
         """The bytes of a literal part and their CRC32."""
         body = allocate(part.size)
-        view = memoryview(body)
+        return body, self._fill(part, memoryview(body))
+
+    def _fill(self, part: Part, view: memoryview) -> int:
+        """Put the bytes of a literal part into ``view``, all of which they take, and return their CRC32."""
         for batch in batched(self._to_read(part), READS_AT_ONCE):
             # A part may hold a hundred thousand tiny entries: of each batch nothing is kept but the bytes.
             reads = [
@@ -247,7 +253,7 @@ class PartBuilder:
         for offset, segment in self._located(part):
             if not isinstance(segment, DataBytes) and not self._is_carried(part.start + offset):
                 view[offset : offset + segment.stop - segment.start] = self._rendered(segment)
-        return body, zlib_ng.crc32(view)
+        return zlib_ng.crc32(view)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
         """What the part consists of, each with its offset in the part."""
@@ -266,12 +272,15 @@ class PartBuilder:
     def _is_carried(self, position: int) -> bool:
         return position < self.carry.start + len(self.carry.data)
 
-    def _literal(self, part: Part, *, reuse: bool) -> UploadedPart:
+    def _literal(self, part: Part, buffers: Buffers, *, reuse: bool) -> UploadedPart:
         uploaded = self.upload.uploaded(part.number, part.size) if reuse else None
         if uploaded is not None and self._agrees(part, uploaded):
             return uploaded
-        body, crc32 = self.literal_body(part)
-        return self.upload.put(part.number, body, crc32=crc32)
+        buffer = buffers.take(part.size)
+        body = memoryview(buffer)[: part.size]
+        uploaded = self.upload.put(part.number, body, crc32=self._fill(part, body))
+        buffers.give(buffer)
+        return uploaded
 
     def _copy(self, part: Part, entry: int, *, reuse: bool) -> UploadedPart:
         source = self._source(entry)

@@ -13,7 +13,7 @@ from archiver.archive.location import Location
 from archiver.errors import DestinationUnavailable
 
 #: The bytes of a part or of a small archive.
-Body = bytes | bytearray | mmap
+Body = bytes | bytearray | mmap | memoryview
 
 
 class SourceMissing(Exception):

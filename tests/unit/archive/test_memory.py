@@ -1,6 +1,8 @@
 """The memory of a part: zeros of the asked size, which can be filled and sent."""
 
-from archiver.archive.memory import allocate
+import pytest
+
+from archiver.archive.memory import Buffers, allocate
 
 
 def test_it_is_as_large_as_asked_for_and_empty() -> None:
@@ -13,3 +15,40 @@ def test_it_can_be_filled_in_places() -> None:
     memory = allocate(10)
     memoryview(memory)[3:6] = b"abc"
     assert bytes(memory) == b"\0\0\0abc\0\0\0\0"
+
+
+def test_a_buffer_serves_one_part_after_the_other() -> None:
+    buffers = Buffers(3_000_000)
+    first, second = buffers.take(1_000_000), buffers.take(1_000_000)
+    assert first is not second
+    buffers.give(first)
+    assert buffers.take(900_000) is first
+
+
+@pytest.mark.parametrize("size", [1_100_000, 100_000])
+def test_a_buffer_serves_no_part_that_is_larger_or_much_smaller(size: int) -> None:
+    buffers = Buffers(3_000_000)
+    first = buffers.take(1_000_000)
+    buffers.give(first)
+    other = buffers.take(size)
+    assert other is not first
+    assert len(other) >= size
+
+
+def test_no_more_is_kept_than_there_is_memory_for() -> None:
+    buffers = Buffers(1_000_000)
+    small = [buffers.take(200_000) for _ in range(3)]
+    for buffer in small:
+        buffers.give(buffer)
+    # those make room for a larger one, and come back no more
+    buffers.give(buffers.take(800_000))
+    assert sum(any(buffer is buffers.take(200_000) for buffer in small) for _ in range(3)) <= 1
+
+
+def test_what_is_in_use_beyond_the_memory_is_not_kept() -> None:
+    buffers = Buffers(300_000)
+    two = [buffers.take(250_000), buffers.take(250_000)]
+    for buffer in two:
+        buffers.give(buffer)
+    again = [buffers.take(250_000), buffers.take(250_000)]
+    assert sum(any(buffer is old for old in two) for buffer in again) == 1
