@@ -158,12 +158,14 @@ class S3Objects:
         return page
 
     def _taken(self, read: Read, outcome: Answer | Exception) -> int | None:
-        with _vanishing(read.source), source_errors(read.source):
-            if isinstance(outcome, Exception):
+        if isinstance(outcome, Exception):
+            with _vanishing(read.source), source_errors(read.source):
                 raise outcome
         self._traffic.read(len(read.target))
+        if not read.is_whole:
+            return None
         with _understanding(read.source):
-            return _checksum(outcome.headers)[0] if read.is_whole else None
+            return _checksum(outcome.headers)[0]
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:

@@ -32,6 +32,8 @@ def encoded_path(key: str) -> str:
 
 def encoded_query(parameters: Mapping[str, str]) -> str:
     """A query in its canonical form: encoded, and in the order of the encoded names."""
+    if not parameters:
+        return ""
     return "&".join(
         f"{name}={value}"
         for name, value in sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in parameters.items())
@@ -55,7 +57,7 @@ class Signer:
         signed.
         """
         frozen = self._credentials.get_frozen_credentials()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        stamp = _stamp(int(self._clock()))
         signed = {"host": host, "x-amz-content-sha256": body_hash, "x-amz-date": stamp, **headers}
         if frozen.token:
             signed["x-amz-security-token"] = frozen.token
@@ -74,6 +76,11 @@ class Signer:
             f"SignedHeaders={listed}, Signature={signature}"
         )
         return lines
+
+
+@lru_cache(maxsize=8)
+def _stamp(seconds: int) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from archiver.aws.failures import Refused
+from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused
 
 #: Seconds between two decreases: answers to requests sent before the first one say nothing about it.
 COOL_DOWN = 1.0
@@ -75,7 +75,7 @@ class Throttle:
 
     def leave(self, status: int) -> None:
         """Give a place back after an answer of this HTTP status, 0 for none."""
-        if Refused(status).slows_down:
+        if status in SLOW_DOWN_STATUSES:
             self.slow_down()
         self._leave(widen=200 <= status < 300)
 

@@ -5,13 +5,13 @@ Connections are kept and used again. Source: https://curl.se/libcurl/c/libcurl-m
 """
 
 import os
-import selectors
+import select
 import socket
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,16 +56,38 @@ class Transfer:
     #: What libcurl says where there is no whole answer.
     error: str | None = None
 
-    def answered_headers(self) -> dict[str, str]:
-        """The answer's headers, with names in lower case; the last answer's, where an interim one came before it."""
-        found: dict[str, str] = {}
-        for line in self.lines:
-            name, colon, value = line.decode("latin-1").partition(":")
-            if colon and not name.startswith("HTTP/"):
-                found[name.lower()] = value.strip()
-            elif name.startswith("HTTP/"):
-                found.clear()
-        return found
+    def answered_headers(self) -> "Headers":
+        """The answer's headers; the last answer's, where an interim one came before it."""
+        return Headers(self.lines)
+
+
+class Headers(Mapping[str, str]):
+    """The headers of an answer, names in lower case; sought when they are asked for, since few of them ever are."""
+
+    __slots__ = ("_lower", "_text")
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        text = "\n" + b"\n".join(lines).decode("latin-1")
+        last = text.rfind("\nHTTP/")
+        self._text = text if last < 0 else "\n" + text[last + 1 :].partition("\n")[2]
+        self._lower = self._text.lower()
+
+    def __getitem__(self, name: str) -> str:
+        at = self._lower.rfind(f"\n{name}:")
+        if at < 0:
+            raise KeyError(name)
+        start = at + len(name) + 2
+        stop = self._text.find("\n", start)
+        return (self._text[start:stop] if stop >= 0 else self._text[start:]).strip()
+
+    def __contains__(self, name: object) -> bool:
+        return f"\n{name}:" in self._lower
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({line.partition(":")[0]: None for line in self._lower.split("\n") if ":" in line})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +148,13 @@ class _Loop:
         self._woken = self._closing = self._over = False
         self._alarm, self._bell = socket.socketpair()
         self._alarm.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._alarm, selectors.EVENT_READ)
+        # Not selectors: libcurl has each transfer's socket watched and let go of, and those take longer than it does.
+        # macOS has no epoll; poll counts in milliseconds.
+        has_epoll = hasattr(select, "epoll")
+        self._poll: Any = select.epoll() if has_epoll else select.poll()
+        self._second = 1 if has_epoll else 1000
+        self._poll.register(self._alarm, select.POLLIN)
+        self._watched: set[int] = set()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -179,21 +206,25 @@ class _Loop:
             for transfer in self._waiting:
                 _tell_end(transfer, reason)
             self._multi.close()
-            self._selector.close()
+            if hasattr(self._poll, "close"):
+                self._poll.close()
             self._alarm.close()
             self._bell.close()
 
     def _turn(self) -> None:
-        for key, events in self._selector.select(self._patience()):
-            if key.fileobj is self._alarm:
+        alarm = self._alarm.fileno()
+        patience = self._patience()
+        for descriptor, events in self._poll.poll(None if patience is None else patience * self._second):
+            if descriptor == alarm:
                 with self._lock:
                     self._alarm.recv(64)
                     self._woken = False
                 continue
-            mask = (pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0) | (
-                pycurl.CSELECT_OUT if events & selectors.EVENT_WRITE else 0
+            # An error or a hang-up is for libcurl to find, be it reading or writing.
+            mask = (pycurl.CSELECT_IN if events & ~select.POLLOUT else 0) | (
+                pycurl.CSELECT_OUT if events & ~select.POLLIN else 0
             )
-            self._multi.socket_action(key.fd, mask)
+            self._multi.socket_action(descriptor, mask)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -240,18 +271,18 @@ class _Loop:
 
     def _watch(self, what: int, descriptor: int, *_: object) -> None:
         """libcurl wants to know when a socket is ready."""
-        known = descriptor in self._selector.get_map()
+        known = descriptor in self._watched
         if what == pycurl.POLL_REMOVE:
             if known:
-                self._selector.unregister(descriptor)
+                self._watched.discard(descriptor)
+                self._poll.unregister(descriptor)
             return
-        events = (selectors.EVENT_READ if what & pycurl.POLL_IN else 0) | (
-            selectors.EVENT_WRITE if what & pycurl.POLL_OUT else 0
-        )
+        events = (select.POLLIN if what & pycurl.POLL_IN else 0) | (select.POLLOUT if what & pycurl.POLL_OUT else 0)
         if known:
-            self._selector.modify(descriptor, events)
+            self._poll.modify(descriptor, events)
         else:
-            self._selector.register(descriptor, events)
+            self._watched.add(descriptor)
+            self._poll.register(descriptor, events)
 
     def _set_timer(self, milliseconds: int) -> None:
         """libcurl wants to be called by then."""
@@ -285,7 +316,12 @@ class _Handle:
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         if settings.certificates:
             curl.setopt(pycurl.CAINFO, settings.certificates)
+        # Empty: nothing of curl's own accord, which reads the environment in its own way.
+        curl.setopt(pycurl.PROXY, "")
+        self._proxy = ""
         self._proxies = settings.proxies
+        # Nothing that libcurl would add by itself.
+        self._unsent = ["User-Agent:", "Accept:", "Expect:"]
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         elif method != "GET":
@@ -305,9 +341,10 @@ class _Handle:
         self._sent = 0
         self._success = None
         curl.setopt(pycurl.URL, transfer.url)
-        # Empty: nothing of curl's own accord, which reads the environment in its own way.
-        curl.setopt(pycurl.PROXY, self._proxies.get(transfer.url.partition(":")[0], ""))
-        curl.setopt(pycurl.HTTPHEADER, [*transfer.headers, "Expect:", "User-Agent:", "Accept:"])
+        if self._proxies and (proxy := self._proxies.get(transfer.url.partition(":")[0], "")) != self._proxy:
+            curl.setopt(pycurl.PROXY, proxy)
+            self._proxy = proxy
+        curl.setopt(pycurl.HTTPHEADER, [*transfer.headers, *self._unsent])
         curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
         if transfer.body is not None:
             curl.setopt(pycurl.INFILESIZE_LARGE, len(transfer.body))
@@ -323,28 +360,23 @@ class _Handle:
     def _write(self, chunk: bytes) -> int | None:
         transfer = self._transfer
         assert transfer is not None
-        if not self._is_success(transfer):
-            transfer.content += chunk[: MOST_OF_REFUSAL - len(transfer.content)]
-            return None
-        if transfer.target is None:
-            transfer.content += chunk
-            if transfer.most is None or len(transfer.content) <= transfer.most:
-                return None
-            transfer.is_cut = True
-            return -1
-        stop = transfer.received + len(chunk)
-        if stop > len(transfer.target):
-            return -1  # more than was asked for: libcurl fails the transfer
-        transfer.target[transfer.received : stop] = chunk
-        transfer.received = stop
-        return None
-
-    def _is_success(self, transfer: Transfer) -> bool:
-        # libcurl does not tell the status in here. An interim answer may have come first.
         if self._success is None:
-            status = next(line for line in reversed(transfer.lines) if line.startswith(b"HTTP/"))
-            self._success = status.split(b" ", 2)[1].startswith(b"2")
-        return self._success
+            self._success = _is_success(transfer.lines)
+        target = transfer.target
+        if not self._success:
+            transfer.content += chunk[: MOST_OF_REFUSAL - len(transfer.content)]
+        elif target is not None:
+            stop = transfer.received + len(chunk)
+            if stop > len(target):
+                return -1  # more than was asked for: libcurl fails the transfer
+            target[transfer.received : stop] = chunk
+            transfer.received = stop
+        else:
+            transfer.content += chunk
+            if transfer.most is not None and len(transfer.content) > transfer.most:
+                transfer.is_cut = True
+                return -1
+        return None
 
     def _read(self, size: int) -> bytes:
         transfer = self._transfer
@@ -360,3 +392,11 @@ class _Handle:
             return int(pycurl.SEEKFUNC_CANTSEEK)
         self._sent = offset
         return int(pycurl.SEEKFUNC_OK)
+
+
+def _is_success(lines: Sequence[bytes]) -> bool:
+    """Whether the answer whose lines these are is one; libcurl tells no status while it comes in."""
+    status = lines[0]
+    if status[9:10] == b"1":  # an interim one
+        status = next(line for line in reversed(lines) if line.startswith(b"HTTP/"))
+    return status.split(b" ", 2)[1].startswith(b"2")

@@ -110,8 +110,11 @@ class Layout:
 
     def _segments(self, start: int, stop: int) -> Iterator[Segment]:
         index = self.find(start)
-        while start < stop and index < len(self.entries):
-            header, data, end = self.header_offset(index), self.data_offset(index), self.data_end(index)
+        headers, count = self._header_offsets, len(self.entries)
+        while start < stop and index < count:
+            header, data = headers[index], self._data_offsets[index]
+            # An entry's data end where the next header begins.
+            end = headers[index + 1] if index + 1 < count else self.directory_offset
             if start < data:
                 until = min(stop, data)
                 yield HeaderBytes(index, start - header, until - header)

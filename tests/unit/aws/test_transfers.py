@@ -1,6 +1,7 @@
 """Transfers: what goes out and comes back whole, kept connections, ends of every kind; nobody waits for ever."""
 
 import http.server
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -90,6 +91,22 @@ def test_content_and_headers_come_back(server: Server, transfers: Transfers) -> 
     (transfer,) = run(transfers, f"{server.url}/a")
     assert (transfer.status, bytes(transfer.content), transfer.error) == (200, b"content of /a", None)
     assert transfer.answered_headers()["x-test"] == "Value: with colon"
+
+
+def test_systems_without_epoll_have_poll(server: Server, transfers: Transfers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(select, "epoll")
+    ended = run(transfers, *[f"{server.url}/{number}" for number in range(20)])
+    assert [bytes(transfer.content) for transfer in ended] == [f"content of /{number}".encode() for number in range(20)]
+
+
+def test_headers_are_a_mapping(server: Server, transfers: Transfers) -> None:
+    (transfer,) = run(transfers, f"{server.url}/a")
+    headers = transfer.answered_headers()
+    assert {"x-test", "content-length"} <= headers.keys()
+    assert dict(headers)["content-length"] == "13"
+    assert len(headers) == len(list(headers))
+    assert "content" not in headers
+    assert headers.get("x-missing") is None
 
 
 def test_a_target_takes_the_content_of_a_success_alone(server: Server, transfers: Transfers) -> None:
