@@ -174,7 +174,8 @@ class Build:
             with self._shared(blueprint, upload, builder.checksums, builder.on_part) as agenda:
                 with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
                     try:
-                        parts = deflated.parts + builder.run(plan, agenda)
+                        with self._opening(upload):
+                            parts = deflated.parts + builder.run(plan, agenda)
                     except CopiesRefused as refusal:
                         raise refusal.of_sources(blueprint.order) from refusal
                 crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
@@ -204,6 +205,17 @@ class Build:
             raise
         finally:
             sharing.close(over=over)
+
+    @contextmanager
+    def _opening(self, upload: Upload) -> Iterator[None]:
+        """Begin the upload while the first parts are read. Whoever needs it waits for it, and has its error."""
+        opening = self.threads.parts.submit(upload.open)
+        try:
+            yield
+        finally:
+            # An upload that began behind our back would be aborted by nobody.
+            if not opening.cancel():
+                opening.exception()
 
     def _deflated(self, upload: Upload, progress: ProgressCounter, checkpoints: Checkpoints | None) -> Deflated:
         most = sum(

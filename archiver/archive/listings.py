@@ -61,10 +61,9 @@ def _in_pages(
     wanted = set(keys)
     found: list[SourceObject] = []
     at = 0
-    # A page shows what comes behind a key: that key is left to a look of its own.
-    while len(keys) - at > WORTH_A_PAGE:
+    while len(keys) - at >= WORTH_A_PAGE:
         try:
-            page = sources.page(Location(bucket, keys[at]), prefix=_shared_start(keys[at], keys[-1]))
+            page = sources.page(Location(bucket, _before(keys[at])), prefix=_shared_start(keys[at], keys[-1]))
         except (ArchiverError, SourceMissing):
             # s3:ListBucket may be missing; whatever else it is, a look will tell.
             break
@@ -78,6 +77,15 @@ def _in_pages(
             # It did not begin where it should have: the rest is looked at.
             break
     return found
+
+
+def _before(key: str) -> str:
+    """What comes so shortly before a key that no other is likely to lie between: a page shows what comes behind it.
+
+    The key itself where its last character has no neighbour that every server takes; then a look will find it.
+    """
+    last = ord(key[-1])
+    return f"{key[:-1]}{chr(last - 1)}~~~~" if ord(" ") < last <= ord("~") else key
 
 
 def _shared_start(first: str, last: str) -> str:

@@ -95,6 +95,8 @@ class Upload:
 
         Nothing says that its bytes are the right ones: the worker that sent them may have died before it knew.
         """
+        if self._id is None and not self._resume:
+            return None  # nor need anybody wait for an upload that is only beginning
         self.open()
         part = self._done.get(number)
         return part if part is not None and part.size == size and part.crc32 is not None else None

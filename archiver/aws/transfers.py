@@ -119,7 +119,7 @@ class Transfers:
         self._lock = threading.Lock()
 
     def start(self, transfers: Sequence[Transfer]) -> None:
-        """Begin transfers as soon as the throttle lets them, in their order."""
+        """Begin transfers as soon as the throttle lets them, in their order, uploads first."""
         with self._lock:
             if self._loop is None or not self._loop.take(transfers):
                 self._loop = _Loop(self._settings, self._throttle)
@@ -145,6 +145,8 @@ class _Loop:
         self._throttle = throttle
         self._lock = threading.Lock()
         self._waiting: deque[Transfer] = deque()
+        # Uploads go before what waits: they are few, and give back memory that reads need.
+        self._uploads: deque[Transfer] = deque()
         self._woken = self._closing = self._over = False
         self._alarm, self._bell = socket.socketpair()
         self._alarm.setblocking(False)
@@ -170,7 +172,8 @@ class _Loop:
         with self._lock:
             if self._over:
                 return False
-            self._waiting.extend(transfers)
+            for transfer in transfers:
+                (self._waiting if transfer.body is None else self._uploads).append(transfer)
             if not self._woken:
                 self._woken = True
                 self._bell.send(b"\0")
@@ -203,7 +206,7 @@ class _Loop:
             for handle in list(self._running):
                 self._multi.remove_handle(handle.curl)
                 self._end(handle, reason)
-            for transfer in self._waiting:
+            for transfer in (*self._uploads, *self._waiting):
                 _tell_end(transfer, reason)
             self._multi.close()
             if hasattr(self._poll, "close"):
@@ -232,7 +235,7 @@ class _Loop:
     def _patience(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
         due = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-        if self._waiting:
+        if self._uploads or self._waiting:
             return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
         return due
 
@@ -247,8 +250,8 @@ class _Loop:
                 self._end(curl.handle, error)
 
     def _begin(self) -> None:
-        while self._waiting and self._throttle.try_enter():
-            transfer = self._waiting.popleft()
+        while (self._uploads or self._waiting) and self._throttle.try_enter():
+            transfer = (self._uploads or self._waiting).popleft()
             try:
                 idle = self._idle.get(transfer.method)
                 handle = idle.pop() if idle else _Handle(transfer.method, self._settings)

@@ -1,5 +1,6 @@
 """Sources that change or vanish while the archive is built, and copies that S3 refuses."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from archiver.archive.pipeline import build_archive
 from archiver.archive.storage import CopyRefused
 from archiver.errors import (
     MissingSources,
+    SourceAccessDenied,
     SourceChanged,
 )
 from tests.support.disturbances import Killed, by_base_name, kill, raising, three_photos
@@ -24,6 +26,11 @@ from tests.support.jobs import (
     services,
     unzipped,
 )
+from tests.support.waiting import LONG_ENOUGH
+
+
+def waited(event: threading.Event) -> None:
+    assert event.wait(LONG_ENOUGH)
 
 
 class TestASourceThatChanges:
@@ -45,6 +52,24 @@ class TestASourceThatChanges:
         after_the_last_look = when == "complete"
         expected = contents if after_the_last_look else contents | {"photos/1.jpg": changed}
         assert found == by_base_name(expected), "all of one state, never torn"
+        assert s3.unfinished() == []
+
+    def test_leaves_no_upload_that_was_only_beginning(self, s3: FakeS3) -> None:
+        contents = {f"photos/{number}.jpg": noise(3 * MIB, seed=number) for number in range(4)}
+        for key, content in contents.items():
+            s3.put_object(SOURCES, key, content)
+        read = threading.Event()
+
+        def deny(_: Call) -> None:
+            read.set()
+            raise SourceAccessDenied("photos")
+
+        s3.before("create", lambda _: waited(read))
+        s3.before("read", deny)
+
+        with pytest.raises(SourceAccessDenied):
+            build_archive(files(*contents), delivery=delivery(), services=services(s3))
+
         assert s3.unfinished() == []
 
     def test_fails_the_attempt_where_it_never_rests(self, s3: FakeS3) -> None:

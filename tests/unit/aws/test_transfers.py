@@ -99,6 +99,23 @@ def test_systems_without_epoll_have_poll(server: Server, transfers: Transfers, m
     assert [bytes(transfer.content) for transfer in ended] == [f"content of /{number}".encode() for number in range(20)]
 
 
+def test_uploads_go_first(server: Server) -> None:
+    transfers = Transfers(SETTINGS, throttle=Throttle(1))
+    ended: list[str] = []
+    over = threading.Event()
+
+    def end(transfer: Transfer) -> None:
+        ended.append(transfer.method)
+        if len(ended) == 3:
+            over.set()
+
+    gets = [Transfer("GET", f"{server.url}/{number}", [], end) for number in range(2)]
+    transfers.start([*gets, Transfer("PUT", f"{server.url}/part", [], end, body=b"part")])
+    assert over.wait(LONG)
+    transfers.close()
+    assert ended == ["PUT", "GET", "GET"]
+
+
 def test_headers_are_a_mapping(server: Server, transfers: Transfers) -> None:
     (transfer,) = run(transfers, f"{server.url}/a")
     headers = transfer.answered_headers()
