@@ -13,7 +13,7 @@ _GRAIN = 256 * KIB
 _SPARE = 512 * KIB
 #: Objects between two looks of the collector at the youngest, and such looks between those at older ones. Python's own
 #: are for programs that make garbage in cycles; a job makes objects by the ten thousand that stay until its end.
-_COLLECTOR = (10_000, 20, 20)
+_COLLECTOR = (50_000, 20, 20)
 
 
 def allocate(size: int) -> mmap.mmap:

@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,22 +55,28 @@ def read_page(bucket: str, content: bytes) -> Page:
     if root.tag != f"{space}ListBucketResult":
         raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({root.tag})")
     decode = unquote_plus if root.findtext(f"{space}EncodingType") == "url" else str
+    key, size, etag, modified, storage = (
+        f"{space}{name}" for name in ("Key", "Size", "ETag", "LastModified", "StorageClass")
+    )
     objects = []
     for item in root.iterfind(f"{space}Contents"):
-        fields: Mapping[str, str] = {child.tag.removeprefix(space): child.text or "" for child in item}
+        fields = {child.tag: child.text or "" for child in item}
         try:
             objects.append(
                 SourceObject(
                     bucket=bucket,
-                    key=decode(fields["Key"]),
-                    size=int(fields["Size"]),
-                    etag=fields["ETag"],
-                    modified=int(datetime.fromisoformat(fields["LastModified"]).timestamp()),
-                    archived=fields.get("StorageClass") in ARCHIVED_CLASSES,
+                    key=decode(fields[key]),
+                    size=int(fields[size]),
+                    etag=fields[etag],
+                    modified=int(datetime.fromisoformat(fields[modified]).timestamp()),
+                    archived=fields.get(storage) in ARCHIVED_CLASSES,
                 )
             )
         except KeyError as error:
-            raise StorageUnavailable(f"listing {bucket} failed: the answer has an object without {error}") from error
+            lacking = str(error.args[0]).removeprefix(space)
+            raise StorageUnavailable(
+                f"listing {bucket} failed: the answer has an object without {lacking!r}"
+            ) from error
         except (ValueError, OverflowError) as error:
             raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({error})") from error
     more = root.findtext(f"{space}IsTruncated") == "true"

@@ -164,8 +164,10 @@ class S3Objects:
         self._traffic.read(len(read.target))
         if not read.is_whole:
             return None
-        with _understanding(read.source):
+        try:
             return _checksum(outcome.headers)[0]
+        except ValueError as error:
+            raise _senseless(read.source, error) from error
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:
@@ -197,13 +199,9 @@ def _vanishing(source: SourceObject) -> Iterator[None]:
         raise SourceChanged(f"{source} vanished while the archive was being built") from error
 
 
-@contextmanager
-def _understanding(source: Location | SourceObject) -> Iterator[None]:
+def _senseless(source: Location | SourceObject, error: Exception) -> StorageUnavailable:
     """Headers that make no sense, such as a date that is none, come from something between S3 and us."""
-    try:
-        yield
-    except (ValueError, OverflowError) as error:
-        raise StorageUnavailable(f"reading {source} failed: the answer is not S3's ({error})") from error
+    return StorageUnavailable(f"reading {source} failed: the answer is not S3's ({error})")
 
 
 def decode_crc32(text: str) -> int:
@@ -260,7 +258,7 @@ def _seen(location: Location, answer: Answer) -> SourceObject:
     headers = answer.headers
     if not {"content-length", "etag", "last-modified"} <= headers.keys():
         raise StorageUnavailable(f"looking at {location} failed: the answer is not S3's")
-    with _understanding(location):
+    try:
         crc32, composite = _checksum(headers)
         return SourceObject(
             bucket=location.bucket,
@@ -272,3 +270,5 @@ def _seen(location: Location, answer: Answer) -> SourceObject:
             crc32=crc32,
             composite=composite,
         )
+    except (ValueError, OverflowError) as error:
+        raise _senseless(location, error) from error

@@ -8,6 +8,7 @@ botocore's signer takes more time than all the rest of a small request, and libc
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -23,11 +24,13 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
+#: Keys that encoding would leave as they are, as most do.
+_PLAIN = re.compile(r"[A-Za-z0-9/_.~-]*")
 
 
 def encoded_path(key: str) -> str:
     """A key as the path of a URL has it, percent-encoded once, without its first slash."""
-    return quote(key, safe="/~")
+    return key if _PLAIN.fullmatch(key) else quote(key, safe="/~")
 
 
 def encoded_query(parameters: Mapping[str, str]) -> str:
@@ -64,7 +67,7 @@ class Signer:
         names = sorted(signed)
         listed = ";".join(names)
         canonical = "\n".join(
-            (method, path, query, *(f"{name}:{signed[name]}" for name in names), "", listed, body_hash)
+            [method, path, query, *[f"{name}:{signed[name]}" for name in names], "", listed, body_hash]
         )
         scope = f"{stamp[:8]}/{self._region}/s3/aws4_request"
         text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -31,6 +31,9 @@ _REPLACED = re.compile('[\x00-\x1f\x7f-\x9f<>:"|?*\u2028\u2029\ud800-\udfff\ufff
 # Invisible characters that reorder what is shown (so that "gpj.exe" reads as "exe.jpg") or hide that two names
 # differ. Zero-width joiner and non-joiner stay: Persian, Indic scripts and emoji need them.
 _DROPPED = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+# Paths that are safe as they are, as nearly all are; what begins like a name that Windows reserves is for the long way.
+_PLAIN_SEGMENT = r"(?!CON|PRN|AUX|NUL|COM|LPT)[a-z0-9_-](?:[a-z0-9_. -]{0,61}[a-z0-9_-])?"
+_PLAIN = re.compile(rf"{_PLAIN_SEGMENT}(?:/{_PLAIN_SEGMENT}){{0,30}}", re.IGNORECASE | re.ASCII)
 # "/", "//", "//?/", "C:/". A drive without a slash ("a:b.txt") is a name rather than a place: its colon goes.
 _ABSOLUTE = re.compile(r"(?://[?.]/|/|[A-Za-z]:(?:/|$))*")
 # https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file: with any extension, in any case.
@@ -69,6 +72,8 @@ def safe_path(raw: str) -> str:
 
     Raises ``UnsafeNameError`` where nothing is left, more than 3 KiB or more than 255 levels.
     """
+    if _PLAIN.fullmatch(raw):
+        return raw
     path = _slashes(raw)
     if not path.isascii():
         path = _DROPPED.sub("", path)

@@ -1,11 +1,14 @@
 """No path that comes out climbs, clashes or holds what some system forbids, whatever goes in."""
 
+import re
 import unicodedata
 from contextlib import suppress
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archiver.zipformat import names
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.names import MAX_PATH_BYTES, UnsafeNameError, archive_path, safe_path, unique_names
 
@@ -135,3 +138,14 @@ def test_safe_names_stay_safe_when_they_become_unique(raws: list[str]) -> None:
         assert len(path.encode()) <= MAX_PATH_BYTES
         if len(path.encode()) <= MAX_PATH_BYTES - 16:
             assert safe_path(path) == path
+
+
+@given(st.lists(st.sampled_from([*"/. -_:\n", "con", "COM1", "a", "Z9", "ſ", "x" * 60]), max_size=9).map("".join))
+def test_the_short_way_to_a_safe_path_ends_where_the_long_one_does(raw: str) -> None:
+    ways = []
+    for plain in (names._PLAIN, re.compile("(?!)")):
+        with pytest.MonkeyPatch.context() as patch, suppress(UnsafeNameError):
+            patch.setattr(names, "_PLAIN", plain)
+            ways.append(safe_path(raw))
+    assert len(ways) != 1
+    assert len(set(ways)) <= 1
