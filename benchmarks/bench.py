@@ -27,6 +27,7 @@ PEERS = {
     "threads": "peers.threads",
     "threads, 64": "peers.threads64",
     "obstore": "peers.obstore_threads",
+    "obstore, streaming": "peers.obstore_streaming",
     "in-memory": "peers.in_memory",
     "smart_open + zipfile": "peers.smart_open_zipfile",
     "stream-zip": "peers.stream_zip_fileobj",
