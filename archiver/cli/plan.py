@@ -34,7 +34,15 @@ def plan(ctx: click.Context, /, as_json: bool, every: bool, **given: Any) -> Non
     shown = preview(request, services=open_services(settings))
     if as_json:
         cost = {"usd": round(US_EAST_1.cost(shown.requests), 8), "prices": str(US_EAST_1)}
-        print_json(described(shown) | {"cost": cost})
+        others = [
+            {
+                "copies": other.copies,
+                "usd": round(US_EAST_1.cost(other.requests), 8),
+                "bytes": {"read": other.bytes_read, "copied": other.bytes_copied},
+            }
+            for other in shown.alternatives
+        ]
+        print_json(described(shown) | {"cost": cost | {"alternatives": others}})
     else:
         _print(shown, US_EAST_1, limit=len(shown.entries) if every else SHOWN)
 
@@ -67,6 +75,9 @@ def _print(shown: Preview, prices: Prices, *, limit: int) -> None:
     out.print(f"bytes     {size(shown.bytes_read)} read, {size(shown.bytes_copied)} copied inside S3")
     out.print(f"requests  {requests}")
     out.print(f"cost      ${prices.cost(shown.requests):.6f} for the requests")
+    for other in shown.alternatives:
+        way = "all that can be copied" if other.copies else "nothing copied"
+        out.print(f"          ${prices.cost(other.requests):.6f} with {way}: {size(other.bytes_read)} read")
     out.print(f"          ({prices})")
     if shown.chunks is not None:
         invited = f"invited to {shown.chunks:,} chunks" if shown.chunks else "not invited"

@@ -19,6 +19,7 @@ from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
 from archiver.archive.storage import SourceLookup, SourceObject
 from archiver.archive.traffic import Traffic
+from archiver.cli.alternatives import Alternative, alternatives, build_requests
 from archiver.errors import LimitExceeded
 from archiver.text import redacted
 from archiver.zipformat.layout import DataBytes
@@ -68,6 +69,7 @@ class Preview:
     requests: dict[str, int]
     deflatable_files: int
     deflatable_bytes: int
+    alternatives: tuple[Alternative, ...]
     chunks: int | None = None
 
 
@@ -106,6 +108,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
     if request.split is not None:
         found = portions(resolution, request.split, deflated=request.compression == "auto", zone=options.zone)
         parted = [portion.of(resolution) for portion in found]
+    looks = Counter(requests)
     entries, blueprints = [], []
     for one in parted:
         try:
@@ -132,6 +135,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
         deflatable_files=len(tried),
         deflatable_bytes=sum(tried),
         chunks=_chunks(blueprints, services),
+        alternatives=alternatives(blueprints, looks=looks, part_size=options.part_size),
     )
 
 
@@ -151,7 +155,6 @@ def _entries(resolution: Resolution, blueprint: Blueprint, requests: Counter[str
     ]
     for part in parts:
         if part.entry is not None:
-            requests["UploadPartCopy"] += 1
             entries[part.entry].bytes_copied += part.size
             if entries[part.entry].crc32_from == "read":
                 entries[part.entry].crc32_from = "copies"
@@ -159,14 +162,7 @@ def _entries(resolution: Resolution, blueprint: Blueprint, requests: Counter[str
         for segment in layout.segments(part.start, part.stop):
             if isinstance(segment, DataBytes):
                 entries[segment.entry].bytes_read += segment.stop - segment.start
-                # A small object came along with the look at it.
-                requests["GetObject"] += resolution.sources[segment.entry].body is None
-    literal = sum(part.entry is None for part in parts)
-    if len(parts) == 1 and literal:
-        requests["PutObject"] += 1
-    else:
-        # One more part marks the upload, so that a later attempt knows it.
-        requests.update(CreateMultipartUpload=1, UploadPart=literal + 1, CompleteMultipartUpload=1)
+    requests.update(build_requests(layout, parts, resolution.sources)[0])
     return entries
 
 

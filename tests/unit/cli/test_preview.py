@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.archive.build import Options
 from archiver.archive.pipeline import build_archive
 from archiver.archive.plan import PlanError
 from archiver.archive.request import parse_request
@@ -52,9 +53,9 @@ ALL = files("small.jpg", "film.mp4", "parts.bin", "other.bin", "below/")
 MANY = files("film.mp4", *(f"many/{number:02d}" for number in range(40)))
 
 
-def previewed(s3: FakeS3, payload: dict[str, object] = ALL) -> Preview:
+def previewed(s3: FakeS3, payload: dict[str, object] = ALL, *, options: Options = IN_TURN) -> Preview:
     return preview(
-        parse_request(payload, max_files=100, default_bucket="source-images"), services=services(s3, options=IN_TURN)
+        parse_request(payload, max_files=100, default_bucket="source-images"), services=services(s3, options=options)
     )
 
 
@@ -125,6 +126,31 @@ def test_what_s3_cannot_hold_is_a_limit(s3: FakeS3, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(LimitExceeded, match="largest object"):
         previewed(s3)
+
+
+def test_the_other_way_is_the_plan_where_a_request_is_worth_another_amount(s3: FakeS3) -> None:
+    copying, reading = (previewed(s3, options=replace(IN_TURN, write_worth=worth)) for worth in (0, 1 << 40))
+
+    (read,), (copied,) = copying.alternatives, reading.alternatives
+    assert (read.copies, copied.copies) == (False, True)
+    assert (copying.bytes_copied > 0, reading.bytes_copied) == (True, 0)
+    for other, chosen in ((read, reading), (copied, copying)):
+        assert other.requests == chosen.requests
+        assert (other.bytes_read, other.bytes_copied) == (chosen.bytes_read, chosen.bytes_copied)
+
+
+@pytest.mark.parametrize("payload", [files("small.jpg"), files("below/")], ids=["one", "below"])
+def test_where_nothing_can_be_copied_there_is_no_other_way(s3: FakeS3, payload: dict[str, object]) -> None:
+    assert previewed(s3, payload).alternatives == ()
+
+
+def test_a_way_that_s3_has_no_room_for_is_none(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PlanError("too many parts")
+
+    monkeypatch.setattr("archiver.cli.alternatives.plan_parts", refuse)
+
+    assert previewed(s3).alternatives == ()
 
 
 def test_writes_cost_more_than_reads() -> None:
