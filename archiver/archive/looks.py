@@ -51,7 +51,11 @@ class Look:
 
     def at_all(self, batch: list[Wanted]) -> list[tuple[Wanted, SourceObject | None]]:
         """Each with what ``at`` says of it; nothing is said of those that are looked at already."""
-        return [(wanted, None if wanted.again else self.at(wanted)) for wanted in batch]
+        # What a listing said is all that ``at`` would say.
+        return [
+            (wanted, None if wanted.again else wanted.listed if wanted.is_known else self.at(wanted))
+            for wanted in batch
+        ]
 
     def at(self, wanted: Wanted) -> SourceObject | None:
         """The object, None if it is missing; with its CRC32 where S3 can tell."""

@@ -6,7 +6,7 @@ before it waits, some part in flight can always go on, and two in flight are eno
 and wait for nothing.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -31,6 +31,8 @@ from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, La
 
 #: Reads of one part that are handed to the storage at once.
 READS_AT_ONCE = 512
+#: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
+LONG = 512 * 1024
 
 log = get_logger(__name__)
 
@@ -232,6 +234,7 @@ class PartBuilder:
 
     def _fill(self, part: Part, view: memoryview) -> int:
         """Put the bytes of a literal part into ``view``, all of which they take, and return their CRC32."""
+        long: list[tuple[int, int, int]] = []
         for batch in batched(self._to_read(part), READS_AT_ONCE):
             # A part may hold a hundred thousand tiny entries: of each batch nothing is kept but the bytes.
             reads = [
@@ -240,8 +243,10 @@ class PartBuilder:
             ]
             with self.reading:
                 crc32s = read_verified(self.store, reads)
-            for (_, data), crc32 in zip(batch, crc32s, strict=True):
+            for (offset, data), crc32 in zip(batch, crc32s, strict=True):
                 self.checksums.learn(data.entry, data.start, crc32, data.stop - data.start)
+                if data.stop - data.start >= LONG:
+                    long.append((offset, offset + data.stop - data.start, crc32))
         for offset, segment in self._located(part):
             target = view[offset : offset + segment.stop - segment.start]
             if self._is_carried(part.start + offset):
@@ -253,7 +258,7 @@ class PartBuilder:
         for offset, segment in self._located(part):
             if not isinstance(segment, DataBytes) and not self._is_carried(part.start + offset):
                 view[offset : offset + segment.stop - segment.start] = self._rendered(segment)
-        return zlib_ng.crc32(view)
+        return _crc32_around(view, long)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
         """What the part consists of, each with its offset in the part."""
@@ -348,6 +353,18 @@ class PartBuilder:
         if source is None:
             raise AssertionError(f"entry {entry} has no stored bytes in S3")
         return source
+
+
+def _crc32_around(view: memoryview, known: Iterable[tuple[int, int, int]]) -> int:
+    """The CRC32 of all bytes, of which some ranges [start, stop), in ascending order, have known ones.
+
+    As these are those that were compared with S3's, S3 finds out whatever has happened to the bytes since.
+    """
+    whole = end = 0
+    for start, stop, crc32 in known:
+        whole = crc32_combine(zlib_ng.crc32(view[end:start], whole), crc32, stop - start)
+        end = stop
+    return zlib_ng.crc32(view[end:], whole)
 
 
 def _first(refuted: Mapping[int, str]) -> str:

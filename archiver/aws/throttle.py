@@ -85,7 +85,8 @@ class Throttle:
             if widen:
                 # One more for each full round of them.
                 self._width = min(float(self._widest), self._width + 1 / self._width)
-            self._changed.notify_all()
+            if self._queued:
+                self._changed.notify_all()
 
     def slow_down(self) -> None:
         """S3 asked for less: halve the width, once for all answers of one moment."""
