@@ -1,4 +1,4 @@
-"""S3 and SQS: boto3 for what is rare, libcurl for what is asked thousands of times. No Celery.
+"""S3 and SQS: botocore for what is rare, libcurl for what is asked thousands of times. No Celery.
 
 clients       the one way to a client: region, timeouts, retries
 objects       the sources' side of S3; requests: one GET or HEAD; listing, listings: pages, and that they go forward
