@@ -13,6 +13,7 @@ from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
+from archiver.archive.plan import never_copied
 from archiver.archive.pointer import Payloads
 from archiver.archive.portions import Portion, partition, portions
 from archiver.archive.progress import OnProgress
@@ -179,7 +180,7 @@ class Job:
         ) as threads:
             with self.services.tracer.span("resolve") as span:
                 listed = self._listed(sources)
-                resolution = self._resolution(listed.request, sources, threads)
+                resolution = self._resolution(listed.request, sources, threads, resume=resume)
                 span.tell({"archiver.files": len(resolution.names), "archiver.missing": len(resolution.missing)})
             missing = names_of(listed.request, resolution.missing)
             if missing and self.request.on_missing == "list":
@@ -264,7 +265,11 @@ class Job:
             source_bucket=self.services.source_bucket,
         )
 
-    def _resolution(self, request: ArchiveRequest, sources: SourceStore, threads: Threads) -> Resolution:
+    def _resolution(
+        self, request: ArchiveRequest, sources: SourceStore, threads: Threads, *, resume: bool = False
+    ) -> Resolution:
+        # What is deflated is read in pieces, and parts that are there already are told by CRC32s.
+        whole = request.compression == "stored" and not resume
         return resolve(
             request,
             sources=sources,
@@ -272,6 +277,7 @@ class Job:
             window=self.services.options.read_concurrency * 2,
             limits=self.services.limits,
             source_bucket=self.services.source_bucket,
+            read_whole=never_copied(self.services.options.write_worth) if whole else 0,
         )
 
     def _finished_before(self, archives: ArchiveStore) -> ArchiveResult | None:

@@ -19,7 +19,8 @@ SMALL_BUDGET = 24 * 1024 * 1024
 class Wanted:
     """An object that a job wants: for the file ``index`` of the request, with its path below a prefix.
 
-    ``listed`` is what a listing showed of it; ``again`` says that it is looked at already.
+    ``listed`` is what a listing showed of it; ``again`` says that it is looked at already. An object of fewer than
+    ``read_whole`` bytes is read in one piece, whatever a look would tell.
     """
 
     index: int
@@ -27,11 +28,16 @@ class Wanted:
     relative: str | None = None
     listed: SourceObject | None = None
     again: bool = False
+    read_whole: int = 0
 
     @property
     def is_known(self) -> bool:
         """Whether a listing said all that is needed: it is read as a whole, and then S3 tells its CRC32."""
-        return self.listed is not None and self.listed.size <= MIN_PART and not self.listed.archived
+        listed = self.listed
+        if listed is None or listed.archived:
+            return False
+        # Of an object made of parts, whose ETag says so, S3 may tell the parts' CRC32s alone, and only to a look.
+        return listed.size <= MIN_PART or (listed.size < self.read_whole and "-" not in listed.etag)
 
     @property
     def takes_a_request(self) -> bool:

@@ -165,6 +165,11 @@ def write_worth(dollars_per_gib: float) -> int:
     return round(WRITE_PRICE / dollars_per_gib * GIB)
 
 
+def never_copied(write_worth: int) -> int:
+    """The size in bytes below which copying an object is never worth its two requests, and it lies in one part."""
+    return min(2 * write_worth, _WHOLE - MIB)
+
+
 _Trail = tuple[int, "_Trail"] | None
 # What was gained in bytes, IMPOSSIBLE where there is no such past, and the sources copied, the last one first.
 _Past = tuple[int, _Trail]

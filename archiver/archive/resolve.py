@@ -60,10 +60,13 @@ def resolve(
     window: int,
     limits: Limits,
     source_bucket: str | None = None,
+    read_whole: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Resolution:
     """Look at every source of a request, ``window`` of them at a time.
 
+    Of objects below ``read_whole`` bytes nothing is asked that a listing has told, nor of those that no copy can be
+    made of; but then their CRC32s are known only once they are read.
     Raises ``MissingSources`` (all of them named) where ``on_missing`` is ``fail`` or nothing is left,
     ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, ``NoSuchBucket`` (``StorageUnavailable`` where it is the
     settings' ``source_bucket``), and what ``sources`` raises.
@@ -89,7 +92,7 @@ def resolve(
             window=window,
             on_listed=listing,
         )
-        wanted_objects = _once(_wanted(request, below, known))
+        wanted_objects = _once(_wanted(request, below, known, read_whole))
         for batch in ordered_map(executor, look.at_all, _batches(wanted_objects), window=window):
             for wanted, source in batch:
                 found.add(wanted, source)
@@ -142,17 +145,21 @@ class _Found:
 
 
 def _wanted(
-    request: ArchiveRequest, below: Mapping[Prefix, Sequence[SourceObject]], known: Mapping[Location, SourceObject]
+    request: ArchiveRequest,
+    below: Mapping[Prefix, Sequence[SourceObject]],
+    known: Mapping[Location, SourceObject],
+    read_whole: int,
 ) -> Iterator[Wanted]:
     """Every object that the request names or that lies below a prefix of it, in the request's order."""
     for index, file in enumerate(request.files):
         prefix = file.location
         objects = below[prefix, file.selection] if prefix.is_prefix else ()
         if not objects:
-            yield Wanted(index, prefix, listed=known.get(prefix))
+            yield Wanted(index, prefix, listed=known.get(prefix), read_whole=read_whole)
             continue
         for item in objects:
-            yield Wanted(index, item.location, relative=item.key[len(prefix.key) :], listed=item)
+            relative = item.key[len(prefix.key) :]
+            yield Wanted(index, item.location, relative=relative, listed=item, read_whole=read_whole)
 
 
 def _once(objects: Iterable[Wanted]) -> Iterator[Wanted]:

@@ -13,7 +13,7 @@ from archiver.archive.manifests import names_of, read_manifests
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import open_threads
 from archiver.archive.pipeline import Services
-from archiver.archive.plan import PlanError, bytes_copied, bytes_literal
+from archiver.archive.plan import PlanError, bytes_copied, bytes_literal, never_copied
 from archiver.archive.portions import portions
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
@@ -99,6 +99,7 @@ def preview(request: ArchiveRequest, *, services: Services) -> Preview:
             window=services.options.read_concurrency * 2,
             limits=services.limits,
             source_bucket=services.source_bucket,
+            read_whole=never_copied(services.options.write_worth) if request.compression == "stored" else 0,
         )
     missing = tuple(names_of(request, resolution.missing))
     if missing and request.on_missing == "list":

@@ -84,9 +84,10 @@ class FakeS3:
         with self.lock:
             self.create_bucket(bucket)
             sizes = tuple(min(part_size, len(content) - at) for at in range(0, len(content), part_size))
+            etag = etag_of(content)
             stored = StoredObject(
                 content=content,
-                etag=etag_of(content),
+                etag=f'"{etag[1:-1]}-{len(sizes)}"' if checksum == "composite" else etag,
                 modified=modified,
                 version_id=self._version(bucket),
                 checksum=checksum,

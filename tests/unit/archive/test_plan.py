@@ -16,6 +16,7 @@ from archiver.archive.plan import (
     PlanError,
     bytes_copied,
     bytes_literal,
+    never_copied,
     plan_parts,
     write_worth,
 )
@@ -146,6 +147,17 @@ def test_a_copy_must_spare_bytes_that_are_worth_its_requests() -> None:
 def test_a_request_is_worth_more_bytes_the_cheaper_a_gibibyte_through_the_worker_is() -> None:
     assert write_worth(0.001) == round(0.005 * 2**30)
     assert write_worth(0.01) == round(0.0005 * 2**30)
+
+
+@pytest.mark.parametrize("worth", [0, 3 * MIB, 4 * MIB, 1 << 40])
+def test_what_is_never_copied_is_always_read_in_one_piece(worth: int) -> None:
+    size = max(MIN_PART, never_copied(worth) - 1)
+    layout = layout_of(*[size] * 20)
+
+    plan = plan_parts(layout, copyable=lambda _: size > MIN_PART, write_worth=worth)
+
+    assert bytes_copied(plan) == 0
+    assert {part.start for part in plan[:-1]} <= {layout.header_offset(index) for index in range(20)}
 
 
 def test_what_is_left_of_a_full_literal_part_joins_it_before_a_copy() -> None:

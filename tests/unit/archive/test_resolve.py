@@ -33,6 +33,7 @@ def resolved(
     *sources: str,
     threads: int = 4,
     source_bucket: str | None = None,
+    read_whole: int = 0,
     clock: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> Resolution:
@@ -49,6 +50,7 @@ def resolved(
             window=threads * 2,
             limits=Limits(max_files=100_000, max_archive_bytes=1 << 40),
             source_bucket=source_bucket,
+            read_whole=read_whole,
             clock=clock,
         )
 
@@ -136,6 +138,18 @@ def test_only_what_came_along_counts_against_the_bound(s3: FakeS3) -> None:
 
     assert s3.calls == {"fetch_small": len(names)}
     assert all(source.body for source in found.sources)
+
+
+@pytest.mark.parametrize(("read_whole", "looks"), [(0, 2), (6 * MIB, 2), (6 * MIB + 1, 1), (9 * MIB, 1)])
+def test_objects_that_are_read_whole_anyhow_are_not_looked_at(s3: FakeS3, read_whole: int, looks: int) -> None:
+    s3.put_object(SOURCES, "p/whole", bytes(6 * MIB))
+    # S3 has the CRC32s of its parts alone, and tells them to a look
+    s3.put_object(SOURCES, "p/parts", bytes(6 * MIB), checksum="composite", part_size=5 * MIB)
+
+    found = resolved(s3, "p/", read_whole=read_whole)
+
+    assert s3.calls["head"] == looks
+    assert [source.key for source in found.sources if source.crc32 is None] == ["p/whole"] * (looks == 1)
 
 
 def test_small_objects_below_a_prefix_take_no_request_of_their_own(s3: FakeS3) -> None:
