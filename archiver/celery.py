@@ -66,10 +66,11 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the steps that only a worker has."""
     from archiver.worker.drain import Drain
     from archiver.worker.protect import Protect
-    from archiver.worker.startup import Unfit, check_machine
+    from archiver.worker.startup import Unfit, check_configuration, check_machine
 
     try:
         check_machine()
+        check_configuration(load_settings())
     except Unfit as unfit:
         # A signal's receiver can end a program by no other exception.
         click.echo(f"Error: {unfit}", err=True)

@@ -65,16 +65,14 @@ def _described(error: BaseException) -> tuple[str, str, type[Failure]]:
         misused = error.exit_code == MISUSED
         return error.format_message(), "usage" if misused else "failed", Misuse if misused else Failure
     # Only an error on the way out pays for these imports.
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    if isinstance(error, NoRegionError):
-        return "AWS_DEFAULT_REGION is not set, and no profile names a region", "settings", Misuse
-    if isinstance(error, NoCredentialsError):
-        return "there are no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID", "settings", Misuse
+    from archiver.aws.sdk import complaint
+
+    if text := complaint(error):
+        return text, "settings", Misuse
     if isinstance(error, ClientError):
         return str(error), str(error.response.get("Error", {}).get("Code", "aws")), Failure
     if isinstance(error, BotoCoreError):
         return str(error), "aws_unreachable", Failure
-    if isinstance(error, ValueError) and "Invalid endpoint" in str(error):
-        return f"AWS_ENDPOINT_URL: {error}", "settings", Misuse
     return f"{type(error).__name__}: {error}", "unexpected", Failure

@@ -31,8 +31,9 @@ from archiver.aws.clients import PROMPT, new_client
 from archiver.aws.hand_backs import HandBacks
 from archiver.aws.letters import Letter
 from archiver.aws.queues import NO_QUEUE, Queue, queue_name
-from archiver.errors import PermanentError
+from archiver.errors import PermanentError, QueueUnavailable
 from archiver.logs import get_logger
+from archiver.text import redacted
 from archiver.worker import liveness
 from archiver.worker.backoff import backoff_seconds
 from archiver.worker.decode import decode
@@ -205,22 +206,30 @@ class Channel(KombuChannel):
             )
         except Exception as error:
             # No credentials, no such queue yet, no network: for the next poll to find out.
-            ended("", Poll(error=repr(error)))
+            ended("", Poll(error=error.message if isinstance(error, QueueUnavailable) else repr(error)))
 
     def _poll_ended(self, queue: str, number: int, url: str, poll: Poll) -> None:
         line = self._line(queue)
         self._receive(queue, url, poll.messages)
         if number != line.number:
             return  # given up by the watch, which has started another one
+        failures = line.failures
         line.end(time.monotonic(), messages=len(poll.messages), failed=poll.error is not None)
         if poll.error is None:
+            if failures:
+                log.info("polling works again", queue=queue, failures=failures)
             self._alive(queue)
             pause = 0.0
         else:
             pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(line.failures - 1, 5)) * (0.5 + random.random() / 2)  # noqa: S311 jitter
-            # Jobs get on without the crew's queue: once is enough.
-            tell = log.debug if queue == self._crew and line.failures > 1 else log.warning
-            tell("polling failed, going on", queue=queue, error=poll.error, seconds=round(pause, 1))
+            if line.is_news(poll.code or poll.error or "", time.monotonic()):
+                log.warning(
+                    "polling failed, going on",
+                    queue=queue,
+                    error=poll.error,
+                    failures=line.failures,
+                    seconds=round(pause, 1),
+                )
             if poll.code in NO_QUEUE:
                 self._forget(queue)
         self._schedule_in(pause, queue)
@@ -413,6 +422,25 @@ class Transport(KombuTransport):
     Channel = Channel
     # A client error, too, means: connect again. Without it one at the wrong moment ends the worker.
     connection_errors = (*KombuTransport.connection_errors, ClientError)  # type: ignore[assignment]  # one longer
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Of the instance alone: by the class's kombu decides who takes broker_url apart, which has nothing to tell.
+        self.can_parse_url = True
+
+    def as_uri(self, *_: Any, **__: Any) -> str:
+        """Where messages come from, as "Connected to", Flower and `inspect stats` name it: the endpoint and the queues.
+
+        kombu's own would be made of ``broker_url``, which names neither.
+        """
+        options: Any = getattr(self.client, "transport_options", {})
+        queues = options.get("predefined_queues", {})
+        first = next(iter(queues.values()), {"url": None})
+        try:
+            client = new_client("sqs", timeouts=PROMPT, queue=first["url"], region=options.get("region"))
+        except (BotoCoreError, ValueError) as error:
+            return f"SQS ({error})"
+        return f"{redacted(client.meta.endpoint_url)}, queue {', '.join(queues)}"
 
     def register_with_event_loop(self, _: Any, loop: Any) -> None:
         """Give every channel the loop. A lost connection resets it, and kombu forgets it: none would poll again."""

@@ -6,6 +6,7 @@ that comes finds a slot free of chunks on each worker of two or more, and waits 
 there are only workers of one.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from typing import Any
 SETTLED_SECONDS = 0.2
 #: For so many seconds after an empty answer no job is taken to wait.
 FRESH_SECONDS = 1.0
+#: Between two lines on polls that keep failing for the same reason, in seconds.
+REMIND_SECONDS = 300.0
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class Line:
     number: int = 0
     failures: int = 0
     emptied: float = float("-inf")
+    told: tuple[str, float] | None = None
     next_poll: Any = None
     watch: Any = None
 
@@ -37,7 +41,16 @@ class Line:
         """The poll under way has ended."""
         self.started = None
         self.failures = self.failures + 1 if failed else 0
+        self.told = self.told if failed else None
         self.emptied = now if not (failed or messages) else float("-inf")
+
+    def is_news(self, reason: str, now: float) -> bool:
+        """Whether a failed poll is worth a line: the first is, each other reason, and now and then one that lasts."""
+        reason = re.sub(r"\d+", "", reason)  # figures, such as milliseconds, make no other reason
+        if self.told is not None and self.told[0] == reason and now - self.told[1] < REMIND_SECONDS:
+            return False
+        self.told = reason, now
+        return True
 
     def is_empty(self, now: float) -> bool:
         """Whether nothing waits on the queue, as far as can be told."""

@@ -54,7 +54,7 @@ def test_a_queue_by_its_url_that_comes_into_being_after_the_worker(
 ) -> None:
     # given a worker on a queue that is not there yet
     name = f"{stack.names.input_queue}-late"
-    worker = scripted_worker(SQS_SOURCE_QUEUE=f"{stack.input_url}-late")
+    worker = scripted_worker(SQS_SOURCE_QUEUE=f"{stack.input_url}-late", wait=False)
     assert worker.wait_for_log("polling failed, going on")
     # when the queue is created and gets a job
     sqs.send_message(QueueUrl=sqs.create_queue(QueueName=name)["QueueUrl"], MessageBody=json.dumps(command("succeed")))

@@ -72,7 +72,8 @@ def test_a_missing_setting_is_our_error_to_a_program(app: ArchiverApp, monkeypat
         app.conf.task_default_queue  # noqa: B018
 
 
-def test_a_worker_has_the_drain_and_no_banner(app: ArchiverApp) -> None:
+def test_a_worker_has_the_drain_and_no_banner(app: ArchiverApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "check_configuration", lambda _: None)
     worker = SimpleNamespace(app=app, quiet=False)
     celeryd_init.send(sender="worker", instance=worker, conf=None)
     assert worker.quiet

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from archiver.errors import InvalidPayload
 from archiver.worker import channel as module
+from archiver.worker import turns
 from archiver.worker.channel import BUSY_SECONDS, MAX_PAUSE_SECONDS, WATCH_SECONDS
 from tests.support.jobs import logged
 from tests.unit.worker.conftest import NAME, URL, Consumer, Loop, message
@@ -49,7 +50,8 @@ class TestPolling:
                 pauses += consumer.loop.due()
         assert all(2**n / 2 <= pause <= 2**n for n, pause in enumerate(pauses[:5]))
         assert all(MAX_PAUSE_SECONDS / 2 <= pause <= MAX_PAUSE_SECONDS for pause in pauses[5:])
-        assert [line["event"] for line in lines] == ["polling failed, going on"] * 8
+        # of an outage one line says it
+        assert [(line["event"], line["failures"]) for line in lines] == [("polling failed, going on", 1)]
         assert not consumer.liveness.exists()
 
         consumer.loop.turn()
@@ -57,6 +59,29 @@ class TestPolling:
         consumer.loop.turn()
         consumer.polls.end(error="HTTP 500")
         assert consumer.loop.due()[0] <= 1
+
+    def test_tells_of_an_outage_again_for_another_reason_in_a_while_and_at_its_end(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        consumer = connect()
+        with logged() as lines:
+            for error in ("timed out after 15001 ms", "timed out after 15002 ms", "HTTP 403", "HTTP 403"):
+                consumer.loop.turn()
+                consumer.polls.end(error=error)
+            monkeypatch.setattr(turns, "REMIND_SECONDS", -1.0)
+            consumer.loop.turn()
+            consumer.polls.end(error="HTTP 403")
+            consumer.loop.turn()
+            consumer.polls.end()
+            consumer.loop.turn()
+            consumer.polls.end()
+        told = [(line["event"], line["failures"]) for line in lines]
+        assert told == [
+            ("polling failed, going on", 1),
+            ("polling failed, going on", 3),
+            ("polling failed, going on", 5),
+            ("polling works again", 5),
+        ]
 
     def test_goes_on_where_a_poll_can_not_even_be_started(self, connect: Connect) -> None:
         consumer = connect()

@@ -4,18 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from archiver.aws.dead_letters import NO_POLICY, SMALL_DEAD_LETTERS
 from archiver.errors import QueueUnavailable
 from archiver.settings import Settings
-from archiver.worker import startup
+from archiver.worker import surroundings
 from archiver.worker.startup import announce_worker
 from tests.support.jobs import logged
 
 SETTINGS = {"sqs_source_queue": "input", "s3_destination_bucket": "archives", "part_size_mib": 16}
 
 
+WAITS = "archiver waits for its source queue"
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:archives"
 
 
@@ -72,8 +73,8 @@ def announced(monkeypatch: pytest.MonkeyPatch, world: World, **settings: str) ->
         assert region == "eu-west-1"
         return world
 
-    monkeypatch.setattr(startup, "open_queue", open_queue)
-    monkeypatch.setattr(startup, "new_client", new_client)
+    monkeypatch.setattr(surroundings, "open_queue", open_queue)
+    monkeypatch.setattr(surroundings, "new_client", new_client)
     with logged() as lines:
         announce_worker(Settings.model_validate({**SETTINGS, "aws_region": "eu-west-1", **settings}))
     return lines
@@ -118,6 +119,7 @@ def test_a_destination_queue_that_is_not_there_is_an_error_that_does_not_stop_it
     missing, ready = announced(monkeypatch, world, sqs_destination_queue="output")
     assert (missing["event"], missing["log_level"]) == ("no such queue", "error")
     assert (missing["setting"], missing["queue"]) == ("SQS_DESTINATION_QUEUE", "output")
+    assert "create it" in missing["mend"]
     assert ready["event"] == "archiver ready"
 
 
@@ -127,7 +129,7 @@ def test_a_destination_queue_that_is_not_there_is_an_error_that_does_not_stop_it
         (None, []),
         (refused("AccessDenied", 403), []),  # who may only send
         (refused("AccessDeniedException", 400), []),
-        (QueueUnavailable("away"), ["the destination queue could not be looked at"]),
+        (QueueUnavailable("away"), ["a queue could not be looked at"]),
     ],
 )
 def test_a_destination_queue_that_may_be_there_is_no_error(
@@ -189,11 +191,49 @@ def test_dead_letters_have_the_room_that_messages_have(
     assert [line["event"] for line in lines] == [*events, "archiver ready"]
 
 
-def test_a_queue_out_of_reach_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
-    warned, ready = announced(monkeypatch, World(error=QueueUnavailable("input: away")))
-    assert warned["event"] == "the source queue's redrive policy could not be read"
-    assert (warned["queue"], warned["error"]) == ("input", "input: away")
-    assert ready["event"] == "archiver ready"
+@pytest.mark.parametrize(
+    ("error", "event", "last"),
+    [
+        (QueueUnavailable("input: away"), "a queue could not be looked at", WAITS),
+        (refused("QueueDoesNotExist", 400), "no such queue", WAITS),
+        (refused("AccessDenied", 403), "access to the queue is denied", "archiver ready"),
+    ],
+    ids=["away", "missing", "denied"],
+)
+def test_a_source_queue_that_can_not_be_used_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, event: str, last: str
+) -> None:
+    found, end = announced(monkeypatch, World(error=error))
+    assert (found["event"], found["setting"], found["queue"]) == (event, "SQS_SOURCE_QUEUE", "input")
+    assert end["event"] == last
+
+
+def unreachable(url: str) -> QueueUnavailable:
+    """What the queue makes of a server that does not answer."""
+    error = QueueUnavailable("away")
+    error.__cause__ = EndpointConnectionError(endpoint_url=url)
+    return error
+
+
+def test_a_server_that_does_not_answer_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = EndpointConnectionError(endpoint_url="http://localhost:4566/archives")
+    world = World(
+        error=unreachable("http://localhost:4566/"),
+        output=Sized(size=unreachable("http://localhost:4566/")),
+        buckets={"archives": away, "photos": away},
+        topic=ReadTimeoutError(endpoint_url="http://other:4566/"),
+    )
+    settings = {"s3_source_bucket": "photos", "sqs_destination_queue": "output", "sns_destination_topic": TOPIC}
+
+    first, second, end = announced(monkeypatch, world, **settings)
+
+    assert [first["event"], second["event"], end["event"]] == [
+        surroundings.UNREACHABLE,
+        surroundings.UNREACHABLE,
+        WAITS,
+    ]
+    assert (first["endpoint"], second["endpoint"]) == ("http://localhost:4566", "http://other:4566")
+    assert "AWS_ENDPOINT_URL" in first["mend"]
 
 
 def test_a_bucket_that_is_not_there_is_an_error_that_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,5 +253,6 @@ def test_who_may_not_list_a_bucket_may_be_right_to_use_it(monkeypatch: pytest.Mo
 def test_a_bucket_out_of_reach_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(buckets={"archives": EndpointConnectionError(endpoint_url="https://s3.example")})
     warned, ready = announced(monkeypatch, world)
-    assert (warned["event"], warned["log_level"]) == ("a bucket could not be looked at", "warning")
+    assert (warned["event"], warned["log_level"]) == (surroundings.UNREACHABLE, "error")
+    assert warned["endpoint"] == "https://s3.example"
     assert ready["event"] == "archiver ready"

@@ -8,7 +8,13 @@ When a release changes one of them, read what changed there and in what builds o
 """
 
 #: The releases that were read.
-READ = {"celery": "5.7.0", "kombu": "5.7.0", "vine": "5.1.0", "billiard": "4.3.2", "botocore": "1.44.5"}
+READ = {
+    "celery": "5.7.0",
+    "kombu": "5.7.0",
+    "vine": "5.1.0",
+    "billiard": "4.3.2",
+    "botocore": "1.44.5",
+}
 
 NAMES = {
     # archiver/celery.py: the app.
@@ -57,6 +63,9 @@ NAMES = {
     "kombu.transport.SQS:Transport.connection_errors": (
         "(<class 'amqp.exceptions.ConnectionError'>, <class 'botocore.exceptions.BotoCoreError'>, <class 'OSError'>)"
     ),
+    "kombu.transport.SQS:Transport.__init__": "(self, client, **kwargs)",
+    "kombu.transport.base:Transport.can_parse_url": "False",
+    "kombu.transport.base:Transport.as_uri": "(self, uri, include_password=False, mask='**')",
     "kombu.transport.base:Transport.register_with_event_loop": "(self, connection, loop)",
     "kombu.transport.SQS:Transport()._callbacks": "dict",
     "kombu.transport.SQS:Transport().channels": "list",
