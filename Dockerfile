@@ -37,6 +37,9 @@ FROM build AS build-flower
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certificates \
     /build/bin/pip --python /opt/archiver/bin/python install \
         --no-cache-dir --require-hashes --only-binary :all: -r requirements/flower.txt
+# The columns and the rest of Flower's options, which it reads in its working directory as well.
+COPY flowerconfig.py /opt/archiver/service/
+RUN chmod go=rX /opt/archiver/service/flowerconfig.py
 
 # --- what both images share -------------------------------------------------------------------------------------------
 FROM ${BASE_IMAGE} AS runtime
@@ -64,7 +67,7 @@ STOPSIGNAL SIGTERM
 FROM runtime AS flower
 COPY --from=build-flower /opt/archiver /opt/archiver
 EXPOSE 5555
-CMD ["celery", "-A", "archiver", "flower", "--port=5555", "--inspect_timeout=10000"]
+CMD ["celery", "-A", "archiver", "flower", "--port=5555"]
 
 # --- the last stage is the default one ---------------------------------------------------------------------------------
 FROM runtime AS worker

@@ -1,6 +1,7 @@
 """The Celery app: ``celery -A archiver worker``."""
 
 import threading
+import warnings
 from typing import Any
 
 import click
@@ -15,8 +16,14 @@ from archiver.trace_export import flush
 
 log = get_logger(__name__)
 
+#: Commands of Celery and Flower's own that have nothing to talk to where monitoring is off.
+MONITORING_COMMANDS = frozenset({"control", "events", "flower", "inspect", "status"})
 #: No part of the package: every Celery app without a configuration of its own would load it where we are installed.
 CONFIGURATION = "celeryconfig"
+
+
+# Celery's own command `events` has -d twice, of which click warns whoever runs it.
+warnings.filterwarnings("ignore", "The parameter -d is used more than once", UserWarning)
 
 
 class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
@@ -24,7 +31,7 @@ class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
 
     def _load_config(self) -> Any:
         try:
-            return super()._load_config()
+            conf = super()._load_config()
         except SettingsError as error:
             if click.get_current_context(silent=True) is None:
                 raise
@@ -36,6 +43,16 @@ class ArchiverApp(Celery):  # type: ignore[misc]  # celery has no types
             if click.get_current_context(silent=True) is None:
                 raise ModuleNotFoundError(reason, name=error.name) from None
             raise _Unusable(reason) from None
+        context = click.get_current_context(silent=True)
+        if (
+            context is not None
+            and context.find_root().invoked_subcommand in MONITORING_COMMANDS
+            and not conf.worker_enable_remote_control
+        ):
+            from archiver.monitoring.control import MONITORING_OFF
+
+            raise _Unusable(MONITORING_OFF)
+        return conf
 
 
 class _Unusable(click.ClickException):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # Runs in the child before it becomes the program: PR_SET_PDEATHSIG (prctl(2)) is the only guard that also works
@@ -63,6 +64,30 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A running program and its log."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def alive(self) -> bool:
+        """Does it run?"""
+        return self.process.poll() is None
+
+    def output(self) -> str:
+        """All that it has said so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self, *, patience: float = 60) -> int:
+        """SIGTERM, then SIGKILL after ``patience`` seconds; the exit code."""
+        return stop(self.process, patience=patience)
+
+    def kill(self) -> None:
+        """SIGKILL to its whole group."""
+        kill_group(self.process)
 
 
 def wait_until(

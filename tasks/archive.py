@@ -242,18 +242,22 @@ def _delivery(request: Any) -> Iterator[tuple[Delivery, Letter | None, Account]]
                     yield delivery, letter, account
                 except SoftTimeLimitExceeded:
                     raise  # to where the whole of the task is seen
-                except ArchiverError as error:
-                    kind = "permanent" if isinstance(error, PermanentError) else "transient"
-                    _failed(request, delivery, account, code=error.code, reason=error.message, kind=kind)
-                    raise
                 except Exception as error:
-                    _failed(request, delivery, account, code=type(error).__name__, reason=str(error), kind="unexpected")
+                    _failed(request, delivery, account, error)
+                    if letter is not None and account.given_up:
+                        # Permanent, so that nobody is told of a retry.
+                        raise last_attempt_failed(error, letter) from error
                     raise
             log.info("job done", **account.archive, **account.took())
             account.succeeded()
 
 
-def _failed(request: Any, delivery: Delivery, account: Account, *, code: str, reason: str, kind: str) -> None:
+def _failed(request: Any, delivery: Delivery, account: Account, error: Exception) -> None:
+    if isinstance(error, ArchiverError):
+        kind = "permanent" if isinstance(error, PermanentError) else "transient"
+        code, reason = error.code, error.message
+    else:
+        kind, code, reason = "unexpected", type(error).__name__, str(error)
     took = account.took()
     if kind == "unexpected":
         log.error("job failed", code=code, reason=reason, kind=kind, **took, exc_info=True)

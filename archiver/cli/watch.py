@@ -196,20 +196,21 @@ def _line(event: dict[str, Any]) -> str:
         case "task-started":
             return "started"
         case "archive-progress":
-            return _progress(event)
+            return progress_line(event)
         case "archive-failed" if event["permanent"]:
             return f"failed: {event['reason']} ({event['code']})"
         case "archive-failed":
             return f"attempt {event['attempt']} failed, another one follows: {event['reason']} ({event['code']})"
         case "task-succeeded":
             return _done(event)
-        case "task-failed" if event["exception"].startswith(_CELERYS_OWN):
+        case "task-retried" if event["exception"].startswith(_CELERYS_OWN):
             return f"an attempt ended, another one follows: {event['exception']}"
         case _:
             return ""
 
 
-def _progress(event: dict[str, Any]) -> str:
+def progress_line(event: dict[str, Any]) -> str:
+    """How far a running job is, of an event ``archive-progress``."""
     if event["step"] == "resolved":
         return f"{event['entries']:,} entries, {size(event['bytes_total'])}"
     share = event["bytes_done"] / event["bytes_total"] if event["bytes_total"] else 1.0
@@ -221,12 +222,18 @@ def _progress(event: dict[str, Any]) -> str:
 
 
 def _done(event: dict[str, Any]) -> str:
+    found = result_of(event)
+    archive = f"{found['archive']}: {found['files']:,} files, {size(found['size'])}" if found else str(event["result"])
+    return f"done in {duration(event['runtime'])}: {archive}"
+
+
+def result_of(event: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary of the archive in an event ``task-succeeded``; None where Celery cut it, as it does what is long."""
     try:
         result = ast.literal_eval(event["result"])
-        archive = f"{result['archive']}: {result['files']:,} files, {size(result['size'])}"
-    except (ValueError, SyntaxError, TypeError, KeyError):  # Celery cuts what is very long
-        archive = str(event["result"])
-    return f"done in {duration(event['runtime'])}: {archive}"
+        return {"archive": str(result["archive"]), "files": int(result["files"]), "size": int(result["size"])}
+    except (ValueError, SyntaxError, TypeError, KeyError):
+        return None
 
 
 class JsonLines:

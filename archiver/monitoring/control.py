@@ -8,6 +8,7 @@ from kombu.pidbox import Mailbox as KombuMailbox
 
 #: The least time that replies get, in seconds: Celery's own default is one, SNS and SQS may need it all.
 PATIENCE_SECONDS = 3.0
+MONITORING_OFF = "monitoring is off: set MONITORING=1 here and for the workers"
 
 
 class Mailbox(KombuMailbox):
@@ -27,6 +28,6 @@ class Control(CeleryControl):  # type: ignore[misc]  # celery has no types
     def broadcast(self, command: str, *args: Any, reply: bool = False, timeout: float = 1.0, **kwargs: Any) -> Any:
         """Send a command to workers. Raises ``click.ClickException`` where MONITORING is off."""
         if not self.app.conf.worker_enable_remote_control:
-            raise click.ClickException("monitoring is off: set MONITORING=1 here and for the workers")
+            raise click.ClickException(MONITORING_OFF)
         patience = max(timeout, PATIENCE_SECONDS) if reply and timeout else timeout
         return super().broadcast(command, *args, reply=reply, timeout=patience, **kwargs)

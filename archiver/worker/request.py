@@ -12,7 +12,7 @@ from billiard.einfo import ExceptionWithTraceback
 from celery import exceptions
 from celery.worker.request import Request as CeleryRequest
 
-from archiver.errors import Cancelled, PermanentError, ProcessLost, TimeLimitExceeded
+from archiver.errors import ArchiverError, Cancelled, PermanentError, ProcessLost, TimeLimitExceeded
 from archiver.logs import bound_contextvars, get_logger
 from archiver.settings import load_settings
 from archiver.text import presentable
@@ -21,6 +21,7 @@ from archiver.worker.envelope import CHUNK_TASK, REFUSE_TASK
 
 log = get_logger(__name__)
 
+_FAILED, _RETRIED = "task-failed", "task-retried"
 #: Longest text in a field of an event, in characters.
 MAX_EVENT_TEXT = 5_000
 
@@ -29,6 +30,7 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
     """One job. Its methods are called in the event loop."""
 
     acknowledged: bool
+    _failure: BaseException | None = None  # of this attempt
 
     @property
     def _is_refusal(self) -> bool:
@@ -60,8 +62,13 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
                     return None
                 if not self.message.channel.draining:
                     process_lost(load_settings())
+        self._failure = error
         with bound_contextvars(request_id=self.id):
-            return super().on_failure(exc_info, *args, **kwargs)
+            try:
+                return super().on_failure(exc_info, *args, **kwargs)
+            finally:
+                if isinstance(error, exceptions.WorkerLostError):
+                    self.send_event(_FAILED)  # Celery sends none, and monitors would see the job run on
 
     def _on_failed_chunk(self, exc_info: Any, error: BaseException, *args: Any, **kwargs: Any) -> Any:
         """A chunk has no attempts to count: somebody else may have it, or its job goes on without."""
@@ -100,7 +107,14 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
             self.message.channel.refuse(self.message.delivery_tag, error, task_id=self.id)
 
     def send_event(self, type: str, **fields: Any) -> None:
-        """An event, with what it quotes made presentable."""
+        """An event, with what it quotes made presentable.
+
+        The failure of an attempt that is followed by another one is the event of a retry: only what failed for good
+        is a failure to Flower and to whoever else listens. It tells the error's code and message.
+        """
+        if type == _FAILED and self._failure is not None:
+            type = _FAILED if isinstance(self._failure, PermanentError) else _RETRIED
+            fields["exception"] = _described(self._failure)
         super().send_event(
             type,
             **{
@@ -113,6 +127,12 @@ class Request(CeleryRequest):  # type: ignore[misc]  # celery has no types
         """What ``inspect active`` and its like tell of the job: no payload, which may be larger than a message."""
         described: dict[str, Any] = super().info(safe=True)
         return described
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, ArchiverError):
+        return f"{error.code}: {error.message}"
+    return f"{error.__class__.__name__}: {error}"
 
 
 _KILL = signal.SIGKILL

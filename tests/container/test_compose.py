@@ -104,8 +104,10 @@ def test_a_message_in_an_archive_out(project: Project, tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["pictures/source.jpg"]
         assert archive.read("pictures/source.jpg") == SOURCE_JPG.read_bytes()
-    # and Flower is there
+    # and Flower is there, with the columns of its configuration and not with its own
     assert wait_until(lambda: _get(f"{project.flower}/healthcheck") is not None, seconds=UP_SECONDS), project.logs()
+    page = _get(f"{project.flower}/tasks") or b""
+    assert all(f'data-column="{column}"'.encode() in page for column in ("received", "result", "exception")), page
 
 
 def _ready(url: str) -> bool:

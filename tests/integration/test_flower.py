@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
-from devtools.faults import Request
+from devtools.faults import Answer, Request
+from devtools.flower import Flower, running_flower
 from devtools.localstack import LocalStack
 from devtools.messages import send
 from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Names, create_stack
 from devtools.worker import running_worker
-from tests.support.monitors import Browser, Flower, find_browser, run, running_flower
+from tests.support.monitors import Browser, find_browser, run
 
 # The whole story is told in the first test's setup.
 pytestmark = [pytest.mark.localstack, pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,21 +32,31 @@ pytestmark = [pytest.mark.localstack, pytest.mark.acceptance, pytest.mark.slow, 
 MIB = 1024 * 1024
 #: What no step of the story takes, however busy the machine is, in seconds.
 PATIENCE = 120.0
+#: The key of an archive that the destination bucket refuses at first.
+REFUSED = "refused.zip"
 
 
 class Held:
-    """A rule for the proxy: S3 completes no archive until it is released, and answers nothing else meanwhile."""
+    """A rule for the proxy: S3 completes no archive until it is released, and answers nothing else meanwhile.
+
+    One archive, REFUSED, it denies until it is allowed.
+    """
 
     def __init__(self) -> None:
-        self.reached, self._released = threading.Event(), threading.Event()
+        self.reached, self._released, self._allowed = threading.Event(), threading.Event(), threading.Event()
 
-    def __call__(self, request: Request) -> None:
+    def __call__(self, request: Request) -> Answer | None:
         if request.operation == "CompleteMultipartUpload":
             self.reached.set()
             self._released.wait(4 * PATIENCE)
+        denied = request.path.endswith(REFUSED) and request.method in ("POST", "PUT") and not self._allowed.is_set()
+        return Answer(403, "AccessDenied") if denied else None
 
     def release(self) -> None:
         self._released.set()
+
+    def allow(self) -> None:
+        self._allowed.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +66,20 @@ class Pages:
     tasks: str
     worker: str
     failed: str
+    broker: str
     screenshots: tuple[Path, Path]
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Five jobs, one of them failing and one slow; then everybody goes home."""
+    """Six jobs, one of them failing, one slow and one that fails at first; then everybody goes home."""
 
     good: list[str]
     slow: str
     bad: str
+    retried: str
+    retrying: dict[str, Any]  # Flower's of the last one, when its first attempt had failed
+    running: str | None  # what Flower's list of tasks showed of the slow job while it ran
     active: dict[str, list[dict[str, Any]]]  # `inspect active` while the slow job ran
     watched: list[dict[str, Any]]  # `archiver watch` of the slow job
     tasks: dict[str, dict[str, Any]]  # Flower's, at the end
@@ -77,13 +92,18 @@ class Story:
 @pytest.fixture(scope="module")
 def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("flower")
-    stack = create_stack(localstack, names=Names.unique())
+    stack = create_stack(localstack, names=Names.unique(), max_receive_count=1_000)
     s3, sqs = localstack.client("s3"), localstack.client("sqs")
     for name in ("a.txt", "b.txt", "c.txt"):
         s3.put_object(Bucket=stack.source_bucket, Key=name, Body=name.encode() * 1000)
     s3.put_object(Bucket=stack.source_bucket, Key="large", Body=os.urandom(24 * MIB))
     prefix = f"m-{uuid.uuid4().hex[:8]}"
-    settings = {"MONITORING": "1", "MONITORING_PREFIX": prefix, "WORKER_CONCURRENCY": "2"}
+    settings = {
+        "MONITORING": "1",
+        "MONITORING_PREFIX": prefix,
+        "WORKER_CONCURRENCY": "2",
+        "MAX_ATTEMPTS": "1000",
+    }
     held = Held()
     with (
         running_proxy(localstack.url, faults=held) as proxy,
@@ -96,20 +116,26 @@ def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
         assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 2, seconds=PATIENCE)
         assert wait_until(lambda: online(flower), seconds=PATIENCE), flower.program.output()
 
-        def ask(*sources: str) -> str:
-            return send(sqs, stack.input_url, {"files": [{"source": source} for source in sources]})
+        def ask(*sources: str, **more: Any) -> str:
+            return send(sqs, stack.input_url, {"files": [{"source": source} for source in sources], **more})
 
         slow = ask("large")
         watching = threads.submit(run, "archiver", "watch", slow, "--json", environment=worker.environment)
         assert held.reached.wait(PATIENCE), worker.output()
         active = inspect_active(worker.environment, slow)
         assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 3, seconds=PATIENCE)  # watch listens
+        assert wait_until(lambda: shown(flower, slow)["result"] is not None, seconds=PATIENCE), shown(flower, slow)
+        running = shown(flower, slow)["result"]
         held.release()
+        retried = ask("a.txt", archive={"key": REFUSED})
+        assert wait_until(lambda: flower.tasks().get(retried, {}).get("state") == "RETRY", seconds=PATIENCE)
+        retrying = flower.tasks()[retried]
+        held.allow()
         bad = ask("not there")
         good = [ask("a.txt"), ask("b.txt", "c.txt"), ask("a.txt", "b.txt", "c.txt")]
         watched = watching.result()
         assert watched.returncode == 0, watched.stderr
-        assert wait_until(lambda: ended(flower) == 5, seconds=PATIENCE), flower.tasks()
+        assert wait_until(lambda: ended(flower) == 6, seconds=PATIENCE), flower.tasks()
         tasks, workers = flower.tasks(), flower.get("/workers?json=1")["data"]
         browser = find_browser(folder)
         pages = None if browser is None else look(browser, flower, bad)
@@ -120,6 +146,9 @@ def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
             good=good,
             slow=slow,
             bad=bad,
+            retried=retried,
+            retrying=retrying,
+            running=running,
             active=active,
             watched=[json.loads(line) for line in watched.stdout.splitlines()],
             tasks=tasks,
@@ -137,6 +166,7 @@ def look(browser: Browser, flower: Flower, bad: str) -> Pages:
         tasks=unescape(browser.text(tasks_page)),
         worker=unescape(browser.text(worker_page)),
         failed=unescape(browser.text(f"{flower.url}/task/{bad}")),
+        broker=unescape(browser.text(f"{flower.url}/broker")),
         screenshots=(
             browser.screenshot(tasks_page, "flower-tasks.png", size=(1900, 620)),
             browser.screenshot(worker_page, "flower-worker.png", size=(1400, 900)),
@@ -156,6 +186,14 @@ def inspect_active(environment: Mapping[str, str], job: str) -> dict[str, list[d
 
     assert wait_until(known, seconds=PATIENCE), found
     return found
+
+
+def shown(flower: Flower, job: str) -> dict[str, Any]:
+    """The row of a job in Flower's list of tasks."""
+    query = {"draw": 1, "start": 0, "length": 100, "order[0][column]": 0, "columns[0][data]": "name"}
+    rows: list[dict[str, Any]] = flower.get(f"/tasks/datatable?{urlencode(query)}")["data"]
+    (row,) = [row for row in rows if row["uuid"] == job]
+    return row
 
 
 def online(flower: Flower) -> bool:
@@ -180,7 +218,18 @@ def inboxes(localstack: LocalStack, prefix: str) -> list[str]:
 def test_flower_knows_every_job_with_its_state(story: Story) -> None:
     states = {task_id: task["state"] for task_id, task in story.tasks.items()}
 
-    assert states == dict.fromkeys([*story.good, story.slow], "SUCCESS") | {story.bad: "FAILURE"}
+    built = [*story.good, story.slow, story.retried]
+    assert states == dict.fromkeys(built, "SUCCESS") | {story.bad: "FAILURE"}
+
+
+def test_an_attempt_that_comes_back_is_a_retry_with_its_reason(story: Story) -> None:
+    assert story.retrying["exception"].startswith("destination_unavailable: ")
+    assert story.tasks[story.retried]["retries"] >= 1
+
+
+def test_a_running_job_shows_how_far_it_is(story: Story) -> None:
+    assert story.running is not None
+    assert "24.0 MiB" in story.running
 
 
 def test_a_job_is_described_without_its_payload(story: Story) -> None:
@@ -202,7 +251,7 @@ def test_the_result_tells_what_was_built_and_what_it_took(story: Story) -> None:
 def test_a_failed_job_tells_its_reason(story: Story) -> None:
     failed = story.tasks[story.bad]
 
-    assert failed["exception"] == "MissingSources('1 missing source(s): not there')"
+    assert failed["exception"] == "missing_sources: 1 missing source(s): not there"
     assert failed["retries"] == 0
 
 
@@ -236,8 +285,14 @@ def test_a_browser_shows_tasks_and_worker(story: Story) -> None:
         pytest.skip("there is no Chromium")
     pages = story.pages
 
-    for task_id in (*story.good, story.slow, story.bad):
+    for task_id in (*story.good, story.slow, story.bad, story.retried):
         assert task_id in pages.tasks
+    for column in ("UUID", "State", "Received", "args", "Retries", "Runtime", "Result", "Exception", "Worker"):
+        assert f">{column}<" in pages.tasks
+    assert "1 file, 24.0 MiB: http" in pages.tasks
+    assert "queue input-queue-" in pages.broker
+    assert pages.broker.count("input-queue-") >= 3  # where messages come from, the queue, its dead letters
+    assert "No queue data" not in pages.broker
     assert pages.tasks.count("SUCCESS") >= 4
     assert pages.tasks.count("FAILURE") >= 1
     assert "celery.concurrency.prefork:taskpool" in pages.worker.lower()

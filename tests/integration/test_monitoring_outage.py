@@ -120,13 +120,14 @@ def test_a_worker_without_monitoring_asks_for_none_of_it(
     }
 
 
-def test_commands_say_that_monitoring_is_off(start_worker: StartWorker) -> None:
+def test_commands_say_in_one_line_that_monitoring_is_off(start_worker: StartWorker) -> None:
     worker = start_worker()
+    line = "Error: monitoring is off: set MONITORING=1 here and for the workers\n"
 
-    ping = run("celery", "-A", "archiver", "inspect", "ping", environment=worker.environment)
+    for command in ("inspect ping", "status", "control shutdown", "events --dump", "events", "flower --port=0"):
+        ended = run("celery", "-A", "archiver", *command.split(), environment=worker.environment)
+        assert (command, ended.returncode, ended.stdout, ended.stderr) == (command, 2, "", line)
+
     watch = run("archiver", "watch", "some-id", "--json", environment=worker.environment)
-
-    assert ping.returncode == 1
-    assert "Error: monitoring is off: set MONITORING=1 here and for the workers" in ping.stderr
     assert watch.returncode == 2
     assert "MONITORING is off" in watch.stdout

@@ -1,23 +1,18 @@
-"""Flower, Celery's commands and a browser, as processes of their own."""
+"""Celery's commands and a browser, as processes of their own."""
 
 import contextlib
-import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from devtools.localstack import CHECKOUT
-from devtools.processes import kill_group, spawn, stop, tail, wait_until
+from devtools.processes import Program, kill_group, spawn
 
 #: What Chromium needs to run as root, without a screen, and without asking the network for anything of its own.
 _CHROMIUM = (
@@ -32,24 +27,6 @@ _CHROMIUM = (
     "--hide-scrollbars",
     "--virtual-time-budget=10000",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A running program and its log."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def output(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        return stop(self.process, patience=60)
-
-    def kill(self) -> None:
-        kill_group(self.process)
 
 
 @contextlib.contextmanager
@@ -72,47 +49,6 @@ def run(*arguments: str, environment: Mapping[str, str], seconds: float = 300) -
         text=True,
         timeout=seconds,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Flower:
-    """A running Flower."""
-
-    program: Program
-    url: str
-
-    def get(self, path: str) -> Any:
-        """A JSON answer of its API."""
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return json.load(answer)
-
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        """What it knows of the tasks, by id."""
-        found: dict[str, dict[str, Any]] = self.get("/api/tasks")
-        return found
-
-
-@contextlib.contextmanager
-def running_flower(environment: Mapping[str, str], *, log: Path) -> Iterator[Flower]:
-    """``celery -A archiver flower`` on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = ("celery", "-A", "archiver", "flower", "--address=127.0.0.1", f"--port={port}", "--inspect_timeout=10000")
-    columns = "--tasks_columns=name,uuid,state,args,retries,runtime,result,exception,worker"
-    environment = {**environment, "FLOWER_UNAUTHENTICATED_API": "true"}
-    with running(*command, columns, environment=environment, log=log) as program:
-
-        def up() -> bool:
-            with contextlib.suppress(OSError, urllib.error.URLError):
-                urllib.request.urlopen(f"{url}/healthcheck", timeout=5).close()
-                return True
-            return program.process.poll() is not None
-
-        assert wait_until(up, seconds=120, interval=0.2), tail(log)
-        assert program.process.poll() is None, tail(log)
-        yield Flower(program, url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,21 @@ def test_a_missing_setting_is_one_line_to_a_command(app: ArchiverApp, monkeypatc
     assert "S3_DESTINATION_BUCKET" in failure.value.message
 
 
+@pytest.mark.parametrize("command", ["control", "events", "flower", "inspect", "status", "worker"])
+def test_what_needs_monitoring_says_that_it_is_off(
+    app: ArchiverApp, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("MONITORING", "0")
+    with click.Context(click.Group("celery")) as context:
+        context.invoked_subcommand = command
+        if command == "worker":
+            assert app.conf.task_default_queue == "input"
+            return
+        with pytest.raises(click.ClickException, match="set MONITORING=1 here and for the workers") as failure:
+            app.conf.task_default_queue  # noqa: B018  # reading is what loads it
+    assert failure.value.exit_code == 2
+
+
 def test_a_missing_setting_is_our_error_to_a_program(app: ArchiverApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("S3_DESTINATION_BUCKET")
     with pytest.raises(SettingsError, match="S3_DESTINATION_BUCKET"):

@@ -118,8 +118,10 @@ def test_flower_sees_neither_payloads_nor_archives() -> None:
     allowed = grants(TEMPLATE, "FlowerRole", conditions=["Monitored"])
 
     assert not [action for action in allowed if action.startswith("s3:")]
+    counted = {"SourceQueue.Arn", "SourceDeadLetters.Arn"}
     resources = set().union(*allowed.values())
-    assert resources == {EVENTS % "sns", EVENTS % "sqs", "*"}
+    assert resources == {EVENTS % "sns", EVENTS % "sqs", "*"} | counted
+    assert {action for action, where in allowed.items() if where & counted} == {"sqs:GetQueueAttributes"}
 
 
 def test_the_default_monitoring_prefix_catches_none_of_the_stacks_own_queues() -> None:
@@ -269,7 +271,9 @@ def test_the_operator_policy_is_exactly_this() -> None:
 def test_operators_that_watch_have_the_monitors_rights() -> None:
     monitored = grants(TEMPLATE, "MonitoringPolicy", conditions=["Monitored"])
 
-    assert monitored == grants(TEMPLATE, "FlowerRole", conditions=["Monitored"])
+    flower = grants(TEMPLATE, "FlowerRole", conditions=["Monitored"])
+    # Flower counts the messages of two queues, too
+    assert flower == monitored | {"sqs:GetQueueAttributes": flower["sqs:GetQueueAttributes"]}
     assert TEMPLATE["Outputs"]["MonitoringPolicyArn"]["Value"] == {"Ref": "MonitoringPolicy"}
 
 

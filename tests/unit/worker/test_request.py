@@ -7,7 +7,10 @@ import pytest
 from celery.exceptions import WorkerLostError
 from celery.worker.request import Request as CeleryRequest
 
-from archiver.errors import Cancelled, PermanentError
+from archiver.errors import Cancelled, MissingSources, PermanentError, StorageUnavailable
+from archiver.settings import Settings
+from archiver.worker import request as request_module
+from archiver.worker.attempts import LastAttemptFailed
 from archiver.worker.envelope import BUILD_TASK, CHUNK_TASK, REFUSE_TASK
 from archiver.worker.request import Request
 from tests.support.jobs import logged
@@ -18,6 +21,10 @@ class Channel:
 
     def __init__(self) -> None:
         self.refused: list[tuple[str, PermanentError, str]] = []
+        self.draining = False
+
+    def is_last_attempt(self, delivery_tag: str) -> bool:
+        return False
 
     def refuse(self, delivery_tag: str, error: PermanentError, *, task_id: str) -> None:
         self.refused.append((delivery_tag, error, task_id))
@@ -45,6 +52,38 @@ def test_events_quote_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     request(Channel()).send_event("task-failed", exception="?X-Amz-Signature=5ecre7", runtime=1.5)
 
     assert sent == [{"type": "task-failed", "exception": "?X-Amz-Signature=REDACTED", "runtime": 1.5}]
+
+
+@pytest.mark.parametrize(
+    ("error", "event", "told"),
+    [
+        (MissingSources(["a"]), "task-failed", "missing_sources: 1 missing source(s): a"),
+        (LastAttemptFailed("storage_unavailable", "away"), "task-failed", "storage_unavailable: away"),
+        (StorageUnavailable("away"), "task-retried", "storage_unavailable: away"),
+        (ZeroDivisionError("a bug"), "task-retried", "ZeroDivisionError: a bug"),
+        (WorkerLostError("signal 9"), "task-retried", "WorkerLostError: signal 9"),
+    ],
+    ids=["permanent", "last", "transient", "unexpected", "lost"],
+)
+def test_only_what_failed_for_good_is_a_failure_to_monitors(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, event: str, told: str
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(CeleryRequest, "send_event", lambda self, type, **fields: sent.append({"type": type} | fields))
+
+    def on_failure(job: Request, exc_info: Any) -> None:
+        """Celery's own, as far as it sends: nothing for a process that is lost and whose message comes back."""
+        if not isinstance(error, WorkerLostError):
+            job.send_event("task-failed", exception=repr(error), traceback="…")
+
+    monkeypatch.setattr(CeleryRequest, "on_failure", on_failure)
+    monkeypatch.setattr(request_module, "load_settings", Settings.model_construct)
+    monkeypatch.setattr(request_module, "process_lost", lambda _: None)
+
+    request(Channel()).on_failure(SimpleNamespace(exception=error))
+
+    ((kind, exception),) = [(item["type"], item["exception"]) for item in sent]
+    assert (kind, exception) == (event, told)
 
 
 def test_a_revoked_job_is_refused_once_and_its_refusal_is_not_revoked(monkeypatch: pytest.MonkeyPatch) -> None:

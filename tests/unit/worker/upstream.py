@@ -14,6 +14,7 @@ READ = {
     "vine": "5.1.0",
     "billiard": "4.3.2",
     "botocore": "1.44.5",
+    "flower": "2.2.0",
 }
 
 NAMES = {
@@ -133,6 +134,11 @@ NAMES = {
     "celery.worker.request:Request.message": "property",
     "celery.worker.request:Request.type": "property",
     "billiard.einfo:ExceptionWithTraceback": "class billiard.einfo.ExceptionWithTraceback",
+    # archiver/flower.py: what its page of queues is made of, and what it has a task's fields shown by.
+    "flower.views:Broker": "class flower.utils.broker.Broker",
+    "flower.views:BaseHandler.get_broker": "(self)",
+    "flower.views.broker:BrokerView.get": "(self)",
+    "flower.views.tasks:TasksDataTable.format_task": "(self, task)",
     # archiver/monitoring/channel.py.
     "kombu.transport.SQS:Channel.supports_fanout": "cached_property",
     "kombu.transport.SQS:Channel._get_bulk": "(self, queue, max_if_unlimited=10, callback=None)",
