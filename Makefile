@@ -15,11 +15,15 @@ localstack := $(LOCALSTACK_VENV)/.installed
 peers := .bench-venv/.installed
 # A file's tests stay together, for what they share; the files go in order, for the slow ones come first.
 pytest := $(bin)/python -m pytest -m "not chaos" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# In one line what the installation would say in a page.
+new_enough = $(if $(shell $(PYTHON) -c 'import sys; print("yes" * (sys.version_info >= (3, 11)))' 2>/dev/null),,$(error \
+	Python 3.11 or later is needed, and $(PYTHON) is $(or $(shell $(PYTHON) --version 2>/dev/null),not there): \
+	install one, or name it with `make PYTHON=/path/to/python3.11 …`))
 compile := $(abspath $(bin))/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --allow-unsafe
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check unit demo lint format docs lock chaos bench clean .localstack .bench-venv
+.PHONY: help install test check unit demo stack lint format docs lock chaos bench clean .localstack .bench-venv
 
 help: ## this list
 	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +38,9 @@ unit: $(installed) ## the tests that need no server
 
 demo: $(installed) $(localstack) ## an archive end to end, on this machine
 	@$(bin)/python -m devtools.demo
+
+stack: $(installed) $(localstack) ## LocalStack, a worker and Flower on this machine, until Ctrl-C
+	@$(bin)/python -m devtools.playground
 
 lint: $(installed) ## ruff, mypy --strict, import-linter
 	$(bin)/ruff check .
@@ -68,17 +75,17 @@ clean: ## remove the environments and all that tools leave
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(installed): requirements/dev.txt requirements/uv.txt setup.cfg
-	$(PYTHON) -m devtools.install $(VENV) requirements/dev.txt --project
+	$(new_enough)$(PYTHON) -m devtools.install $(VENV) requirements/dev.txt --project
 	@touch $@
 
 .localstack: $(localstack)
 
 $(localstack): requirements/localstack.txt requirements/uv.txt
-	$(PYTHON) -m devtools.install $(LOCALSTACK_VENV) requirements/localstack.txt
+	$(new_enough)$(PYTHON) -m devtools.install $(LOCALSTACK_VENV) requirements/localstack.txt
 	@touch $@
 
 .bench-venv: $(peers)
 
 $(peers): benchmarks/requirements.txt requirements/uv.txt
-	$(PYTHON) -m devtools.install .bench-venv benchmarks/requirements.txt
+	$(new_enough)$(PYTHON) -m devtools.install .bench-venv benchmarks/requirements.txt
 	@touch $@

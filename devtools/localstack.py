@@ -70,14 +70,17 @@ class LocalStack:
 
 
 @contextlib.contextmanager
-def running_localstack(*, services: Sequence[str] = SERVICES) -> Iterator[LocalStack]:
+def running_localstack(*, services: Sequence[str] = SERVICES, directory: Path | None = None) -> Iterator[LocalStack]:
     """A LocalStack server for the length of the block; stopped and wiped afterwards, also on Ctrl-C and errors.
 
-    Raises ``LocalStackError`` where it is not installed or does not answer in time.
+    Its scratch folder is in ``directory``, else where temporary files are. Raises ``LocalStackError`` where it is not
+    installed or does not answer in time.
     """
     interpreter = installed_python()
     for start in range(1, STARTS + 1):
-        with tempfile.TemporaryDirectory(prefix="archiver-localstack-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="archiver-localstack-", dir=directory, ignore_cleanup_errors=True
+        ) as folder:
             scratch = Path(folder)
             handle, process = _start(interpreter, scratch=scratch, services=services)
             try:
