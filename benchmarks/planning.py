@@ -1,42 +1,57 @@
 """Time and memory of everything that happens before a byte moves: ``python -m benchmarks.planning [ENTRIES]``.
 
-From the payload to the list of parts, with an S3 that answers at once: what is left is the engine's own work. Then the
-plan as it is shared with other workers, all of it read, as if nothing were copied.
+From the payload, or with ``--manifest`` from a manifest that lists as many, to the list of parts, with an S3 that
+answers at once and holds no list in memory: what is left is the engine's own work. Then the plan as it is shared with
+other workers, all of it read, as if nothing were copied.
 """
 
-import random
+import argparse
 import resource
-import sys
 import time
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
+from archiver.archive.access import Access
+from archiver.archive.blueprint import make_blueprint
 from archiver.archive.chunks import chunk_weight, cut, weight_of
 from archiver.archive.crew_plan import read_block, write_block
 from archiver.archive.location import Location
+from archiver.archive.manifests import read_manifests
 from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
 from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, resolve
-from archiver.archive.storage import SourceObject
-from archiver.zipformat.entry import Entry
-from archiver.zipformat.layout import Layout
+from archiver.archive.storage import Read, SourceObject
 
 KIB = 1024
 MIB = 1024 * KIB
 #: Sizes of the objects, the small ones more often.
 SIZES = (20 * KIB, 20 * KIB, 20 * KIB, 300 * KIB, 3 * MIB, 12 * MIB)
+#: Folders that the objects lie in.
+FOLDERS = 1000
+BUCKET = "photos"
+MANIFEST = "manifest.csv"
+HEADER = b"source,destination\n"
+#: The order in which the objects are asked for is that of the multiples of a prime: no two neighbours side by side.
+STRIDE = 15_485_863
 
 
 @dataclass(frozen=True, slots=True)
 class InstantSources:
-    """Objects that exist wherever they are looked for, each with its CRC32; ``keys`` are sorted."""
+    """``count`` objects, each with its CRC32, and a manifest of all of them; all of it made as it is asked for."""
 
-    keys: Sequence[str]
+    count: int
+
+    def asked(self) -> Iterator[tuple[str, str]]:
+        """Sources and destinations in the order of the payload."""
+        for index in range(self.count):
+            yield self._row(index)
 
     def head(self, location: Location) -> SourceObject:
+        if location.key == MANIFEST:
+            return SourceObject(BUCKET, MANIFEST, len(HEADER) + self.count * self._width(), '"m"', 1_700_000_000)
         return self._object(location.key)
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
@@ -48,36 +63,89 @@ class InstantSources:
         return iter(())
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
-        start = bisect_right(self.keys, after.key)
-        return [self._object(key) for key in self.keys[start : start + 1000] if key.startswith(prefix)]
+        keys = islice(self._keys_behind(after.key), 1000)
+        return [self._object(key) for key in keys if key.startswith(prefix)]
 
     def part_checksums(self, source: SourceObject) -> None:
         del source
 
+    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+        """Bytes of the manifest, the only object whose content is asked for."""
+        for read in reads:
+            skipped = max(0, read.start - len(HEADER))
+            lines = bytearray(HEADER[read.start :])
+            for index in range(skipped // self._width(), self.count):
+                if len(lines) >= len(read.target) + self._width():
+                    break
+                lines += ",".join(self._row(index)).encode() + b"\n"
+            begin = skipped % self._width()
+            read.target[:] = lines[begin : begin + len(read.target)]
+        return [None] * len(reads)
+
+    def crc32(self, source: SourceObject, start: int, stop: int) -> int:
+        raise NotImplementedError  # no plan asks for it
+
+    def _row(self, index: int) -> tuple[str, str]:
+        number = index * STRIDE % self.count
+        return _key(number), f"{number % 100:02d}/"
+
+    def _width(self) -> int:
+        return len(",".join(self._row(0))) + 1
+
+    def _keys_behind(self, key: str) -> Iterator[str]:
+        number = _number(key)
+        if key >= _key(number):
+            number += FOLDERS
+        for folder in range(_number(key) % FOLDERS, FOLDERS):
+            while number < self.count:
+                yield _key(number)
+                number += FOLDERS
+            number = folder + 1
+
     @staticmethod
     def _object(key: str) -> SourceObject:
-        number = int(key.rpartition("/")[2].partition(".")[0])
+        number = _number(key)
         size, modified = SIZES[number % len(SIZES)], 1_700_000_000 + number
-        return SourceObject("photos", key, size=size, etag=f'"{number:032x}"', modified=modified, crc32=number)
+        return SourceObject(BUCKET, key, size=size, etag=f'"{number:032x}"', modified=modified, crc32=number)
+
+
+def _key(number: int) -> str:
+    return f"photos/{number % FOLDERS:03d}/{number:08d}.jpg"
+
+
+def _number(key: str) -> int:
+    """Of a key, or of what comes shortly before one."""
+    return int(key[11:19])
 
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
     """Print how long a step took, and the peak memory of the process until then."""
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     yield
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB
-    print(f"{title:<32} {time.perf_counter() - started:6.2f} s   {peak:4.0f} MiB")
+    wall, cpu = time.perf_counter() - started, time.process_time() - used
+    print(f"{title:<32} {wall:6.2f} s   {cpu:6.2f} s of CPU   {peak:4.0f} MiB")
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    numbers = random.Random(1).sample(range(count), count)
-    files = [{"source": f"photos/{n % 1000:03d}/{n:06d}.jpg", "destination": f"{n % 100}/"} for n in numbers]
-    sources = InstantSources(sorted(file["source"] for file in files))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planning", description=__doc__)
+    parser.add_argument("entries", nargs="?", type=int, default=100_000)
+    parser.add_argument("--manifest", action="store_true", help="the files are a manifest's, not the payload's own")
+    options = parser.parse_args()
+    count = options.entries
+    sources = InstantSources(count)
+    with step("nothing but imports"):
+        pass
+    payload: dict[str, object] = {"manifest": MANIFEST}
+    if not options.manifest:
+        payload = {"files": [{"source": source, "destination": place} for source, place in sources.asked()]}
     with step("all of it"):
         with step("validate the payload"):
-            request = parse_request({"files": files}, max_files=count, default_bucket="photos")
+            request = parse_request(payload, max_files=count, default_bucket=BUCKET)
+            request = read_manifests(
+                request, store=sources, access=Access(), max_files=count, source_bucket=BUCKET
+            ).request
         with step("resolve (S3 answers at once)"), ThreadPoolExecutor(32) as executor:
             resolution = resolve(
                 request,
@@ -87,11 +155,8 @@ def main() -> None:
                 limits=Limits(max_files=count, max_archive_bytes=1 << 60),
             )
         with step("lay out and plan"):
-            pairs = zip(resolution.names, resolution.sources, strict=True)
-            layout = Layout(
-                [Entry(name=name, size=each.size, modified=each.modified, crc32=each.crc32) for name, each in pairs]
-            )
-            parts = plan_parts(layout, copyable=lambda _: True)
+            blueprint = make_blueprint(resolution.names, resolution.sources, part_size=8 * MIB)
+    layout, parts = blueprint.layout, blueprint.parts
     read = plan_parts(layout, copyable=lambda _: False)
     with step("share out, write the plan"):
         weight = weight_of(layout, read)

@@ -36,6 +36,7 @@ from archiver.archive.storage import (
     StoredArchive,
     UploadGone,
 )
+from archiver.archive.tables import total_size
 from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
@@ -129,9 +130,7 @@ class Build:
 
     def _carry_out(self, upload: Upload, uncopyable: Set[int], checkpoints: Checkpoints | None) -> StoredArchive:
         """Plan, build every part, complete. Raises ``CopiesRefused`` with the indexes of the sources."""
-        progress = ProgressCounter(
-            self.on_progress, entries=len(self.sources), bytes_total=sum(source.size for source in self.sources)
-        )
+        progress = ProgressCounter(self.on_progress, entries=len(self.sources), bytes_total=total_size(self.sources))
         progress.step("resolved")
         deflated = Deflated()
         if self.options.compression == "auto":

@@ -25,8 +25,12 @@ class Checksums:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
-        known = (entry.known_crc32 for entry in entries)
-        self._values = array("q", (_UNKNOWN if crc32 is None else crc32 for crc32 in known))
+        self._values = array("q")
+        self._sizes = array("Q")
+        for entry in entries:
+            crc32 = entry.known_crc32
+            self._values.append(_UNKNOWN if crc32 is None else crc32)
+            self._sizes.append(entry.size)
         self._pieces: dict[int, dict[int, tuple[int, int]]] = {}
         self._missing: dict[int, int] = {}
         self._refuted: dict[int, int] = {}
@@ -47,7 +51,7 @@ class Checksums:
         Also of what was copied, since S3 tells the CRC32 of each part. Raises ``StorageUnavailable`` where the
         pieces of an entry that S3 has no CRC32 of come to another one than before.
         """
-        size = self._entries[entry].size
+        size = self._sizes[entry]
         with self._changed:
             if length == size:
                 value = crc32

@@ -1,6 +1,6 @@
 """One element of ``files``, or one line of a manifest: what it may say, and what it asks for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, overload
 
@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archiver.archive.location import Location, parse_location
 from archiver.archive.patterns import Patterns, Selection
+from archiver.archive.tables import LocationTable, TextColumn
 from archiver.complaints import complaint
 from archiver.errors import shown
+
+_PLAIN, _PLACED = 1, 2
 
 
 class FileSpec(BaseModel):
@@ -53,45 +56,55 @@ class RequestedFile:
 
 
 class FileList(Sequence[RequestedFile]):
-    """Many files in little memory: a third of what as many objects take, which are made when they are asked for."""
+    """Many files in little memory: a sixth of what as many objects take, which are made when they are asked for."""
 
     def __init__(self, files: Iterable[RequestedFile] = ()) -> None:
-        self._buckets: list[str] = []
-        self._keys: list[str] = []
-        self._destinations: list[str | None] = []
-        # Whether the source is the plain key, a byte each.
-        self._plain = bytearray()
-        # What few files have: a pinned version, a selection, another text than the location's or the key.
-        self._versions: dict[int, str] = {}
+        self._locations = LocationTable()
+        # A file without a destination has an empty text here, and so has one whose destination is empty.
+        self._destinations = TextColumn()
+        # A byte each: whether the source is the plain key, and whether there is a destination.
+        self._marks = bytearray()
+        # What few files have: a selection, another text than the location's or the key.
         self._selections: dict[int, Selection] = {}
         self._texts: dict[int, str] = {}
         for file in files:
             self.append(file)
 
     def append(self, file: RequestedFile) -> None:
-        index, location = len(self._keys), file.location
-        self._buckets.append(location.bucket)
-        self._keys.append(location.key)
-        self._destinations.append(file.destination)
-        if location.version_id is not None:
-            self._versions[index] = location.version_id
+        location = file.location
+        index = self._locations.append(location.bucket, location.key, location.version_id)
+        self._destinations.append(file.destination or "")
         if file.selection is not None:
             self._selections[index] = file.selection
         plain = file.text == location.key
-        self._plain.append(plain)
+        self._marks.append(plain * _PLAIN | (file.destination is not None) * _PLACED)
         if file.text is not None and not plain:
             self._texts[index] = file.text
 
     def cut(self, length: int) -> None:
         """Drop all but the first ``length`` files."""
-        for column in (self._buckets, self._keys, self._destinations, self._plain):
-            del column[length:]
-        for few in (self._versions, self._selections, self._texts):
+        self._locations.cut(length)
+        self._destinations.cut(length)
+        del self._marks[length:]
+        for few in (self._selections, self._texts):
             for index in [index for index in few if index >= length]:
                 del few[index]
 
+    def at(self, number: int) -> RequestedFile:
+        """The file of this number, from 0 on."""
+        location, marks = self._locations.at(number), self._marks[number]
+        return RequestedFile(
+            location,
+            self._destinations.at(number) if marks & _PLACED else None,
+            self._selections.get(number),
+            location.key if marks & _PLAIN else self._texts.get(number),
+        )
+
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._marks)
+
+    def __iter__(self) -> Iterator[RequestedFile]:
+        return map(self.at, range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> RequestedFile: ...
@@ -99,14 +112,8 @@ class FileList(Sequence[RequestedFile]):
     def __getitem__(self, index: slice) -> Sequence[RequestedFile]: ...
     def __getitem__(self, index: int | slice) -> RequestedFile | Sequence[RequestedFile]:
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        return RequestedFile(
-            Location(self._buckets[number], self._keys[number], self._versions.get(number)),
-            self._destinations[number],
-            self._selections.get(number),
-            self._keys[number] if self._plain[number] else self._texts.get(number),
-        )
+            return [self.at(number) for number in range(len(self))[index]]
+        return self.at(range(len(self))[index])
 
 
 class FileError(ValueError):

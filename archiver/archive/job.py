@@ -178,22 +178,19 @@ class Job:
         with open_threads(
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
         ) as threads:
-            with self.services.tracer.span("resolve") as span:
-                listed = self._listed(sources)
-                resolution = self._resolution(listed.request, sources, threads, resume=resume)
-                span.tell({"archiver.files": len(resolution.names), "archiver.missing": len(resolution.missing)})
-            missing = names_of(listed.request, resolution.missing)
+            resolution, missing, etags = self._resolved(sources, threads, resume=resume)
             if missing and self.request.on_missing == "list":
                 resolution = with_missing_list(resolution, missing, modified=int(self.delivery.sent_at))
             log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))
-            record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing, listed.etags)
+            record = ArchiveRecord(self.digest, len(resolution.names), resolution.missing, etags)
             built = []
             for portion, part in self._portions(resolution, record):
                 key = self._key(portion.number)
                 keys.add(key)
+                entries = portion.of(resolution)
                 build = Build(
-                    names=portion.of(resolution).names,
-                    sources=portion.of(resolution).sources,
+                    names=entries.names,
+                    sources=entries.sources,
                     archive=self._object(key, part, portion.number),
                     store=sources,
                     archives=archives,
@@ -208,6 +205,16 @@ class Job:
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)
+
+    def _resolved(
+        self, sources: SourceStore, threads: Threads, *, resume: bool
+    ) -> tuple[Resolution, list[str], str | None]:
+        """What there is, the sources that are missing, and the digest of the manifests; their files are let go."""
+        with self.services.tracer.span("resolve") as span:
+            listed = self._listed(sources)
+            resolution = self._resolution(listed.request, sources, threads, resume=resume)
+            span.tell({"archiver.files": len(resolution.names), "archiver.missing": len(resolution.missing)})
+        return resolution, names_of(listed.request, resolution.missing), listed.etags
 
     def _portions(self, resolution: Resolution, record: ArchiveRecord) -> Iterator[tuple[Portion, ArchiveRecord]]:
         """The archives that the resolution becomes, each with its record."""

@@ -12,46 +12,76 @@ from concurrent.futures import Executor
 from functools import partial
 
 from archiver.archive.location import Location
-from archiver.archive.parallel import ordered_map
+from archiver.archive.parallel import batched, ordered_map
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
+from archiver.archive.tables import LocationIndex, SourceTable
 from archiver.errors import ArchiverError
 
 #: Fewer objects of one bucket are looked at one by one.
 LEAST = 32
 #: Objects that one after the other are sought in one listing; more listings go side by side. S3's page has so many.
 SHARD = 1_000
+#: Listings at a time: what they bring waits for its turn as objects, a thousand a page, and reading more pages at once
+#: than these takes more than one core.
+MOST_LISTINGS = 16
 #: Wanted objects that make a page worth its price: LIST costs as much as 12.5 HEAD (https://aws.amazon.com/s3/pricing/).
 WORTH_A_PAGE = 13
 
 
+class Keys:
+    """The objects that are sought, by bucket: their keys as bytes, whose order is S3's."""
+
+    def __init__(self, locations: Iterable[Location] = ()) -> None:
+        self.of: defaultdict[str, list[bytes]] = defaultdict(list)
+        for location in locations:
+            self.add(location)
+
+    def add(self, location: Location) -> None:
+        """One more, unless it is a prefix or a pinned version: a listing shows an object's latest version alone."""
+        if not location.is_prefix and location.version_id is None:
+            self.of[location.bucket].append(location.key.encode())
+
+
 def find_in_listings(
-    locations: Iterable[Location],
+    keys: Keys,
     *,
+    into: SourceTable,
     sources: SourceLookup,
     executor: Executor,
     window: int,
     on_listed: Callable[[int], None] = lambda _: None,
-) -> dict[Location, SourceObject]:
-    """The objects at these locations that listings show; ``window`` listings at a time.
+) -> LocationIndex:
+    """Put the objects of these keys that listings show ``into`` a table, and return an index of them.
 
+    ``window`` listings go at a time, at most ``MOST_LISTINGS``. ``keys`` are used up.
     ``on_listed`` is called from the executor's threads with how many of them more were found.
-    Locations of prefixes and of pinned versions are left out: a listing shows an object's latest version alone.
     """
-    keys: defaultdict[str, set[str]] = defaultdict(set)
-    for location in locations:
-        if not location.is_prefix and location.version_id is None:
-            keys[location.bucket].add(location.key)
-    shards = ordered_map(executor, partial(_in_pages, sources, on_listed), _shards(keys), window=window)
-    return {Location(source.bucket, source.key): source for found in shards for source in found}
+    index = LocationIndex(into.locations)
+    for found in ordered_map(
+        executor, partial(_in_pages, sources, on_listed), _shards(keys.of), window=min(window, MOST_LISTINGS)
+    ):
+        for source in found:
+            index.add(into.append(source), source.location)
+    return index
 
 
-def _shards(keys: dict[str, set[str]]) -> Iterator[tuple[str, list[str]]]:
+def _shards(keys: dict[str, list[bytes]]) -> Iterator[tuple[str, list[str]]]:
+    """Keys of a bucket, each once and in S3's order, as many as a listing is asked for. ``keys`` is used up."""
     for bucket, wanted in keys.items():
-        if len(wanted) >= LEAST:
-            # S3 lists keys in the order of their UTF-8 bytes.
-            ordered = sorted(wanted, key=str.encode)
-            for start in range(0, len(ordered), SHARD):
-                yield bucket, ordered[start : start + SHARD]
+        wanted.sort(reverse=True)
+        for number, shard in enumerate(batched(_each_once(wanted), SHARD)):
+            if number or len(shard) >= LEAST:
+                yield bucket, [key.decode() for key in shard]
+
+
+def _each_once(ordered: list[bytes]) -> Iterator[bytes]:
+    """From the end on; what was taken takes no memory any more."""
+    last = None
+    while ordered:
+        key = ordered.pop()
+        if key != last:
+            yield key
+        last = key
 
 
 def _in_pages(

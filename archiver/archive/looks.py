@@ -4,7 +4,6 @@ import threading
 from dataclasses import dataclass, replace
 
 from archiver.archive.location import Location
-from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import fetch_verified
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
 from archiver.zipformat.crc import crc32_of_parts
@@ -19,30 +18,18 @@ SMALL_BUDGET = 24 * 1024 * 1024
 class Wanted:
     """An object that a job wants: for the file ``index`` of the request, with its path below a prefix.
 
-    ``listed`` is what a listing showed of it; ``again`` says that it is looked at already. An object of fewer than
-    ``read_whole`` bytes is read in one piece, whatever a look would tell.
+    ``destination`` is the file's.
+    ``row`` is its number in the job's table, where a listing showed it; ``look`` says whether the storage has to be
+    asked: not where the listing said all that is needed, and not ``again``, where an earlier look tells.
     """
 
     index: int
     location: Location
+    destination: str | None = None
     relative: str | None = None
-    listed: SourceObject | None = None
+    row: int | None = None
+    look: bool = True
     again: bool = False
-    read_whole: int = 0
-
-    @property
-    def is_known(self) -> bool:
-        """Whether a listing said all that is needed: it is read as a whole, and then S3 tells its CRC32."""
-        listed = self.listed
-        if listed is None or listed.archived:
-            return False
-        # Of an object made of parts, whose ETag says so, S3 may tell the parts' CRC32s alone, and only to a look.
-        return listed.size <= MIN_PART or (listed.size < self.read_whole and "-" not in listed.etag)
-
-    @property
-    def takes_a_request(self) -> bool:
-        """Whether the storage has to be asked."""
-        return not (self.again or self.is_known)
 
 
 class Look:
@@ -55,17 +42,13 @@ class Look:
         self._small = 0
         self._large = 0
 
-    def at_all(self, batch: list[Wanted]) -> list[tuple[Wanted, SourceObject | None]]:
-        """Each with what ``at`` says of it; nothing is said of those that are looked at already."""
-        # What a listing said is all that ``at`` would say.
-        return [
-            (wanted, None if wanted.again else wanted.listed if wanted.is_known else self.at(wanted))
-            for wanted in batch
-        ]
+    def at_last(self, batch: list[Wanted]) -> tuple[list[Wanted], SourceObject | None]:
+        """The batch, and what ``at`` says of its last one, where that takes a look."""
+        return batch, self.at(batch[-1]) if batch[-1].look else None
 
     def at(self, wanted: Wanted) -> SourceObject | None:
         """The object, None if it is missing; with its CRC32 where S3 can tell."""
-        if wanted.location.is_prefix and wanted.listed is None:
+        if wanted.location.is_prefix and wanted.row is None:
             return None
         try:
             source = self._source(wanted)
@@ -78,10 +61,8 @@ class Look:
         return source
 
     def _source(self, wanted: Wanted) -> SourceObject:
-        if wanted.listed is not None and wanted.is_known:
-            return wanted.listed
         with self._lock:
-            fetch = wanted.listed is None and self._budget >= SMALL and self._small >= self._large
+            fetch = wanted.row is None and self._budget >= SMALL and self._small >= self._large
             if fetch:
                 self._budget -= SMALL
         held = 0

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from archiver.archive.resolve import Resolution
 from archiver.archive.storage import SourceObject
+from archiver.archive.tables import SourceTable, TextColumn
 from archiver.text import presentable
-from archiver.zipformat.names import unique_names
+from archiver.zipformat.names import each_unique
 
 #: The entry's name; another where a source has it already.
 NAME = "MISSING.txt"
@@ -31,4 +32,7 @@ def with_missing_list(resolution: Resolution, missing: Iterable[str], *, modifie
         crc32=zlib.crc32(body),
         body=body,
     )
-    return replace(resolution, names=unique_names([*resolution.names, NAME]), sources=[*resolution.sources, listed])
+    names, sources = TextColumn(resolution.names), SourceTable(resolution.sources)
+    names.append(NAME)
+    sources.append(listed)
+    return replace(resolution, names=TextColumn(each_unique(names)), sources=sources)

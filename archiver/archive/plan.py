@@ -124,7 +124,7 @@ def plan_parts(
     # An archive of terabytes is copied in pieces that leave half of the numbers to everything else.
     copy_part_size = max(copy_part_size, min(MAX_PART, -(-2 * (layout.size - start) // len(numbers)))) if numbers else 1
     sources = _sources(layout, copyable)
-    largest_source = max((layout.entries[index].stored_size for index, can in enumerate(sources) if can), default=0)
+    largest_source = max((layout.stored_size(index) for index, can in enumerate(sources) if can), default=0)
     growth = 1.0
     least = MIN_PART
     while least < MAX_PART:
@@ -156,7 +156,7 @@ def plan_parts(
 def _sources(layout: Layout, copyable: Callable[[int], bool]) -> bytearray:
     """Which entries can be copied, a byte each: the callable is asked once, however often the plan is tried."""
     return bytearray(
-        entry.stored_size > COPY_SOURCE_MIN and copyable(index) for index, entry in enumerate(layout.entries)
+        layout.stored_size(index) > COPY_SOURCE_MIN and copyable(index) for index in range(len(layout.entries))
     )
 
 

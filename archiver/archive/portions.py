@@ -34,6 +34,8 @@ class Portion:
 
     def of(self, resolution: Resolution) -> Resolution:
         """The resolution of this archive alone; what is missing is missing of all."""
+        if (self.start, self.stop) == (0, len(resolution.names)):
+            return resolution
         return Resolution(
             resolution.names[self.start : self.stop], resolution.sources[self.start : self.stop], resolution.missing
         )

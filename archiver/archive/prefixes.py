@@ -1,6 +1,7 @@
 """What lies below prefixes: each is listed once however often it is named, and all of them within the job's limit."""
 
 import threading
+from array import array
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
@@ -9,7 +10,8 @@ from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.parallel import ordered_map
 from archiver.archive.patterns import Selection
-from archiver.archive.storage import SourceLookup, SourceObject
+from archiver.archive.storage import SourceLookup
+from archiver.archive.tables import SourceTable
 from archiver.errors import LimitExceeded
 
 #: Objects of a listing after which it is told how many there are: those of a page of S3's.
@@ -38,14 +40,17 @@ class Allowance:
 def list_prefixes(
     prefixes: Iterable[Prefix],
     *,
+    into: SourceTable,
     sources: SourceLookup,
     executor: Executor,
     window: int,
     most: int,
     access: Access,
     on_listed: Callable[[int], None] = lambda _: None,
-) -> dict[Prefix, list[SourceObject]]:
-    """What lies below each prefix and is selected; ``window`` listings at a time.
+) -> dict[Prefix, "array[int]"]:
+    """Put what lies below each prefix and is selected ``into`` a table, and return its numbers there.
+
+    ``window`` listings go at a time.
 
     ``on_listed`` is called from the executor's threads with how many objects more were listed.
 
@@ -58,7 +63,7 @@ def list_prefixes(
         times[prefix] = times.get(prefix, 0) + 1
     listings = ordered_map(
         executor,
-        partial(_below, sources=sources, allowance=Allowance(most), access=access, on_listed=on_listed),
+        partial(_below, into=into, sources=sources, allowance=Allowance(most), access=access, on_listed=on_listed),
         times.items(),
         window=window,
     )
@@ -68,24 +73,27 @@ def list_prefixes(
 def _below(
     named: tuple[Prefix, int],
     *,
+    into: SourceTable,
     sources: SourceLookup,
     allowance: Allowance,
     access: Access,
     on_listed: Callable[[int], None],
-) -> list[SourceObject]:
+) -> "array[int]":
     (prefix, selection), times = named
-    found: list[SourceObject] = []
-    marker: list[SourceObject] = []
+    found = array("I")
+    marker = None
     for count, item in enumerate(sources.below(prefix), 1):
         if count % TOLD_AFTER == 0:
             on_listed(TOLD_AFTER)
         if not access.comes_along(item.bucket, item.key):
             continue
         if item.key == prefix.key:
-            marker = [item] if selection is None else []
+            marker = item if selection is None else None
             continue
         if selection is not None and not selection.takes(item.key[len(prefix.key) :]):
             continue
         allowance.take(times)
-        found.append(item)
-    return found or marker
+        found.append(into.append(item))
+    if marker is not None and not found:
+        found.append(into.append(marker))
+    return found

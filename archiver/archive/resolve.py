@@ -1,13 +1,14 @@
 """From the payload's files to what S3 has of them: each is looked at once, or found in a listing, concurrently."""
 
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from archiver.archive.access import Access
-from archiver.archive.listings import find_in_listings
+from archiver.archive.listings import Keys, find_in_listings
 from archiver.archive.location import Location, other_writing
 from archiver.archive.looks import Look, Wanted
 from archiver.archive.pace import Pace
@@ -15,6 +16,7 @@ from archiver.archive.parallel import ordered_map
 from archiver.archive.prefixes import Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
+from archiver.archive.tables import LocationIndex, LocationTable, PickedSources, SourceTable, TextColumn
 from archiver.errors import (
     ArchiverError,
     LimitExceeded,
@@ -24,12 +26,14 @@ from archiver.errors import (
     UnsafeName,
 )
 from archiver.logs import get_logger
-from archiver.zipformat.names import UnsafeNameError, archive_path, safe_path, unique_names
+from archiver.zipformat.names import UnsafeNameError, archive_path, each_unique, safe_path
 
 #: Objects that need no look of their own are taken so many at a time.
-BATCH = 500
+BATCH = 100
 #: Hints on how to write a missing source that an error gives, and missing sources that a folder is sought for.
 MOST_HINTS = 3
+
+_MISSING = -1
 
 log = get_logger(__name__)
 
@@ -47,8 +51,8 @@ class Limits:
 class Resolution:
     """The archive's entries, ``names[i]`` being the path of ``sources[i]``, and which of the ``files`` do not exist."""
 
-    names: list[str]
-    sources: list[SourceObject]
+    names: Sequence[str]
+    sources: Sequence[SourceObject]
     missing: tuple[int, ...]
 
 
@@ -71,13 +75,15 @@ def resolve(
     ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, ``NoSuchBucket`` (``StorageUnavailable`` where it is the
     settings' ``source_bucket``), and what ``sources`` raises.
     """
-    _check_access(request, limits)
-    found = _Found(request, limits)
+    table = SourceTable()
+    found = _Found(request, limits, table)
     look = Look(sources)
     listing, looking = Pace("listing sources", clock=clock), Pace("looking at sources", clock=clock)
+    prefixes, objects = _sorted(request, limits)
     try:
         below = list_prefixes(
-            ((file.location, file.selection) for file in request.files if file.location.is_prefix),
+            prefixes,
+            into=table,
             sources=sources,
             executor=executor,
             window=window,
@@ -86,115 +92,166 @@ def resolve(
             on_listed=listing,
         )
         known = find_in_listings(
-            (file.location for file in request.files),
-            sources=sources,
-            executor=executor,
-            window=window,
-            on_listed=listing,
+            objects, into=table, sources=sources, executor=executor, window=window, on_listed=listing
         )
-        wanted_objects = _once(_wanted(request, below, known, read_whole))
-        for batch in ordered_map(executor, look.at_all, _batches(wanted_objects), window=window):
-            for wanted, source in batch:
-                found.add(wanted, source)
-            looking.tell(found=len(found.sources), missing=len(found.missing))
+        wanted_objects = _once(_wanted(request, below, known, table, read_whole), found.asked)
+        for batch, source in ordered_map(executor, look.at_last, _batches(wanted_objects), window=window):
+            for wanted in batch:
+                found.add(wanted, source if wanted.look else None)
+            looking.tell(found=len(found.rows), missing=len(found.missing))
     except BucketMissing as error:
         raise _no_such_bucket(error.bucket, request, source_bucket) from error
-    if found.missing and (request.on_missing == "fail" or not found.sources):
+    if found.missing and (request.on_missing == "fail" or not found.rows):
         raise _missing(request, found.missing, sources, limits.access)
-    keep = _worth_an_entry(found.paths)
-    return Resolution(
-        unique_names([found.paths[i] for i in keep]), [found.sources[i] for i in keep], tuple(found.missing)
-    )
+    return found.resolution()
 
 
-def _check_access(request: ArchiveRequest, limits: Limits) -> None:
+def _sorted(request: ArchiveRequest, limits: Limits) -> tuple[list[Prefix], Keys]:
+    """The prefixes that a request names, and the objects that listings may show. Raises ``LimitExceeded``."""
+    prefixes: list[Prefix] = []
+    objects = Keys()
     for index, file in enumerate(request.files):
         if complaint := limits.access.complaint(file.location):
             raise LimitExceeded(f"{request.field(index, 'source')}: {complaint}")
+        if file.location.is_prefix:
+            prefixes.append((file.location, file.selection))
+        else:
+            objects.add(file.location)
+    return prefixes, objects
+
+
+class _Asked:
+    """The objects that took a look, and the number in the job's table of what it found."""
+
+    def __init__(self) -> None:
+        self._locations = LocationTable()
+        self._index = LocationIndex(self._locations)
+        self._rows = array("q")
+
+    def add(self, location: Location) -> bool:
+        """Note one that is to be looked at; False where it was noted before."""
+        if self._index.find(location) is not None:
+            return False
+        number = self._locations.append(location.bucket, location.key, location.version_id)
+        self._index.add(number, location)
+        self._rows.append(_MISSING)
+        return True
+
+    def found(self, location: Location, row: int) -> None:
+        """The look has found it."""
+        self._rows[self._number(location)] = row
+
+    def row(self, location: Location) -> int | None:
+        """What the look has found; None where it is missing."""
+        row = self._rows[self._number(location)]
+        return None if row == _MISSING else row
+
+    def _number(self, location: Location) -> int:
+        number = self._index.find(location)
+        if number is None:
+            raise AssertionError(f"{location} was never looked at")
+        return number
 
 
 class _Found:
-    """What a job has found so far, within its limits."""
+    """What a job has found so far, within its limits: paths, each with the number of its object in the table."""
 
-    def __init__(self, request: ArchiveRequest, limits: Limits) -> None:
+    def __init__(self, request: ArchiveRequest, limits: Limits, table: SourceTable) -> None:
         self._request = request
         self._limits = limits
-        self.paths: list[str] = []
-        self.sources: list[SourceObject] = []
+        self._table = table
+        self._paths = TextColumn()
+        self._directories = False
+        self.rows = array("I")
         self.missing: list[int] = []
+        self.asked = _Asked()
         self._total = 0
-        self._seen: dict[Location, SourceObject | None] = {}
 
-    def add(self, wanted: Wanted, source: SourceObject | None) -> None:
-        """An object that was looked at, or, where it was wanted before, what that look found."""
-        if wanted.again:
-            source = self._seen[wanted.location]
-        elif not wanted.is_known:
-            self._seen[wanted.location] = source
-        if source is None:
+    def add(self, wanted: Wanted, looked: SourceObject | None) -> None:
+        """An object that is wanted, with what a look at it has found where it took one."""
+        row = self._row(wanted, looked)
+        if row is None:
             self.missing.append(wanted.index)
             return
-        self.paths.append(_path(self._request, wanted, source))
-        self.sources.append(source)
-        self._total += source.size
+        size = self._table.size(row)
+        path = _path(self._request, wanted, size)
+        self._directories = self._directories or path.endswith("/")
+        self._paths.append(path)
+        self.rows.append(row)
+        self._total += size
         limits = self._limits
-        if len(self.sources) > limits.max_files:
+        if len(self.rows) > limits.max_files:
             raise LimitExceeded(f"the sources are more than MAX_FILES={limits.max_files} objects")
         if self._total > limits.max_archive_bytes:
             raise LimitExceeded(f"the sources are larger than MAX_ARCHIVE_BYTES={limits.max_archive_bytes} bytes")
 
+    def resolution(self) -> Resolution:
+        """All of it, under names of which each is there once."""
+        paths, rows = self._paths, self.rows
+        if self._directories:
+            keep = _worth_an_entry(paths)
+            paths, rows = TextColumn(paths[index] for index in keep), array("I", (rows[index] for index in keep))
+        return Resolution(TextColumn(each_unique(paths)), PickedSources(self._table, rows), tuple(self.missing))
+
+    def _row(self, wanted: Wanted, looked: SourceObject | None) -> int | None:
+        if not wanted.look:
+            return self.asked.row(wanted.location) if wanted.again else wanted.row
+        if looked is None:
+            return None
+        row = self._table.append(looked) if wanted.row is None else self._table.renew(wanted.row, looked)
+        self.asked.found(wanted.location, row)
+        return row
+
 
 def _wanted(
     request: ArchiveRequest,
-    below: Mapping[Prefix, Sequence[SourceObject]],
-    known: Mapping[Location, SourceObject],
+    below: Mapping[Prefix, Sequence[int]],
+    known: LocationIndex,
+    table: SourceTable,
     read_whole: int,
 ) -> Iterator[Wanted]:
     """Every object that the request names or that lies below a prefix of it, in the request's order."""
     for index, file in enumerate(request.files):
-        prefix = file.location
-        objects = below[prefix, file.selection] if prefix.is_prefix else ()
-        if not objects:
-            yield Wanted(index, prefix, listed=known.get(prefix), read_whole=read_whole)
+        location = file.location
+        rows = below[location, file.selection] if location.is_prefix else ()
+        if not rows:
+            row = known.find(location)
+            look = row is None or not table.says_enough(row, read_whole=read_whole)
+            yield Wanted(index, location, file.destination, None, row, look)
             continue
-        for item in objects:
-            relative = item.key[len(prefix.key) :]
-            yield Wanted(index, item.location, relative=relative, listed=item, read_whole=read_whole)
+        for row in rows:
+            item = table.locations.at(row)
+            relative = item.key[len(location.key) :]
+            look = not table.says_enough(row, read_whole=read_whole)
+            yield Wanted(index, item, file.destination, relative, row, look)
 
 
-def _once(objects: Iterable[Wanted]) -> Iterator[Wanted]:
+def _once(objects: Iterable[Wanted], asked: "_Asked") -> Iterator[Wanted]:
     """The same, those of them marked that were there before and took a look."""
-    asked: set[Location] = set()
     for wanted in objects:
-        if wanted.takes_a_request and wanted.location in asked:
-            yield replace(wanted, again=True)
-            continue
-        if wanted.takes_a_request:
-            asked.add(wanted.location)
-        yield wanted
+        yield wanted if not wanted.look or asked.add(wanted.location) else replace(wanted, look=False, again=True)
 
 
 def _batches(items: Iterable[Wanted]) -> Iterator[list[Wanted]]:
-    """Each asks S3 for one object at most; those before it, of which all is known, come along."""
+    """Each asks S3 for one object at most, its last; those before it, of which all is known, come along."""
     batch: list[Wanted] = []
     for item in items:
         batch.append(item)
-        if item.takes_a_request or len(batch) >= BATCH:
+        if item.look or len(batch) >= BATCH:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _path(request: ArchiveRequest, wanted: Wanted, source: SourceObject) -> str:
-    file = request.files[wanted.index]
+def _path(request: ArchiveRequest, wanted: Wanted, size: int) -> str:
     try:
-        path = safe_path(_asked_path(wanted, file.destination))
+        path = safe_path(_asked_path(wanted, wanted.destination))
     except UnsafeNameError as error:
-        field = "source" if file.destination is None else "destination"
-        raise UnsafeName(f"{request.field(wanted.index, field)}: {source}: {error}") from None
+        field = "source" if wanted.destination is None else "destination"
+        raise UnsafeName(f"{request.field(wanted.index, field)}: {wanted.location}: {error}") from None
     # A key that ends in a slash names a directory, unless it has content.
-    return path.rstrip("/") if source.size else path
+    return path.rstrip("/") if size else path
 
 
 def _asked_path(wanted: Wanted, destination: str | None) -> str:
@@ -204,10 +261,8 @@ def _asked_path(wanted: Wanted, destination: str | None) -> str:
     return archive_path(source_key=wanted.location.key, destination=destination, relative=wanted.relative)
 
 
-def _worth_an_entry(paths: list[str]) -> list[int]:
+def _worth_an_entry(paths: Iterable[str]) -> list[int]:
     """Which paths stay: every file, and a directory only where nothing else implies it."""
-    if not any(path.endswith("/") for path in paths):
-        return list(range(len(paths)))
     implied = {path[: end + 1] for path in paths for end in range(len(path) - 1) if path[end] == "/"}
     keep = []
     for index, path in enumerate(paths):

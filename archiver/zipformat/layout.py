@@ -48,6 +48,7 @@ Segment = HeaderBytes | DataBytes | DirectoryBytes
 class Layout:
     """The fixed layout of the archive of ``entries``, in their order. Immutable; offsets and sizes in bytes.
 
+    ``entries`` is kept, not copied: it may make them as they are asked for, and is not to change.
     ``zone`` is that of the times that know no zone.
     Names are taken as they are: ``archiver.zipformat.names`` makes them safe and unique.
     """
@@ -58,7 +59,7 @@ class Layout:
     )  # fmt: skip
 
     def __init__(self, entries: Sequence[Entry], *, zone: tzinfo = UTC) -> None:
-        self.entries: Final = tuple(entries)
+        self.entries: Final = entries
         self.zone: Final = zone
         self._header_offsets: Final = array("Q")
         self._data_offsets: Final = array("Q")
@@ -91,7 +92,11 @@ class Layout:
 
     def data_end(self, index: int) -> int:
         """Where the entry's data end."""
-        return self._data_offsets[index] + self.entries[index].stored_size
+        return self._header_offsets[index + 1] if index + 1 < len(self._header_offsets) else self.directory_offset
+
+    def stored_size(self, index: int) -> int:
+        """How many bytes the entry's data take."""
+        return self.data_end(index) - self._data_offsets[index]
 
     def find(self, offset: int) -> int:
         """The number of the entry whose header or data hold ``offset``; ``len(entries)`` from the directory on."""

@@ -9,7 +9,10 @@ name that has something else than dots before it: ``report.v2`` has one, ``.hidd
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import count
 
 #: What Linux and macOS allow as a path segment, in bytes; Windows counts 255 UTF-16 units, which are never more.
@@ -95,40 +98,50 @@ def safe_path(raw: str) -> str:
 
 
 def unique_names(paths: Iterable[str]) -> list[str]:
+    """``each_unique`` of them, as a list."""
+    return list(each_unique(list(paths)))
+
+
+def each_unique(paths: Sequence[str]) -> Iterator[str]:
     """The same safe paths in the same order, each once: ``name (1).ext`` for the second of a name, and so on.
 
     Paths are compared as the least discerning file systems do: without case, in NFC. The first of a name keeps
     it; no new name is one that another path has asked for. A file that has the name of a directory is renamed,
-    since the files below the directory are not. Takes time in proportion to the paths, whatever they are.
+    since the files below the directory are not. Takes time in proportion to the paths, whatever they are, and of each
+    a few bytes of memory: they are known by digests of 64 bits, so that of a million paths one in ten million
+    times one gets a new name without need.
     """
-    wished = list(paths)
-    keys = [_key(path) for path in wished]
-    directories: set[str] = set()
-    for path, key in zip(wished, keys, strict=True):
+    directories: set[int] = set()
+    keys = array("Q")
+    for path in paths:
+        key = _key(path)
+        keys.append(_digest(key))
         directory = key if path.endswith("/") else _parent(key)
-        while directory and directory not in directories:
-            directories.add(directory)
+        while directory and (digest := _digest(directory)) not in directories:
+            directories.add(digest)
             directory = _parent(directory)
 
-    asked = set(keys)
-    taken: set[str] = set()
+    asked = array("Q", sorted(keys))
+    taken = bytearray(len(asked))  # whether the name that is asked for is given to somebody
+    new_names: set[int] = set()
     # A candidate that was taken once stays so: each series of numbers goes on where it was left.
     series: dict[tuple[str, str], Iterator[int]] = {}
-    unique = []
-    for path, key in zip(wished, keys, strict=True):
-        if key not in taken and (key not in directories or path.endswith("/")):
-            unique.append(path)
-            taken.add(key)
+    for path, own in zip(paths, keys, strict=True):
+        place = bisect_left(asked, own)
+        if not taken[place] and (own not in directories or path.endswith("/")):
+            taken[place] = True
+            yield path
             continue
         before, after = _around_number(path)
         numbers = series.setdefault((_key(before), _key(after)), count(1))
         for candidate in (f"{before} ({number}){after}" for number in numbers):
-            new = _key(candidate)
-            if not (new in asked or new in taken or new in directories):
-                unique.append(candidate)
-                taken.add(new)
+            new = _digest(_key(candidate))
+            place = bisect_left(asked, new)
+            is_asked = place < len(asked) and asked[place] == new
+            if not (is_asked or new in new_names or new in directories):
+                new_names.add(new)
+                yield candidate
                 break
-    return unique
 
 
 def _slashes(path: str) -> str:
@@ -182,6 +195,10 @@ def _key(path: str) -> str:
     if path.isascii():
         return path.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _digest(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _parent(key: str) -> str:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.archive.listings import LEAST, WORTH_A_PAGE, find_in_listings
+from archiver.archive.listings import LEAST, WORTH_A_PAGE, Keys, find_in_listings
 from archiver.archive.location import Location
 from archiver.archive.pipeline import build_archive
 from archiver.archive.storage import SourceObject
+from archiver.archive.tables import SourceTable
 from archiver.archive.traffic import Traffic
 from archiver.errors import SourceAccessDenied
 from tests.support.fake_s3 import FakeS3
@@ -23,11 +24,16 @@ def store(s3: FakeS3, *keys: str) -> None:
 
 
 def told(s3: FakeS3, *keys: str, version: str | None = None) -> dict[str, SourceObject]:
-    locations = [Location(SOURCES, key, version) for key in keys]
+    return found_in_listings(s3.objects(Traffic()), [Location(SOURCES, key, version) for key in keys])
+
+
+def found_in_listings(sources: Any, locations: list[Location]) -> dict[str, SourceObject]:
+    table = SourceTable()
     with ThreadPoolExecutor(2) as executor:
-        found = find_in_listings(locations, sources=s3.objects(Traffic()), executor=executor, window=4)
-    assert all(location == Location(SOURCES, source.key) for location, source in found.items())
-    return {location.key: source for location, source in found.items()}
+        index = find_in_listings(Keys(locations), into=table, sources=sources, executor=executor, window=4)
+    found = {location.key: table[row] for location in locations if (row := index.find(location)) is not None}
+    assert all(source.location == Location(SOURCES, key) for key, source in found.items())
+    return found
 
 
 def test_all_are_told_by_one_page(s3: FakeS3) -> None:
@@ -120,9 +126,9 @@ def test_a_listing_that_stands_still_is_left(s3: FakeS3) -> None:
             self.pages += 1
             return first
 
-    still: Any = Still()
-    with ThreadPoolExecutor(2) as executor:
-        found = find_in_listings([Location(SOURCES, key) for key in keys], sources=still, executor=executor, window=4)
+    still = Still()
+
+    found = found_in_listings(still, [Location(SOURCES, key) for key in keys])
 
     assert len(found) == 50
     assert still.pages == 2
