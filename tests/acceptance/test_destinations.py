@@ -1,22 +1,28 @@
 """Where a payload has its archive go, with real workers on a real server."""
 
+import io
 import threading
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from devtools.faults import Request
 from devtools.localstack import LocalStack
+from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
 from tests.acceptance.conftest import Delivered
-from tests.conftest import StackClient
+from tests.conftest import StackClient, StartWorker
 from tests.support.jobs import noise
+from tests.support.waiting import LONG_ENOUGH
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.localstack, pytest.mark.usefixtures("worker")]
 
@@ -107,37 +113,52 @@ def test_what_is_not_granted_is_a_dead_letter(client: StackClient, archive: dict
     assert dead.attributes["Error-Code"] == code
 
 
-def test_two_requests_for_one_key_to_two_workers_at_once(
-    client: StackClient,
+@pytest.mark.parametrize(
+    ("slow", "size"),
+    [("PutObject", 4 * MIB), ("UploadPartCopy", 24 * MIB), ("CompleteMultipartUpload", 24 * MIB)],
+)
+def test_two_requests_for_one_key_at_once(
+    slow: str,
+    size: int,
     s3: "S3Client",
+    sqs: "SQSClient",
     localstack: LocalStack,
-    stack: Stack,
-    settings: dict[str, str],
-    delivered: Delivered,
+    make_stack: Callable[..., Stack],
+    start_worker: StartWorker,
 ) -> None:
-    # given a second worker, and two large sources
-    bodies = {f"race-{n}.bin": noise((14 + n) * MIB, seed=n) for n in (1, 2)}
+    # given two workers, of which the first stops in the middle of its job, and two sources
+    stack = make_stack()
+    client = StackClient(s3, sqs, stack)
+    bodies = {f"race-{n}.bin": noise(size + n, seed=n) for n in (1, 2)}
     for key, body in bodies.items():
         client.put(key, body)
-    with running_worker(localstack, stack, settings=settings):
-        # when both are asked for under one key, at once
-        sent: dict[str, str] = {}
-        senders = [
-            threading.Thread(target=lambda key=key: sent.update({client.send(wanted(key, key="race.zip")): key}))
-            for key in bodies
-        ]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join()
-        told = {message.json["request_id"]: message for message in (client.notification(), client.notification())}
+    reached, released = threading.Event(), threading.Event()
 
-    # then one has the key, whole, and the other is told that it is taken
-    assert set(told) == set(sent)
-    (winner,) = (request_id for request_id, message in told.items() if message.json["status"] == "succeeded")
-    (loser,) = set(told) - {winner}
-    assert told[loser].json["error"]["code"] == "archive_exists"
-    source = sent[winner]
-    archive = s3.get_object(Bucket=stack.archive_bucket, Key="race.zip")["Body"].read()
-    assert bodies[source] in archive
-    assert s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []
+    def held(request: Request) -> None:
+        if request.operation == slow and not reached.is_set():
+            reached.set()
+            released.wait(LONG_ENOUGH)
+
+    with running_proxy(localstack.url, faults=held) as proxy:
+        first = start_worker(on=stack, endpoint=proxy.url, NOTIFY_FAILURES="1")
+        loser = client.send(wanted("race-1.bin", key="race.zip"))
+        assert reached.wait(LONG_ENOUGH)
+        # when both have an archive of their own for one key, and the second one is done with it
+        second = start_worker(on=stack, NOTIFY_FAILURES="1")
+        winner = client.send(wanted("race-2.bin", key="race.zip"))
+        won = client.notification(winner).json
+        released.set()
+        lost = client.notification(loser).json
+
+        # then the key has the second's, whole, and the first is told that it is taken
+        assert (won["status"], lost["status"], lost["error"]["code"]) == ("succeeded", "failed", "archive_exists")
+        (dead,) = client.dead_letters(1)
+        assert (dead.attributes["Request-Id"], dead.attributes["Error-Code"]) == (loser, "archive_exists")
+        archive = s3.get_object(Bucket=stack.archive_bucket, Key="race.zip")
+        assert archive["ETag"].strip('"') == won["archive"]["etag"]
+        with zipfile.ZipFile(io.BytesIO(archive["Body"].read())) as opened:
+            assert {name: opened.read(name) for name in opened.namelist()} == {"race-2.bin": bodies["race-2.bin"]}
+
+        # and neither took up the other's upload, or has left one
+        assert "upload resumed" not in first.output() + second.output()
+        assert s3.list_multipart_uploads(Bucket=stack.archive_bucket).get("Uploads", []) == []

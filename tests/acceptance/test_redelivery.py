@@ -1,4 +1,4 @@
-"""A message that comes twice: the same key, one archive, and the consumer is told.
+"""A message that comes twice: the same key, be it generated or chosen, one archive, and the consumer is told.
 
 The archive bucket keeps versions, so that an archive that was built twice could not hide.
 """
@@ -28,6 +28,13 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.localstack]
 
 #: Large enough for an upload of several parts, some of them copied.
 SIZE = 24 * 1024 * 1024
+
+#: A key that the service generates, and one that the payload chooses: the beginning of it.
+each_kind_of_key = pytest.mark.parametrize("chosen", [None, "chosen/ü "], ids=["generated", "chosen"])
+
+
+def wanted(source: str, key: str | None) -> dict[str, Any]:
+    return {"files": [{"source": source}], "archive": {"key": key}}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +109,9 @@ def test_the_notification_fails_at_first(
     settled(notification.body, {"unheard.bin": body})
 
 
+@each_kind_of_key
 def test_the_message_comes_again_after_its_job_was_done(
+    chosen: str | None,
     start_worker: StartWorker,
     localstack: LocalStack,
     client: StackClient,
@@ -123,7 +132,7 @@ def test_the_message_comes_again_after_its_job_was_done(
         worker = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
 
         # when a job is done, and its message comes back since it could not be acknowledged
-        request_id = client.send({"files": [{"source": "twice.bin"}]})
+        request_id = client.send(wanted("twice.bin", chosen and f"{chosen}twice.zip"))
         first = client.notification(request_id)
         built = set(versions()) - before
         second = client.notification(request_id)
@@ -133,16 +142,20 @@ def test_the_message_comes_again_after_its_job_was_done(
         contents = [{**notice.json["archive"], "url": None} for notice in (first, second)]
         assert contents[0] == contents[1]
         assert {(contents[0]["key"], contents[0]["version_id"])} == built
+        assert contents[0]["key"].startswith(chosen or "")
 
         # and there is one archive, which is right, and no message any more
         assert set(versions()) - before == built
         settled(first.body, {"twice.bin": body})
         assert worker.alive()
+        assert "job failed" not in worker.output()
 
 
+@each_kind_of_key
 @pytest.mark.parametrize("slow", ["UploadPartCopy", "CompleteMultipartUpload"])
 def test_two_workers_have_the_message_at_once(
     slow: str,
+    chosen: str | None,
     start_worker: StartWorker,
     localstack: LocalStack,
     client: StackClient,
@@ -164,7 +177,7 @@ def test_two_workers_have_the_message_at_once(
 
     with running_proxy(localstack.url, faults=first_of(held, on("ChangeMessageVisibility", INTERNAL_ERROR))) as proxy:
         first = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
-        request_id = client.send({"files": [{"source": "raced.bin"}]})
+        request_id = client.send(wanted("raced.bin", chosen and f"{chosen}{slow}.zip"))
         assert reached.wait(LONG_ENOUGH)
         second = start_worker(VISIBILITY_TIMEOUT_SECONDS="60")
 
@@ -178,6 +191,7 @@ def test_two_workers_have_the_message_at_once(
             {**notices[0]["archive"], "url": None}
         ] * 2
         assert set(versions()) - before == {(notices[0]["archive"]["key"], notices[0]["archive"]["version_id"])}
+        assert notices[0]["archive"]["key"].startswith(chosen or "")
         assert "upload resumed" in second.output()
         assert "archive found: an earlier attempt completed it" in first.output()
         assert "job failed" not in first.output() + second.output()
