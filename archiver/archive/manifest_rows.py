@@ -145,7 +145,7 @@ class _Lines:
         if self.number > self._most:
             raise TooLong(f"{self._most} lines")
         if len(line) > MAX_LINE:
-            raise RowError(self.number, f"is longer than {MAX_LINE} characters")
+            raise RowError(self.number, f"is longer than {MAX_LINE} characters, got {shown(line)}")
         if "\0" in line:
             raise RowError(self.number, f"holds a NUL character, so that it is no text, got {shown(line)}")
         return line[:-1] if line.endswith("\r") else line
@@ -215,13 +215,19 @@ def _object_row(cells: list[str], line: int) -> Row | None:
 def _table(first: str, lines: _Lines) -> Iterator[list[str]]:
     """The rows of CSV that have a cell; a quoted cell may go over several lines."""
     length = 0
+    start = ""  # of the row
 
     def measured() -> Iterator[str]:
-        nonlocal length
+        nonlocal length, start
         for line in chain([first], lines):
+            if not length:
+                start = line
             length += len(line) + 1
             if length > MAX_ROW:
-                raise RowError(lines.number, f"is in a row of more than {MAX_ROW} characters: a quote is left open")
+                raise RowError(
+                    lines.number,
+                    f"is in a row of more than {MAX_ROW} characters: a quote is left open, got {shown(start)}",
+                )
             yield f"{line}\n"
 
     reader = csv.reader(measured(), strict=True)
@@ -231,4 +237,4 @@ def _table(first: str, lines: _Lines) -> Iterator[list[str]]:
             if cells:
                 yield cells
     except csv.Error as error:
-        raise RowError(lines.number, f"is no CSV: {error}") from None
+        raise RowError(lines.number, f"is no CSV: {error}, got {shown(start)}") from None

@@ -14,7 +14,7 @@ from archiver.archive.reading import READS, STREAMED, BytesDiffer, VerifiedStrea
 from archiver.archive.request import MAX_UNKNOWN_KEYS, ArchiveRequest, ManifestLines
 from archiver.archive.spelling import nearest
 from archiver.archive.storage import BucketMissing, SourceMissing, SourceObject, SourceStore
-from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable
+from archiver.errors import InvalidPayload, LimitExceeded, MissingSources, NoSuchBucket, StorageUnavailable, shown
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
 
@@ -158,7 +158,8 @@ def _add(
                     f"manifest {manifest}, line {row.line}: more files than MAX_FILES={max_files} in all"
                 )
             if file.location.key == manifest.key and file.location.bucket == manifest.bucket:
-                raise InvalidPayload(f"manifest {manifest}, line {row.line}: source: the manifest lists itself")
+                where = f"manifest {manifest}, line {row.line}"
+                raise InvalidPayload(f"{where}: source: the manifest lists itself, got {shown(file.source)}")
             files.append(file)
             lines.append(row.line)
             if len(lines) % TOLD_AFTER == 0:

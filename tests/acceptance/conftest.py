@@ -47,6 +47,13 @@ def _log_of_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
         print(tail(request.getfixturevalue("worker").log))  # noqa: T201  # pytest shows it where the test failed
 
 
+def peak_memory(worker: Worker) -> int:
+    """The most resident memory that the pool's only process ever had, in bytes (proc(5), VmHWM)."""
+    [child] = worker.children()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
 @pytest.fixture
 def delivered(client: StackClient, readers: Readers, tmp_path: Path) -> Delivered:
     """Waits for a request's notification, downloads the archive once and has every reader read it."""

@@ -17,6 +17,7 @@ from devtools.localstack import LocalStack
 from devtools.proxy import Proxy, running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
+from tests.acceptance.conftest import peak_memory
 from tests.conftest import StackClient
 from tests.support.jobs import noise
 from tests.support.oracles import MissingReader, Readers, sha256
@@ -68,13 +69,6 @@ def archived(client: StackClient, payload: dict[str, Any]) -> Any:
 
 def copies_of_large(count: int) -> dict[str, Any]:
     return {"files": [{"source": "large.bin", "destination": f"copies/{n:02d}.bin"} for n in range(count)]}
-
-
-def peak_memory(worker: Worker) -> int:
-    """The most resident memory that the pool's only process ever had, in bytes (proc(5), VmHWM)."""
-    [child] = worker.children()
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) * 1024
 
 
 def check_copies(archive: Path, large: bytes, *, count: int) -> None:

@@ -91,6 +91,12 @@ def test_a_manifest_may_list_nothing(data: bytes) -> None:
         (b"source\na,b\n", 2, "has 2 fields, and the header has 1"),
         (b'source\n"a"b\n', 2, "is no CSV: "),
         (b'source\nx\n"a\n', 3, "is no CSV: "),
+        (b"source\nx\n" + b"y" * (MAX_LINE + 1), 3, f"is longer than {MAX_LINE} characters, got 'yyy"),
+        (
+            b'source\nx\n"a\n' + (b"b" * 999 + b"\n") * 200,
+            135,
+            "is in a row of more than 131072 characters: a quote is left",
+        ),
         (b"source,source\na,b\n", 2, "names no valid bucket"),
         (b"a.jpg\nb.jpg\n", 1, "is no JSON object, not the header source,destination"),
         (b"Bucket Name,Key\n", 1, "is no JSON object"),
