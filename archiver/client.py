@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from archiver import trace_context
+from archiver.archive.location import ACCESS_POINT, BUCKET
 from archiver.archive.pointer import SIZE_ATTRIBUTE, pointer_to
 from archiver.archive.request import OnMissing, parse_request, payload_document
 from archiver.archive.status import JobStatus
@@ -59,7 +60,7 @@ class ArchiverClient:
 
     ``tenant`` is whose jobs these are, in up to 128 printable ASCII characters without a space: where many share a
     standard queue, SQS keeps one's thousand jobs from delaying another's first. Another name raises ``InvalidPayload``,
-    as a queue's ARN does.
+    as a queue's ARN does, and a ``payload_bucket`` that is no bucket's name.
     ``sqs`` and ``s3`` are boto3 clients; without one, one is made from the SDK's own configuration. A payload that is
     too large for a message goes to a new object in ``payload_bucket``, one of the worker's PAYLOAD_BUCKETS, and the
     message points at it, as that of the SQS Extended Client does. Nobody deletes the object: a lifecycle rule of the
@@ -81,6 +82,7 @@ class ArchiverClient:
     ) -> None:
         _check_queue(queue)
         _check_tenant(tenant)
+        _check_payload_bucket(payload_bucket)
         self._tenant = tenant
         self._queue = open_queue(queue, timeouts=PROMPT) if sqs is None else Queue(sqs, queue)
         self._payload_bucket = payload_bucket
@@ -130,7 +132,7 @@ class ArchiverClient:
         """
         payload: dict[str, Any] = {"files": _files(files)}
         if manifest is not None:
-            payload["manifest"] = manifest if isinstance(manifest, str) else list(manifest)
+            payload["manifest"] = _manifest(manifest)
             if not payload["files"]:
                 del payload["files"]
         if archive is not None:
@@ -206,6 +208,13 @@ def _check_tenant(given: object) -> None:
         raise InvalidPayload(f"tenant: 1 to 128 printable ASCII characters without a space, not {shown(given)}")
 
 
+def _check_payload_bucket(given: object) -> None:
+    if given is not None and not (
+        isinstance(given, str) and (BUCKET.fullmatch(given) or ACCESS_POINT.fullmatch(given))
+    ):
+        raise InvalidPayload(f"payload_bucket: a bucket's name, not {shown(given)}")
+
+
 def _check_correlation_id(given: object) -> None:
     if given is not None and not (isinstance(given, str) and _ATTRIBUTE.fullmatch(given)):
         raise InvalidPayload(f"correlation_id: a text that SQS takes in an attribute, not {shown(given)}")
@@ -225,6 +234,14 @@ def _files(files: object) -> list[dict[str, Any]]:
     if isinstance(files, str | bytes | Mapping) or not isinstance(files, Iterable):
         raise InvalidPayload(f"files: a list of sources, not {shown(files)}")
     return [_file(index, file) for index, file in enumerate(files)]
+
+
+def _manifest(given: object) -> str | list[object]:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
+        raise InvalidPayload(f"manifest: a location or a list of them, not {shown(given)}")
+    return list(given)
 
 
 def _file(index: int, file: object) -> dict[str, Any]:

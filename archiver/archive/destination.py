@@ -48,6 +48,8 @@ def _prefix(value: str) -> str:
         raise ValueError("holds a control character")
     if any(segment in (".", "..") for segment in value.split("/")):
         raise ValueError("has a segment '.' or '..', which a link can't hold")
+    if value.lower().startswith("s3://"):
+        raise ValueError("names a bucket, which archive.bucket does; the key is what comes behind it")
     if value.startswith("/"):
         raise ValueError("begins with a slash; S3's keys begin with their first name")
     if len(value.encode()) > MAX_KEY_BYTES:
@@ -87,6 +89,15 @@ class ArchiveSpec(BaseModel):
     overwrite: bool | None = Field(None, description="true: an object under archive.key is replaced")
 
 
+def check_wishes(wish: ArchiveSpec) -> None:
+    """Raise ``InvalidPayload`` where the wishes contradict each other."""
+    if wish.key is not None and wish.prefix is not None:
+        both = f"{shown(wish.key)} and {shown(wish.prefix)}"
+        raise InvalidPayload(f"archive: key is the whole key, so there is no prefix beside it, got {both}")
+    if wish.overwrite and wish.key is None:
+        raise InvalidPayload("archive.overwrite: without archive.key there is nothing to overwrite, got True")
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where one job's archive goes. ``named``: the payload chose the whole key, so that others may have it, too.
@@ -118,7 +129,7 @@ class Destinations:
     ) -> Destination:
         """The destination that the settings grant. ``room`` is kept free behind the key, in bytes.
 
-        Raises ``InvalidPayload`` where the wishes contradict each other, ``LimitExceeded`` where they go too far.
+        Raises ``InvalidPayload`` where the key becomes too long, ``LimitExceeded`` where the wishes go too far.
         """
         wish = wish or ArchiveSpec()
         self._check(wish, link_seconds)
@@ -153,10 +164,6 @@ class Destinations:
             raise LimitExceeded(f"key {shown(key)} begins with none of ALLOWED_DESTINATION_PREFIXES")
 
     def _check(self, wish: ArchiveSpec, link_seconds: int | None) -> None:
-        if wish.key is not None and wish.prefix is not None:
-            raise InvalidPayload("archive: key is the whole key, so there is no prefix beside it")
-        if wish.overwrite and wish.key is None:
-            raise InvalidPayload("archive.overwrite: without archive.key there is nothing to overwrite, got True")
         if wish.bucket is not None and wish.bucket not in (self.bucket, *self.buckets):
             raise LimitExceeded(
                 f"archive.bucket: {shown(wish.bucket)} is not in ALLOWED_DESTINATION_BUCKETS, "

@@ -7,10 +7,11 @@ from typing import Any
 
 from archiver.archive import notification
 from archiver.archive.cancellation import Cancellation
+from archiver.archive.destination import Destination
 from archiver.archive.job import Delivery, Job, Notifier, Services
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.progress import OnProgress, ignore
-from archiver.archive.request import metadata_text, parse_request
+from archiver.archive.request import ArchiveRequest, metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
@@ -26,6 +27,7 @@ __all__ = [
     "Services",
     "abandon",
     "build_archive",
+    "destination_of",
     "find_archive",
     "notify_failure",
 ]
@@ -104,14 +106,7 @@ def _job(
     if request.unknown_keys:
         close = {key: found for key in request.unknown_keys if (found := meant(key))}
         log.warning("unknown keys ignored", keys=request.unknown_keys, **({"did_you_mean": close} if close else {}))
-    destination = services.destinations.choose(
-        request.archive,
-        generated_key=archive_key(
-            document.value, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
-        ),
-        link_seconds=request.link_expires_seconds,
-        room=NUMBER_BYTES if request.split else 0,
-    )
+    destination = destination_of(request, document.value, delivery=delivery, services=services)
     # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
     identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
     digest = hashlib.sha256(identity.encode()).hexdigest()
@@ -124,6 +119,20 @@ def _job(
         on_progress,
         traffic or Traffic(),
         cancellation or Cancellation(),
+    )
+
+
+def destination_of(
+    request: ArchiveRequest, payload: dict[str, Any], *, delivery: Delivery, services: Services
+) -> Destination:
+    """Where the archive of a request goes, ``payload`` being its JSON. Raises as ``Destinations.choose`` does."""
+    return services.destinations.choose(
+        request.archive,
+        generated_key=archive_key(
+            payload, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
+        ),
+        link_seconds=request.link_expires_seconds,
+        room=NUMBER_BYTES if request.split else 0,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec
+from archiver.archive.destination import MAX_LINK_SECONDS, ArchiveSpec, check_wishes
 from archiver.archive.document import Document, DocumentError, as_document, sendable
 from archiver.archive.files import FileError, FileSpec, RequestedFile, requested_file
 from archiver.archive.location import Location, parse_location
@@ -181,6 +181,8 @@ def parse_request(payload: object, *, max_files: int, default_bucket: str | None
     metadata = None if model.metadata is None else sendable(document.member("metadata") or "")
     if metadata is not None and (size := len(metadata.encode())) > MAX_METADATA_BYTES:
         raise LimitExceeded(f"metadata: {size} bytes of JSON, more than the {MAX_METADATA_BYTES} of a notification")
+    if model.archive is not None:
+        check_wishes(model.archive)
     if model.split is not None:
         _check_split(model.split, metadata)
         if model.archive is not None and model.archive.overwrite:

@@ -73,13 +73,9 @@ def read_payload(
     if notes:
         before = payload.get("metadata")
         payload["metadata"] = (before if isinstance(before, dict) else {}) | _pairs("metadata", notes)
-    archive = _archive(overrides)
-    if archive:
-        before = payload.get("archive")
-        payload["archive"] = (before if isinstance(before, dict) else {}) | archive
+    _add(payload, "archive", _archive(overrides))
     bounds = {"max_bytes": overrides.pop("split_bytes", None), "max_files": overrides.pop("split_files", None)}
-    if split := {name: bound for name, bound in bounds.items() if bound is not None}:
-        payload["split"] = split
+    _add(payload, "split", {name: bound for name, bound in bounds.items() if bound is not None})
     return payload | {name: value for name, value in overrides.items() if value is not None}
 
 
@@ -103,9 +99,16 @@ def _asked(
 ) -> dict[str, Any]:
     selection = {name: list(globs) for name, globs in (("include", includes), ("exclude", excludes)) if globs}
     files: list[dict[str, Any]] = [{"source": source} for source in sources]
-    files += [{"source": prefix.rstrip("/") + "/"} | selection for prefix in prefixes]
+    files += [{"source": prefix and prefix.rstrip("/") + "/"} | selection for prefix in prefixes]
     listed = {"manifest": manifests[0] if len(manifests) == 1 else list(manifests)} if manifests else {}
     return ({"files": files} if files else {}) | listed
+
+
+def _add(payload: dict[str, Any], field: str, wishes: dict[str, Any]) -> None:
+    """Put the options' wishes beside the payload's; what is no object stays, for the validation to name."""
+    before = payload.get(field)
+    if wishes and (before is None or isinstance(before, dict)):
+        payload[field] = (before or {}) | wishes
 
 
 def _archive(overrides: dict[str, Any]) -> dict[str, Any]:

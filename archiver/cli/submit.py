@@ -70,7 +70,7 @@ def submit(
     source = open_queue(
         settings.sqs_source_queue, timeouts=BRIEF, region=settings.aws_region, setting="SQS_SOURCE_QUEUE"
     )
-    bucket = payload_bucket or next(iter(settings.payload_buckets), None)
+    bucket = next(iter(settings.payload_buckets), None) if payload_bucket is None else payload_bucket
     client = ArchiverClient(
         source.url,
         tenant=tenant,

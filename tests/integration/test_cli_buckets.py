@@ -186,6 +186,16 @@ def test_missing_sources_are_named(command: str, environment: dict[str, str], so
 
 
 @pytest.mark.parametrize("command", ["build", "plan"])
+def test_a_place_that_the_settings_do_not_grant_is_named(
+    command: str, environment: dict[str, str], sources: dict[str, bytes]
+) -> None:
+    outcome = run(command, "--source", "source.jpg", "--bucket", "elsewhere", environment=environment)
+
+    assert outcome.exit_code == 1
+    assert outcome.complaint.startswith("error: archive.bucket: 'elsewhere' is not in ALLOWED_DESTINATION_BUCKETS")
+
+
+@pytest.mark.parametrize("command", ["build", "plan"])
 def test_a_destination_that_does_not_exist_is_the_settings_fault(command: str, environment: dict[str, str]) -> None:
     outcome = run(command, "--source", "source.jpg", environment=environment | {"S3_DESTINATION_BUCKET": "not-there"})
 

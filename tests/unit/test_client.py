@@ -216,6 +216,28 @@ def test_a_misuse_is_one_kind_of_error(sqs: FakeSqs, files: Any) -> None:
     assert sqs.sent == []
 
 
+@pytest.mark.parametrize("manifest", [7, b"list", {"source": "list"}, [], [7], ["a", ""], ""])
+def test_what_is_no_manifest_is_named(sqs: FakeSqs, manifest: Any) -> None:
+    with pytest.raises(InvalidPayload, match=r"^manifest(\[\d\])?: "):
+        client(sqs).submit(manifest=manifest)
+    assert not sqs.sent
+
+
+@pytest.mark.parametrize(
+    "archive", [{"key": "a", "prefix": "b/"}, {"overwrite": True}, {"key": "s3://b/a"}, "a", ["a"]]
+)
+def test_wishes_that_no_setting_could_grant_are_named(sqs: FakeSqs, archive: Any) -> None:
+    with pytest.raises(InvalidPayload, match=r"^archive"):
+        client(sqs).submit(["a.jpg"], archive=archive)
+    assert not sqs.sent
+
+
+@pytest.mark.parametrize("bucket", ["", "a b", "s3://payloads", 7])
+def test_what_is_no_bucket_for_payloads_is_named_at_once(sqs: FakeSqs, bucket: Any) -> None:
+    with pytest.raises(InvalidPayload, match=r"^payload_bucket: a bucket's name, not "):
+        ArchiverClient("input", sqs=cast(Any, sqs), payload_bucket=bucket)
+
+
 @pytest.mark.parametrize("correlation_id", ["", "a\0", "\ud800", "\uffff", 7])
 def test_a_correlation_id_that_sqs_would_refuse_is_named(sqs: FakeSqs, correlation_id: Any) -> None:
     with pytest.raises(InvalidPayload, match=r"^correlation_id: "):

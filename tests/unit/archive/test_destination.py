@@ -65,6 +65,7 @@ def test_a_prefix_goes_before_the_generated_key(prefix: str) -> None:
         ({"key": "a\uffffb"}, "archive.key: holds a control character"),
         ({"key": "a/../b"}, "archive.key: has a segment '.' or '..'"),
         ({"key": "/a"}, "archive.key: begins with a slash"),
+        ({"key": "s3://b/a.zip"}, "archive.key: names a bucket, which archive.bucket does"),
         ({"key": "a/"}, "archive.key: ends in a slash"),
         ({"key": "ü" * 513}, "archive.key: is longer than S3's 1024 bytes"),
         ({"key": f"x/{GENERATED}"}, "archive.key: has the form of a generated key"),

@@ -80,6 +80,19 @@ def test_options_are_added_to_the_files_wishes(tmp_path: Path) -> None:
     assert read(str(path), key_prefix="c/", tags=())["archive"] == {"prefix": "c/", "bucket": "b"}
 
 
+def test_what_is_no_object_stays_for_the_validation_to_name(tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_text('{"manifest": "m", "archive": ["a"], "split": {"max_files": 7}}')
+
+    payload = read(str(path), key="a.zip", split_bytes=100_000)
+
+    assert (payload["archive"], payload["split"]) == (["a"], {"max_files": 7, "max_bytes": 100_000})
+
+
+def test_an_empty_prefix_is_no_slash() -> None:
+    assert read(prefixes=("",))["files"] == [{"source": ""}]
+
+
 def test_bounds_of_several_archives() -> None:
     assert read(sources=("a",), split_bytes=100_000, split_files=7)["split"] == {"max_bytes": 100_000, "max_files": 7}
 
