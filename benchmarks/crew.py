@@ -79,7 +79,7 @@ class Bench:
             "S3_SOURCE_BUCKET": BUCKETS[0],
             "S3_DESTINATION_BUCKET": BUCKETS[1],
             "SQS_CREW_QUEUE": self.stack.crew_url,
-            "CREW_MIN_BYTES": str(64 * MIB),
+            "CREW_MIN_BYTES": str(min(1024 * MIB, self.size // 2)),
             "POLL_SECONDS": "20",
             "WORKER_CONCURRENCY": "1",
         }

@@ -5,10 +5,11 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cache, partial
+from threading import Semaphore
 from typing import Literal
 
 from zlib_ng import zlib_ng
@@ -19,10 +20,11 @@ from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint
 from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
+from archiver.archive.chunks import Cut
 from archiver.archive.crew import Host, SharedUpload, Sharing
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads
-from archiver.archive.parts import CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
@@ -150,6 +152,7 @@ class Build:
             span.tell({"archiver.bytes": layout.size, "archiver.parts": len(plan), "archiver.copies": copies})
         progress.planned(len(deflated.parts) + len(plan))
         arrivals = Arrivals(layout, plan)
+        shared = None if self.host is None else self.host.crew.cut(blueprint)
         builder = PartBuilder(
             layout=layout,
             sources=blueprint.sources,
@@ -162,6 +165,7 @@ class Build:
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
+            reading=nullcontext() if shared is None else Semaphore(READING),
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
             with self.tracer.span("parts", {"archiver.parts": 1, "archiver.copies": 0}):
@@ -170,7 +174,7 @@ class Build:
             with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": 0}):
                 archive = upload.put_whole(body, crc32=crc32)
         else:
-            with self._shared(blueprint, upload, builder.checksums, builder.on_part) as agenda:
+            with self._shared(shared, blueprint, upload, builder.checksums, builder.on_part) as agenda:
                 with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
                     try:
                         with self._opening(upload):
@@ -185,10 +189,14 @@ class Build:
 
     @contextmanager
     def _shared(
-        self, blueprint: Blueprint, upload: Upload, checksums: Checksums, on_part: Callable[[Part], None]
+        self,
+        shared: Cut | None,
+        blueprint: Blueprint,
+        upload: Upload,
+        checksums: Checksums,
+        on_part: Callable[[Part], None],
     ) -> Iterator[Sharing | None]:
         """The plan as it is shared with others, where that is worth it; what was shared goes with the upload."""
-        shared = None if self.host is None else self.host.crew.cut(blueprint)
         if self.host is None or shared is None:
             yield None
             return

@@ -16,16 +16,13 @@ from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, diges
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
 from archiver.archive.parallel import open_threads
-from archiver.archive.parts import Alone, Carry, CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, Body, SourceObject, UploadedPart, UploadGone
 from archiver.archive.traffic import Traffic
 from archiver.errors import LimitExceeded
 from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
-
-#: Parts that are read at once: of a stretch, which is short, the first are to be on their way up soon.
-READING = 4
 
 log = get_logger(__name__)
 

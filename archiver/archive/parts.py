@@ -31,6 +31,9 @@ from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, La
 
 #: Reads of one part that are handed to the storage at once.
 READS_AT_ONCE = 512
+#: Parts of a shared plan that are read at once. Where many work on it each has a short time, in which the first parts
+#: are to be on their way up soon, and what one has begun the others wait for at the end.
+READING = 3
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
 

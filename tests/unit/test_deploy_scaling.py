@@ -164,6 +164,25 @@ def chunks() -> list[str]:
     return rows
 
 
+def terabyte() -> list[str]:
+    """A terabyte of photos by so many slots."""
+    rows = []
+    for slots in (1, 10, 40, 100, 400):
+        seconds = 20_000 / slots
+        rows.append(
+            row(
+                str(slots),
+                f"{(30 + seconds) / 60:,.1f}",
+                f"{200_000 / seconds:,.0f}",
+                f"{(10_000 + 2 * 1_800) / seconds:,.1f}",
+                f"{1_000 / seconds:,.2f}",
+            )
+        )
+    lists = (30 + 20_000 / 40) / 2 * 2
+    requests = (200 + 10_000 + 2 * 1_800 + lists) * PUT + (200_000 + 2 * 1_800) * GET
+    return [*rows, f"{requests:.2f} $ for S3's requests", f"{20_000 / 3600 * TASK_HOUR / SLOTS:.2f} $ of computing"]
+
+
 def test_what_a_waiting_chunk_is_worth_is_in_the_template_too() -> None:
     scaling = load_template(SERVICE)["Resources"]["BacklogPolicy"]["Properties"]
 
@@ -171,7 +190,7 @@ def test_what_a_waiting_chunk_is_worth_is_in_the_template_too() -> None:
     assert f"FILL(chunks_waiting, 0) / {WAITING} " in str(scaling)
 
 
-@pytest.mark.parametrize("table", [mix, targets, chunks, maximum, million])
+@pytest.mark.parametrize("table", [mix, targets, chunks, terabyte, maximum, million])
 def test_the_documents_figures_follow_from_its_formulas(table: Callable[[], list[str]]) -> None:
     assert [line for line in table() if line not in DOCUMENT] == []
 

@@ -117,3 +117,13 @@ def test_a_job_loads_no_library_that_it_does_not_use() -> None:
     loaded = "import sys, archiver.archive.pipeline, archiver.wiring; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
     assert not {"boto3", "s3transfer", "rich", "celery", "kombu", "click"} & set(modules.stdout.split())
+
+
+def test_there_is_a_crew_where_there_is_a_queue_for_it() -> None:
+    alone, together = (
+        open_services(settings(aws_region="eu-west-1", **more)).crew for more in ({}, {"sqs_crew_queue": "crew"})
+    )
+
+    assert alone is None
+    assert together is not None
+    assert together.min_weight == 1024**3

@@ -136,3 +136,26 @@ def test_the_policys_queue_lives_beside_its_source() -> None:
         "http://127.0.0.1:4566/queue/us-east-1/000000000000/input-queue-dlq"
     )
     assert dead_letter_url(URL, None) is None
+
+
+def test_a_batch_is_one_request(client: Any, stub: Stubber) -> None:
+    attributes = {"Correlation-Id": {"DataType": "String", "StringValue": "c"}}
+    entries = [{"Id": str(n), "MessageBody": body, "MessageAttributes": attributes} for n, body in enumerate("ab")]
+    sent = [{"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": "5"} for entry in entries]
+    answer = {"Successful": sent, "Failed": []}
+    stub.add_response("send_message_batch", answer, {"QueueUrl": URL, "Entries": entries})
+
+    Queue(client, URL).send_batch(["a", "b"], attributes=attributes)
+
+
+def test_a_batch_that_is_not_sent_as_a_whole_is_a_failure(client: Any, stub: Stubber) -> None:
+    failed = [{"Id": "1", "SenderFault": False, "Code": "InternalError", "Message": "later"}]
+    sent = [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "5"}]
+    stub.add_response("send_message_batch", {"Successful": sent, "Failed": failed})
+    stub.add_client_error("send_message_batch", "AccessDenied", "not yours")
+
+    queue = Queue(client, URL, setting="SQS_CREW_QUEUE")
+    with pytest.raises(QueueUnavailable, match=r"1 of 2 messages not sent to SQS_CREW_QUEUE='http.*': later"):
+        queue.send_batch(["a", "b"])
+    with pytest.raises(QueueUnavailable, match="not yours"):
+        queue.send_batch(["a"])
