@@ -30,10 +30,11 @@ from archiver.logs import get_logger
 #: Between two looks at what has come, in seconds: while there is other work, and while there is none.
 LOOK_SECONDS = 2.0
 WAIT_SECONDS = 0.2
-#: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least so
-#: many seconds.
+#: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
+#: at most so many seconds.
 PATIENCE = 3.0
 PATIENCE_SECONDS = 5.0
+MOST_PATIENCE_SECONDS = 120.0
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
 PLAN = "plan"
@@ -157,6 +158,7 @@ class Sharing:
         self._looked_at = float("-inf")
         self._began = host.crew.clock()
         self._own_weight = 0
+        self._pace = 0.0  # seconds for each byte of weight
         self._stopped = threading.Event()
         self._sender: JobThreads | None = None
         #: The parts that others have brought, by number.
@@ -189,6 +191,9 @@ class Sharing:
                 return
             if chunk.number in self._waiting and self._claim(chunk):
                 yield from self._own(chunk)
+                # Not later: while it waits its patience would grow as fast as the time that it waits.
+                self._own_weight += chunk.weight
+                self._pace = (self._crew.clock() - self._began) / self._own_weight
         while self._waiting and not stopped():
             self._look()
             for chunk in list(self._waiting.values()):
@@ -253,7 +258,6 @@ class Sharing:
     def _own(self, chunk: Chunk) -> Iterator[Part]:
         del self._waiting[chunk.number]
         yield from _copies_first(chunk.parts)
-        self._own_weight += chunk.weight
 
     def _claim(self, chunk: Chunk) -> bool:
         """Whether the chunk is ours; also where that can't be written down."""
@@ -281,9 +285,8 @@ class Sharing:
     def _is_overdue(self, chunk: Chunk) -> bool:
         if chunk.number in self._useless:
             return True
-        now = self._crew.clock()
-        pace = (now - self._began) / self._own_weight if self._own_weight else 0.0
-        return now - self._seen.get(chunk.number, self._began) > max(PATIENCE_SECONDS, PATIENCE * pace * chunk.weight)
+        patience = min(MOST_PATIENCE_SECONDS, max(PATIENCE_SECONDS, PATIENCE * self._pace * chunk.weight))
+        return self._crew.clock() - self._seen.get(chunk.number, self._began) > patience
 
     def _look(self, *, every: float = 0.0) -> None:
         """Take what has come, if the last look is so many seconds ago."""

@@ -138,6 +138,25 @@ def test_a_helper_dies_with_its_claim(s3: FakeS3, builder: Services, fake: FakeC
     assert PATIENCE_SECONDS <= fake.now - 1000 < PATIENCE_SECONDS + 2
 
 
+def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
+    s3: FakeS3, builder: Services, fake: FakeCrew
+) -> None:
+    # given a builder that takes ten seconds for its first chunk, while the others are claimed by who is dead
+    def claim() -> None:
+        for invitation in invited(fake):
+            for name in chunks_of(fake, invitation):
+                if name != chunk_name(0):
+                    fake.objects.put(invitation.folder, name, HELPERS_CLAIM)
+        fake.now += 10
+
+    fake.at_first = claim
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fake, "while_waiting", lambda: pytest.fail("it waits for ever") if fake.waits > 1_000 else None)
+        build(builder)
+
+    assert fake.now - 1010 < 60
+
+
 def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
     # given a helper that has claimed a stretch, and brings it while the builder waits
     def claim() -> None:
