@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 
 from archiver.archive import status
 from archiver.archive.cancellation import Cancellation
@@ -58,7 +59,10 @@ class StatusBoard:
         self._write(request_id, attempt, follower)
         stopped = threading.Event()
         thread = threading.Thread(
-            target=self._run, args=(request_id, attempt, follower, stopped), name="status", daemon=True
+            target=copy_context().run,  # its log lines name the job
+            args=(self._run, request_id, attempt, follower, stopped),
+            name="status",
+            daemon=True,
         )
         thread.start()
         try:

@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from archiver.archive.notification import Message
 from archiver.archive.progress import Progress
@@ -102,6 +103,17 @@ def test_a_running_job_is_told_at_its_next_step_unless_that_is_the_last(board: S
         with pytest.raises(Cancelled, match="while it ran"):
             follower(progress())
         follower(progress("completed"))
+
+
+def test_what_its_thread_logs_names_the_job(
+    board: StatusBoard, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(module.log, "info", lambda event: told.append((event, get_contextvars())))
+    with bound_contextvars(request_id="r"), board.following("r", attempt=1, redelivered=False) as follower:
+        objects.cancelled = True
+        assert eventually(lambda: follower.cancellation.asked)
+    assert told == [("the job is to be cancelled", {"request_id": "r"})]
 
 
 def test_a_bucket_that_is_away_does_not_touch_the_job(board: StatusBoard, objects: Objects) -> None:
