@@ -199,6 +199,8 @@ class ArchiverClient:
 
 
 def _check_queue(given: str) -> None:
+    if not given:
+        raise InvalidPayload("queue: the queue's URL or its name, not ''")
     if given.startswith("arn:"):
         raise InvalidPayload(f"queue: an ARN; give the queue's URL or its name, {given.rpartition(':')[2]}")
 

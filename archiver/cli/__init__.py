@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from archiver.archive.spelling import nearest
 from archiver.cli.failures import INTERRUPTED, JSON, failure
 from archiver.version import __version__
 
@@ -42,6 +43,14 @@ class Root(click.Group):
             return None
         command: click.Command = getattr(import_module(f"archiver.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not ctx.resilient_parsing and name not in COMMANDS and (meant := nearest(name, COMMANDS)):
+            ctx.fail(f"No such command {name!r}. (Did you mean {meant!r}?)")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's signature
         with formatter.section("Commands"):

@@ -283,6 +283,11 @@ def test_a_queues_arn_is_refused_with_its_name(sqs: FakeSqs) -> None:
         client(sqs, "arn:aws:sqs:eu-west-1:123456789012:input.fifo")
 
 
+def test_a_queue_without_a_name_is_refused(sqs: FakeSqs) -> None:
+    with pytest.raises(InvalidPayload, match=r"^queue: the queue's URL or its name, not ''$"):
+        client(sqs, "")
+
+
 def test_the_callers_span_travels_with_the_message_where_there_is_room(sqs: FakeSqs) -> None:
     context = SpanContext(0xABC, 0xDEF, is_remote=False, trace_state=TraceState([("vendor", "1")]))
     least = len('{"files":[{"source":"a","destination":""}]}')

@@ -47,10 +47,11 @@ def test_every_command_explains_itself(name: str) -> None:
     assert outcome.stdout.startswith(f"Usage: archiver {name}")
 
 
-def test_an_unknown_command_is_named() -> None:
-    outcome = run("bild", environment={})
+@pytest.mark.parametrize(("name", "hint"), [("bild", " (Did you mean 'build'?)"), ("archive", "")])
+def test_an_unknown_command_is_named(name: str, hint: str) -> None:
+    outcome = run(name, environment={})
 
-    assert (outcome.exit_code, outcome.complaint) == (2, "error: No such command 'bild'. (usage)")
+    assert (outcome.exit_code, outcome.complaint) == (2, f"error: No such command {name!r}.{hint} (usage)")
 
 
 @pytest.mark.parametrize("name", TALKATIVE)
