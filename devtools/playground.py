@@ -37,6 +37,15 @@ FOLDER = CHECKOUT / ".stack"
 SERVICES = ("s3", "sqs", "sns", "sts")
 #: As in the compose file: hand-backs count as receives, and many stops of a worker are to cost no job.
 MAX_RECEIVE_COUNT = 50
+#: What the worker has beside the settings of the other terminal.
+WORKERS_OWN = {
+    # LocalStack moves a dead letter with its receives, of which each look is one: with the default five a job that was
+    # looked at and redriven would have no attempt left.
+    "MAX_ATTEMPTS": "20",
+    # Celery's warning, the log's longest line, is no news where root plays.
+    "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
+    "WORKER_CONCURRENCY": "2",
+}
 #: Of the caller's shell, and at odds with an emulator's credentials.
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN")
 #: Between two looks at the log and at what runs, in seconds.
@@ -145,9 +154,7 @@ def _running(folder: Path) -> Iterator[Playground]:
             "MONITORING": "1",
             "STATUS_PREFIX": "status/",
         }
-        worker = running.enter_context(
-            running_worker(localstack, stack, settings=settings | {"WORKER_CONCURRENCY": "2"})
-        )
+        worker = running.enter_context(running_worker(localstack, stack, settings=settings | WORKERS_OWN))
         flower = running.enter_context(running_flower(worker.environment, log=folder / "flower.log"))
         _write_environment(folder, {**localstack.environment, **stack.environment, **settings})
         yield Playground(localstack, stack, worker, flower)

@@ -144,6 +144,20 @@ def test_the_walkthrough_works_word_for_word(playground: Playground, time: str) 
     assert sorted(states(playground).values()).count("FAILURE") >= 2
 
 
+def test_a_dead_letter_that_was_looked_at_often_can_be_redriven(playground: Playground) -> None:
+    said = playground.typed("""
+        . .stack/env
+        archiver submit --source often.jpg --wait
+        for look in 1 2 3 4 5; do archiver dlq list; done
+        aws s3 cp s3://source-images/source.jpg s3://source-images/often.jpg
+        archiver dlq redrive --all
+        aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL --wait-time-seconds 20 \
+            --queue-url $AWS_ENDPOINT_URL/000000000000/output-queue --query 'Messages[0].Body' --output text
+        """)
+
+    assert json.loads(said.splitlines()[-1])["status"] == "succeeded", said
+
+
 def states(playground: Playground) -> dict[str, str]:
     """Flower's, of each job."""
     with urllib.request.urlopen(f"{playground.flower}/api/tasks", timeout=30) as answer:
