@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from archiver.archive.chunks import Chunk
 from archiver.archive.plan import MAX_PART, Part
@@ -22,9 +22,10 @@ from archiver.archive.upload import LAST_NUMBER
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
 
-#: The greatest block as it lies in storage, and unpacked, in bytes.
+#: The greatest block as it lies in storage, and unpacked, in bytes: whatever they are, their reader needs some hundred
+#: MiB at most. A stretch of sixteen thousand entries has a tenth of it.
 MAX_BLOCK = 16 * 1024 * 1024
-MAX_UNPACKED = 128 * 1024 * 1024
+MAX_UNPACKED = 16 * 1024 * 1024
 #: The first of zlib's levels: the next take twice the time for a tenth of the bytes.
 _LEVEL = 1
 
@@ -73,14 +74,17 @@ class _Block(_Model):
                 Annotated[
                     list[tuple[_Number, Annotated[int, Field(ge=1, le=MAX_PART)], int, _Size]],
                     Field(min_length=1, max_length=LAST_NUMBER),
+                    FailFast(),
                 ],
             ]
         ],
         Field(min_length=1, max_length=LAST_NUMBER),
+        FailFast(),
     ]
-    buckets: list[_Text]
-    entries: list[
-        tuple[Annotated[str, Field(min_length=1)], _Size, int, _Crc32 | None, _Size, _Text, _Text, str | None]
+    buckets: Annotated[list[_Text], FailFast()]
+    entries: Annotated[
+        list[tuple[Annotated[str, Field(min_length=1)], _Size, int, _Crc32 | None, _Size, _Text, _Text, str | None]],
+        FailFast(),
     ]
 
 

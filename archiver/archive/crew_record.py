@@ -11,13 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from zlib_ng import zlib_ng
 
 from archiver.archive.plan import Part
 from archiver.archive.storage import UploadedPart
+from archiver.archive.upload import LAST_NUMBER
 from archiver.zipformat.crc import crc32_combine, crc32_of_parts
 from archiver.zipformat.layout import DataBytes, HeaderBytes, Layout, Segment
+
+#: The greatest record, in bytes: of all parts that an archive has, or of half a million pieces.
+MAX_RECORD = 4 * 1024 * 1024
 
 _Crc32 = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 
@@ -46,7 +50,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     digest: str
-    parts: list[tuple[int, str, int, _Crc32]]
+    parts: Annotated[list[tuple[int, str, int, _Crc32]], Field(max_length=LAST_NUMBER), FailFast()]
     crc32s: str
 
 
@@ -73,6 +77,8 @@ def write_record(record: Record) -> bytes:
 
 def read_record(body: bytes) -> Record:
     """The inverse of ``write_record``. Raises ``ValueError``."""
+    if len(body) > MAX_RECORD:
+        raise ValueError(f"a record of {len(body)} bytes, more than {MAX_RECORD}")
     model = _Model.model_validate_json(body)
     crc32s = _little_endian(array("I", b64decode(model.crc32s, validate=True)))
     parts = (UploadedPart(number, etag, size, crc32) for number, etag, size, crc32 in model.parts)

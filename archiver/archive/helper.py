@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
-from archiver.archive.crew import HELPERS_CLAIM, PLAN, CrewObjects, chunk_name
+from archiver.archive.crew import HELPERS_CLAIM, PLAN, CrewObjects, SharedUpload, chunk_name
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
@@ -53,6 +53,8 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
         raise Needless("SQS_CREW_QUEUE is not set")
     began = time.monotonic()
     services.destinations.check(invitation.bucket, invitation.key)
+    if SharedUpload(invitation.bucket, invitation.key, invitation.upload_id).folder != invitation.folder:
+        raise LimitExceeded("the plan is that of another upload")
     plan = _read_plan(invitation, crew.objects, services)
     traffic, options = Traffic(), services.options
     checksums = _Noted(plan.layout.entries)

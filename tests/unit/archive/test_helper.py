@@ -79,6 +79,9 @@ def test_it_tells_what_it_took(other: Services, fake: FakeCrew, invitation: Invi
         ({"key": "others/report.zip"}, "ALLOWED_DESTINATION_PREFIXES"),
         ({"stop": 1 << 40}, "a block of bytes"),
         ({"start": 99, "stop": 99}, "a block of bytes"),
+        ({"key": "reports/another.zip"}, "of another upload"),
+        ({"upload_id": "another"}, "of another upload"),
+        ({"folder": "0" * 64}, "of another upload"),
     ],
 )
 def test_it_writes_nowhere_that_a_payload_could_not(
@@ -105,16 +108,25 @@ def test_it_reads_nothing_that_a_payload_could_not(other: Services, invitation: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"folder": "0" * 64}, "the job is over"),
+        ({"start": 1 << 20, "stop": (1 << 20) + 1}, "the plan is another"),
         ({"digest": "0" * 64}, "the plan is another"),
-        ({"upload_id": "gone"}, "the upload is over"),
     ],
 )
-def test_what_is_over_is_needless(
+def test_a_plan_that_is_another_is_needless(
     change: dict[str, Any], message: str, other: Services, invitation: Invitation
 ) -> None:
     with pytest.raises(Needless, match=message):
         help_build(invitation.model_copy(update=change), services=other)
+
+
+def test_a_job_that_is_over_is_needless(other: Services, invitation: Invitation, s3: FakeS3, fake: FakeCrew) -> None:
+    s3.uploads.clear()
+    with pytest.raises(Needless, match="the upload is over"):
+        help_build(invitation, services=other)
+
+    fake.objects.folders.clear()
+    with pytest.raises(Needless, match="the job is over"):
+        help_build(invitation, services=other)
 
 
 def test_who_has_no_crew_helps_nobody(s3: FakeS3, invitation: Invitation) -> None:
@@ -168,6 +180,22 @@ def test_a_plan_that_is_none_is_refused(
 
     with pytest.raises(Needless, match="can't be read"):
         help_build(invitation, services=other)
+
+
+@pytest.mark.parametrize("item", ["0,", "[],", '["a",0,0,null,0,"k","e"],'])
+def test_a_block_of_millions_of_faults_is_refused_for_the_first(item: str) -> None:
+    block = '{"zone":"UTC","skip":0,"chunks":[[0,[[1,5,-1,0]]]],"buckets":["b"],"entries":['
+    packed = zlib.compress(f"{block}{item * 100_000}[]]}}".encode())
+
+    with pytest.raises(ValueError, match="entries") as refused:
+        read_block(packed, zone=UTC)
+
+    assert len(str(refused.value)) < 2_000
+
+
+def test_a_block_that_unpacks_to_more_than_any_stretch_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 16777216 bytes"):
+        read_block(zlib.compress(b"[" + b"0," * (8 << 20)), zone=UTC)
 
 
 @pytest.mark.parametrize(
