@@ -281,9 +281,10 @@ class Settings(LivenessSettings):
     def _crew(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value.endswith(".fifo"):
             raise ValueError("a FIFO queue; what a job shares with others has no order")
-        source = str(info.data.get("sqs_source_queue"))
-        if value is not None and value.rpartition("/")[2] == source.rpartition("/")[2]:
-            raise ValueError("has the name of SQS_SOURCE_QUEUE; it is a queue of its own")
+        for setting in ("sqs_source_queue", "sqs_destination_queue"):
+            other = str(info.data.get(setting))
+            if value is not None and value.rpartition("/")[2] == other.rpartition("/")[2]:
+                raise ValueError(f"has the name of {setting.upper()}; it is a queue of its own")
         return value
 
     @property

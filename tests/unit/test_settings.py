@@ -94,6 +94,14 @@ def test_bounds(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     assert "pattern" not in message
 
 
+def test_the_crew_takes_no_notifications_off_their_queue(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SQS_DESTINATION_QUEUE", "output-queue")
+    environment.setenv("SQS_CREW_QUEUE", "https://sqs.eu-west-1.amazonaws.com/1/output-queue")
+
+    with pytest.raises(SettingsError, match=r"SQS_CREW_QUEUE=.*: has the name of SQS_DESTINATION_QUEUE"):
+        load_settings()
+
+
 def test_the_longest_file_prefix_makes_the_longest_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("S3_FILE_PREFIX", "ü" * 470)
 
