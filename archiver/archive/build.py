@@ -183,7 +183,14 @@ class Build:
                         raise refusal.of_sources(blueprint.order) from refusal
                 crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
                 with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
-                    archive = upload.complete(parts, crc32=crc32, size=layout.size)
+                    archive = upload.complete(
+                        parts,
+                        crc32=crc32,
+                        size=layout.size,
+                        rebuild=None
+                        if agenda is None
+                        else lambda numbers: builder.build([part for part in plan if part.number in numbers]),
+                    )
         progress.step("completed")
         return archive
 

@@ -12,7 +12,7 @@ them, since only the last part may have less than 5 MiB. So ``archiver.aws.sweep
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from archiver.archive.plan import MAX_PARTS
@@ -37,6 +37,9 @@ LAST_NUMBER = MAX_PARTS - 2
 COMPLETIONS = 5
 #: Size of either marker in bytes: a SHA-256 in hexadecimal digits.
 MARKER_SIZE = 64
+
+#: Builds parts anew, by their numbers.
+Rebuild = Callable[[Set[int]], Mapping[int, UploadedPart]]
 
 log = get_logger(__name__)
 
@@ -138,11 +141,19 @@ class Upload:
         except UploadsUnlisted as error:
             log.warning("what others have uploaded is not ours to list", reason=str(error))
             return list(parts)
-        found = ((part, listed.get(part.number)) for part in parts)
-        return [replace(part, etag=there.etag) for part, there in found if there is not None and _is_same(there, part)]
+        found = []
+        for part in parts:
+            there = listed.get(part.number)
+            if there is not None and _is_same(there, part):
+                found.append(replace(part, etag=there.etag))
+            else:
+                self._done.pop(part.number, None)
+        return found
 
-    def complete(self, parts: list[UploadedPart], *, crc32: int, size: int) -> StoredArchive:
-        """Make the archive of its parts."""
+    def complete(
+        self, parts: list[UploadedPart], *, crc32: int, size: int, rebuild: Rebuild | None = None
+    ) -> StoredArchive:
+        """Make the archive of its parts. ``rebuild`` puts those again that somebody else has put other bytes over."""
         upload_id = self.open()
         for _ in range(COMPLETIONS - 1):
             try:
@@ -150,8 +161,13 @@ class Upload:
             except ArchiveRefused:
                 # Somebody else at work on the same upload has put the same bytes again, and S3 may have given them
                 # another ETag: it does where a KMS key encrypts.
-                again = self.listed(parts)
-                if again == parts or len(again) != len(parts):
+                there = {part.number: part for part in self.listed(parts)}
+                lost = {part.number for part in parts} - there.keys()
+                if lost and rebuild is not None:
+                    log.warning("parts that others have put over ours are built again", parts=len(lost))
+                    there |= rebuild(lost)
+                again = [there[part.number] for part in parts if part.number in there]
+                if (again == parts and not lost) or len(again) != len(parts):
                     raise
                 parts = again
         return self._store.complete(self._archive, upload_id, parts, crc32=crc32, size=size)

@@ -1,5 +1,6 @@
 """A job that invites others: whatever they bring, or don't, its archive is right."""
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -388,6 +389,25 @@ def test_equal_parts_of_other_etags_are_completed_all_the_same(
     build(builder)
 
     assert s3.calls["complete"] == 4
+
+
+def test_wrong_bytes_that_a_late_helper_puts_over_a_part_are_put_right(
+    s3: FakeS3, builder: Services, fake: FakeCrew
+) -> None:
+    """As one of another version would, or one whose every read of an object without a CRC32 is wrong."""
+
+    def put_over(_: Call) -> None:
+        (upload,) = s3.uploads.values()
+        for number in (1, 3):
+            part, body = upload.parts[number]
+            wrong = bytes(body[:-1]) + bytes([body[-1] ^ 1])
+            upload.parts[number] = (replace(part, etag='"wrong"', crc32=zlib.crc32(wrong)), wrong)
+
+    s3.before("complete", put_over, times=1)
+
+    build(builder)
+
+    assert s3.calls["complete"] == 2
 
 
 def test_a_job_that_is_cancelled_meanwhile_ends(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
