@@ -5,6 +5,7 @@ on, each page beginning at the next one that was not seen yet, as long as the pa
 page shows is looked at on its own, as if there were no listings.
 """
 
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from functools import partial
 from archiver.archive.location import Location
 from archiver.archive.parallel import batched, ordered_map
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import LocationIndex, SourceTable
+from archiver.archive.tables import LocationIndex, SourceTable, TextColumn
 from archiver.errors import ArchiverError
 
 #: Fewer objects of one bucket are looked at one by one.
@@ -29,17 +30,17 @@ WORTH_A_PAGE = 13
 
 
 class Keys:
-    """The objects that are sought, by bucket: their keys as bytes, whose order is S3's."""
+    """The keys that are sought, by bucket."""
 
     def __init__(self, locations: Iterable[Location] = ()) -> None:
-        self.of: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.of: defaultdict[str, TextColumn] = defaultdict(TextColumn)
         for location in locations:
             self.add(location)
 
     def add(self, location: Location) -> None:
         """One more, unless it is a prefix or a pinned version: a listing shows an object's latest version alone."""
         if not location.is_prefix and location.version_id is None:
-            self.of[location.bucket].append(location.key.encode())
+            self.of[location.bucket].append(location.key)
 
 
 def find_in_listings(
@@ -65,20 +66,21 @@ def find_in_listings(
     return index
 
 
-def _shards(keys: dict[str, list[bytes]]) -> Iterator[tuple[str, list[str]]]:
+def _shards(keys: dict[str, TextColumn]) -> Iterator[tuple[str, list[str]]]:
     """Keys of a bucket, each once and in S3's order, as many as a listing is asked for. ``keys`` is used up."""
-    for bucket, wanted in keys.items():
-        wanted.sort(reverse=True)
-        for number, shard in enumerate(batched(_each_once(wanted), SHARD)):
+    for bucket in list(keys):
+        for number, shard in enumerate(batched(_each_once(keys.pop(bucket)), SHARD)):
             if number or len(shard) >= LEAST:
-                yield bucket, [key.decode() for key in shard]
+                yield bucket, shard
 
 
-def _each_once(ordered: list[bytes]) -> Iterator[bytes]:
-    """From the end on; what was taken takes no memory any more."""
+def _each_once(column: TextColumn) -> Iterator[str]:
+    # Texts are ordered as their UTF-8 is. Only numbers stay: texts that went one by one, in an order that is not that
+    # of memory, would leave holes until the last of them is gone.
+    order = array("I", sorted(range(len(column)), key=column.at))
     last = None
-    while ordered:
-        key = ordered.pop()
+    for number in order:
+        key = column.at(number)
         if key != last:
             yield key
         last = key

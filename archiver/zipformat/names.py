@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import count
+from itertools import chain, count
 
 #: What Linux and macOS allow as a path segment, in bytes; Windows counts 255 UTF-16 units, which are never more.
 MAX_SEGMENT_BYTES = 255
@@ -121,7 +121,7 @@ def each_unique(paths: Sequence[str]) -> Iterator[str]:
             directories.add(digest)
             directory = _parent(directory)
 
-    asked = array("Q", sorted(keys))
+    asked = _sorted(keys)
     taken = bytearray(len(asked))  # whether the name that is asked for is given to somebody
     new_names: set[int] = set()
     # A candidate that was taken once stays so: each series of numbers goes on where it was left.
@@ -142,6 +142,14 @@ def each_unique(paths: Sequence[str]) -> Iterator[str]:
                 new_names.add(new)
                 yield candidate
                 break
+
+
+def _sorted(digests: "array[int]") -> "array[int]":
+    """The same in order, sorted in 256 portions: as Python's objects all of them would take 40 bytes each."""
+    portions = [array("Q") for _ in range(256)]
+    for digest in digests:
+        portions[digest >> 56].append(digest)
+    return array("Q", chain.from_iterable(map(sorted, portions)))
 
 
 def _slashes(path: str) -> str:

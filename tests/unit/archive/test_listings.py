@@ -56,6 +56,15 @@ def test_a_first_one_that_nothing_plain_comes_just_before_is_left_to_a_look(s3: 
     assert s3.calls == {"page": 1}
 
 
+def test_all_are_found_in_the_order_of_their_utf_8_however_they_were_named(s3: FakeS3) -> None:
+    # UTF-16 has them the other way round.
+    keys = [f"{start}{number:02d}" for start in ("\uff5e", "😀") for number in range(20)]
+    store(s3, *keys)
+
+    assert sorted(told(s3, *reversed(keys), *keys)) == keys
+    assert s3.calls == {"page": 1}
+
+
 def test_few_are_not_worth_a_page(s3: FakeS3) -> None:
     keys = [f"{number:03d}" for number in range(LEAST - 1)]
     store(s3, *keys)
