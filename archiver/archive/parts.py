@@ -36,6 +36,8 @@ READS_AT_ONCE = 512
 READING = 3
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
+#: Bytes of the central directory that are made at once.
+DIRECTORY_PIECE = 256 * 1024
 
 log = get_logger(__name__)
 
@@ -259,8 +261,11 @@ class PartBuilder:
                 self.checksums.learn(segment.entry, segment.start, zlib_ng.crc32(target), len(target))
         # Only now: the part's own pieces may be what others wait for.
         for offset, segment in self._located(part):
-            if not isinstance(segment, DataBytes) and not self._is_carried(part.start + offset):
-                view[offset : offset + segment.stop - segment.start] = self._rendered(segment)
+            if isinstance(segment, DataBytes) or self._is_carried(part.start + offset):
+                continue
+            for piece in self._rendered(segment):
+                view[offset : offset + len(piece)] = piece
+                offset += len(piece)  # noqa: PLW2901 where the next piece goes
         return _crc32_around(view, long)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:
@@ -337,7 +342,10 @@ class PartBuilder:
             return self.checksums.stored(segment.entry) if length == self.layout.entries[segment.entry].size else None
         if isinstance(segment, HeaderBytes) and not self.checksums.known(segment.entry):
             return None
-        return zlib_ng.crc32(self._rendered(segment))
+        crc32 = 0
+        for piece in self._rendered(segment):
+            crc32 = zlib_ng.crc32(piece, crc32)
+        return crc32
 
     def _holds(self, part: Part, entries: Container[int]) -> bool:
         """Whether bytes of one of these entries lie in the part."""
@@ -345,11 +353,16 @@ class PartBuilder:
             return part.entry in entries
         return any(isinstance(segment, DataBytes) and segment.entry in entries for _, segment in self._located(part))
 
-    def _rendered(self, segment: HeaderBytes | DirectoryBytes) -> bytes:
+    def _rendered(self, segment: HeaderBytes | DirectoryBytes) -> Iterable[bytes]:
+        """The segment's bytes, piece by piece: a directory of a million entries has a hundred megabytes."""
         if isinstance(segment, HeaderBytes):
             header = self.layout.local_header(segment.entry, crc32=self.checksums.wait(segment.entry))
-            return header[segment.start : segment.stop]
-        return self.layout.directory(segment.start, segment.stop, crc32s=self.checksums.wait_for_all())
+            return (header[segment.start : segment.stop],)
+        return self._directory(segment, self.checksums.wait_for_all())
+
+    def _directory(self, segment: DirectoryBytes, crc32s: Sequence[int]) -> Iterator[bytes]:
+        for start in range(segment.start, segment.stop, DIRECTORY_PIECE):
+            yield self.layout.directory(start, min(start + DIRECTORY_PIECE, segment.stop), crc32s=crc32s)
 
     def _source(self, entry: int) -> SourceObject:
         source = self.sources[entry]

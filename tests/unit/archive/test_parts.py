@@ -1,7 +1,12 @@
 """The parts of a plan, built by threads that wait for one another."""
 
+import io
+import zipfile
+import zlib
+
 import pytest
 
+from archiver.archive import parts as parts_module
 from archiver.archive.blueprint import make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
@@ -53,3 +58,39 @@ def test_two_parts_are_in_flight_however_little_memory_there_is(memory: int) -> 
     # then nobody has waited for a part that could not begin
     assert archive.size == blueprint.layout.size
     assert unzipped(s3.content(ARCHIVES, "a.zip")) == {"a": content}
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1 << 20])
+def test_the_directory_is_the_same_in_pieces_of_any_size(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "DIRECTORY_PIECE", piece)
+    s3 = FakeS3()
+    s3.create_bucket(SOURCES)
+    s3.create_bucket(ARCHIVES)
+    names = [f"{number}.txt" for number in range(20)]
+    for name in names:
+        s3.put_object(SOURCES, name, name.encode())
+    store = s3.objects(Traffic())
+    blueprint = make_blueprint(names, [store.head(Location(SOURCES, name)) for name in names], part_size=5 * MIB)
+    upload = Upload(
+        s3.archives(ARCHIVES)(Traffic()), ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False
+    )
+
+    with open_threads(parts=2, reads=2, copies=1) as threads:
+        builder = PartBuilder(
+            layout=blueprint.layout,
+            sources=blueprint.sources,
+            checksums=Checksums(blueprint.layout.entries),
+            store=store,
+            upload=upload,
+            threads=threads,
+            carry=Carry(0),
+            parts_in_flight=2,
+            memory=5 * MIB,
+            on_part=lambda _: None,
+        )
+        body, crc32 = builder.literal_body(blueprint.parts[0])
+
+    archive = bytes(body)
+    assert zlib.crc32(archive) == crc32
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        assert {name: opened.read(name).decode() for name in opened.namelist()} == {name: name for name in names}
