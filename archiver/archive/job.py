@@ -11,6 +11,7 @@ from archiver.archive.checkpoints import CheckpointStore
 from archiver.archive.crew import Crew, Host
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
+from archiver.archive.memory import trim
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.plan import never_copied
@@ -43,6 +44,9 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.logs import get_logger
+
+#: Entries from which on what they took until they are resolved is worth giving back before the parts take memory.
+MANY = 10_000
 
 log = get_logger(__name__)
 
@@ -179,6 +183,9 @@ class Job:
             parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
         ) as threads:
             resolution, missing, etags = self._resolved(sources, threads, resume=resume)
+            if len(resolution.names) >= MANY:
+                # The payload's files, and what listings and looks took on many threads.
+                trim()
             if missing and self.request.on_missing == "list":
                 resolution = with_missing_list(resolution, missing, modified=int(self.delivery.sent_at))
             log.info("sources resolved", files=len(resolution.names), missing=len(resolution.missing))

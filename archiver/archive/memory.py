@@ -1,8 +1,10 @@
 """Memory for the bytes of parts."""
 
+import ctypes
 import gc
 import mmap
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
@@ -14,6 +16,12 @@ _SPARE = 512 * KIB
 #: Objects between two looks of the collector at the youngest, and such looks between those at older ones. Python's own
 #: are for programs that make garbage in cycles; a job makes objects by the ten thousand that stay until its end.
 _COLLECTOR = (50_000, 20, 20)
+#: Blocks that the C library takes from the system one by one, in bytes, and gives back at once. Left to itself it soon
+#: keeps those of up to 32 MiB, and columns that grow side by side leave holes of half their size behind.
+_LONG_BLOCK = 1024 * KIB
+# https://sourceware.org/git/?p=glibc.git;a=blob;f=malloc/malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 
 
 def allocate(size: int) -> mmap.mmap:
@@ -63,6 +71,25 @@ class Buffers:
 
 @cache
 def settle() -> None:
-    """Tell Python's collector, once a process, that what is there now stays, and that jobs need it seldom."""
+    """Set up the memory of this process for jobs, once.
+
+    Python's collector is told that what is there now stays, and that jobs need it seldom; the C library that long
+    blocks are the system's, where it is glibc.
+    """
     gc.freeze()
     gc.set_threshold(*_COLLECTOR)
+    if (mallopt := _c_function("mallopt")) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LONG_BLOCK)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _LONG_BLOCK)
+
+
+def trim() -> None:
+    """Give back to the system what the heaps of all threads have free, where the C library is glibc."""
+    if (malloc_trim := _c_function("malloc_trim")) is not None:
+        malloc_trim(0)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library, None where it has none of this name."""
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
+    return function

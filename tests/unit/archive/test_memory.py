@@ -1,8 +1,14 @@
 """The memory of a part: zeros of the asked size, which can be filled and sent."""
 
+import ctypes
+import os
+from pathlib import Path
+
 import pytest
 
-from archiver.archive.memory import Buffers, allocate
+from archiver.archive.memory import Buffers, allocate, trim
+
+KIB = 1024
 
 
 def test_it_is_as_large_as_asked_for_and_empty() -> None:
@@ -52,3 +58,19 @@ def test_what_is_in_use_beyond_the_memory_is_not_kept() -> None:
         buffers.give(buffer)
     again = [buffers.take(250_000), buffers.take(250_000)]
     assert sum(any(buffer is old for old in two) for buffer in again) == 1
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is another than glibc")
+def test_what_is_free_between_blocks_that_stay_goes_back_to_the_system() -> None:
+    blocks = [b"x" * (64 * KIB) for _ in range(1_600)]
+    staying = blocks[::16]
+    full = resident()
+    del blocks
+    trim()
+    assert resident() < full - 80 * KIB * KIB
+    assert len(staying) == 100
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
