@@ -287,6 +287,14 @@ class Settings(LivenessSettings):
                 raise ValueError(f"has the name of {setting.upper()}; it is a queue of its own")
         return value
 
+    @field_validator("crew_prefix")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        status = info.data.get("status_prefix")
+        if status and (status.startswith(value) or value.startswith(status)):
+            raise ValueError(f"lies in STATUS_PREFIX, or that in it ({status!r}); what the crew leaves is swept")
+        return value
+
     @property
     def part_size(self) -> int:
         """The least size of an uploaded part, in bytes."""

@@ -102,6 +102,15 @@ def test_the_crew_takes_no_notifications_off_their_queue(environment: pytest.Mon
         load_settings()
 
 
+@pytest.mark.parametrize("status", ["shared/", "shared/crew/", "shared/crew/status/"])
+def test_status_objects_lie_apart_from_what_is_swept(environment: pytest.MonkeyPatch, status: str) -> None:
+    environment.setenv("STATUS_PREFIX", status)
+    environment.setenv("CREW_PREFIX", "shared/crew/")
+
+    with pytest.raises(SettingsError, match=r"CREW_PREFIX='shared/crew/': lies in STATUS_PREFIX"):
+        load_settings()
+
+
 def test_the_longest_file_prefix_makes_the_longest_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("S3_FILE_PREFIX", "ü" * 470)
 
