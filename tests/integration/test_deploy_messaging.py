@@ -206,31 +206,37 @@ def test_s3_accepts_the_lifecycle_rules(localstack: LocalStack, messaging: Messa
     template = load_template(MESSAGING)
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     rules_given = template["Resources"]["DestinationBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
-    abort, hand_backs, crew, expire = rules_given
+    (expire,) = (rule for rule in rules_given if "Fn::If" in rule)
+    abort, *below = (rule for rule in rules_given if "Fn::If" not in rule)
     days = defaults[abort["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]["Ref"]]
     kept = defaults[expire["Fn::If"][1]["ExpirationInDays"]["Ref"]]
     s3 = localstack.client("s3")
     rules = [
         {"ID": "a", "Status": "Enabled", "Filter": {}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}},
         {"ID": "b", "Status": "Enabled", "Filter": {}, "Expiration": {"Days": kept}},
-        {
-            "ID": "c",
-            "Status": "Enabled",
-            "Filter": {"Prefix": hand_backs["Prefix"]},
-            "Expiration": {"Days": hand_backs["ExpirationInDays"]},
-        },
-        {"ID": "d", "Status": "Enabled", "Filter": {"Prefix": crew["Prefix"]}, "Expiration": {"Days": days}},
+        *(
+            {
+                "ID": rule["Prefix"],
+                "Status": "Enabled",
+                "Filter": {"Prefix": rule["Prefix"]},
+                "Expiration": {
+                    "Days": days if isinstance(rule["ExpirationInDays"], dict) else rule["ExpirationInDays"]
+                },
+            }
+            for rule in below
+        ),
     ]
 
     s3.put_bucket_lifecycle_configuration(Bucket=messaging.destination_bucket, LifecycleConfiguration={"Rules": rules})
 
     found = s3.get_bucket_lifecycle_configuration(Bucket=messaging.destination_bucket)["Rules"]
-    assert [rule.get("AbortIncompleteMultipartUpload", rule.get("Expiration")) for rule in found] == [
-        {"DaysAfterInitiation": 2},
-        {"Days": 7},
-        {"Days": 15},
-        {"Days": 2},
-    ]
+    assert {rule["ID"]: rule.get("AbortIncompleteMultipartUpload", rule.get("Expiration")) for rule in found} == {
+        "a": {"DaysAfterInitiation": 2},
+        "b": {"Days": 7},
+        "archiver-hand-backs/": {"Days": 15},
+        "archiver-checkpoints/": {"Days": 15},
+        "archiver-crew/": {"Days": 2},
+    }
 
 
 def test_the_deployed_task_role_allows_what_the_template_says(localstack: LocalStack, messaging: Messaging) -> None:
