@@ -130,4 +130,4 @@ def test_commands_say_in_one_line_that_monitoring_is_off(start_worker: StartWork
 
     watch = run("archiver", "watch", "some-id", "--json", environment=worker.environment)
     assert watch.returncode == 2
-    assert "MONITORING is off" in watch.stdout
+    assert "neither MONITORING=1 nor STATUS_PREFIX is set" in watch.stdout
