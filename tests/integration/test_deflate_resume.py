@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.localstack
 
 MIB = 1024 * 1024
-#: What a resumed job reads of what a whole one does, killed at half of its parts.
+#: What a resumed job reads of what a whole one does, killed at half of its parts; to that comes one part, whose
+#: checkpoint may have been under way.
 MOST = 0.6
 
 
@@ -110,5 +111,5 @@ def test_a_worker_that_is_killed_at_half_leaves_half(
     (again,) = bytes_read(second)
     print(f"{count} x {mib} MiB: {parts} parts, {again / MIB:.1f} of {whole / MIB:.1f} MiB: {again / whole:.3f}")  # noqa: T201 a measurement
     second.kill()  # before the proxy that it is connected to
-    assert again <= MOST * whole
+    assert again <= (MOST + 1 / parts) * whole
     readers.check(client.download(notification, tmp_path), contents)
