@@ -9,7 +9,7 @@ from shutil import copy, copytree
 import pytest
 
 from archiver.__main__ import WORKER_MODULES
-from archiver.worker.envelope import BUILD_TASK, REFUSE_TASK
+from archiver.worker.envelope import BUILD_TASK, CHUNK_TASK, REFUSE_TASK
 from devtools.localstack import CHECKOUT
 from tests.packaging.environments import Environment, build, copy_of_the_checkout, install, names_in
 
@@ -153,7 +153,7 @@ print(app.conf.task_default_queue, *sorted(name for name in app.tasks if name.st
     # and with them the tasks are there
     settings = {"SQS_SOURCE_QUEUE": "input-queue", "S3_DESTINATION_BUCKET": "zip-storage"}
     outcome = worker.run("python", "-c", script, directory=tmp_path, **settings)
-    assert outcome.stdout == f"input-queue {BUILD_TASK} {REFUSE_TASK}\n", outcome.stderr
+    assert outcome.stdout == f"input-queue {BUILD_TASK} {CHUNK_TASK} {REFUSE_TASK}\n", outcome.stderr
 
 
 def test_another_celery_app_beside_it_keeps_its_own_configuration(worker: Environment, tmp_path: Path) -> None:
