@@ -138,7 +138,9 @@ class Side:
         return self.http.our_state is h11.IDLE and self.http.their_state is h11.IDLE
 
     def abort(self) -> None:
-        self.writer.transport.abort()
+        # asyncio's transport raises this where it has closed by itself, once what was left in its buffer was written.
+        with contextlib.suppress(AttributeError):
+            self.writer.transport.abort()
 
 
 class Link:
