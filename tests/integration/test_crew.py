@@ -122,6 +122,7 @@ def test_two_workers_build_one_archive(site: Site) -> None:
     assert eventually(lambda: depth(site.client.sqs, site.crew_url) == (0, 0, 0))
 
 
+@pytest.mark.chaos
 def test_a_helper_that_is_killed_is_not_waited_for(site: Site) -> None:
     builder, job = site.builder()
     other = site.worker(delay=60_000)
@@ -160,6 +161,7 @@ def test_a_builder_that_is_killed_is_followed_by_one_that_finds_what_the_crew_br
     assert lines(other, "job done")[-1]["bytes_read"] < sum(map(len, FILES.values()))
 
 
+@pytest.mark.chaos
 def test_a_chunk_that_is_delivered_twice_changes_nothing(site: Site) -> None:
     builder, job = site.builder()
     sqs = site.client.sqs
@@ -235,6 +237,7 @@ def test_who_watches_a_job_sees_how_many_work_on_it(site: Site, localstack: Loca
     assert events[-1]["uuid"] == job
 
 
+@pytest.mark.chaos
 def test_without_the_crews_queue_a_job_goes_on_alone(site: Site) -> None:
     worker = site.worker(SQS_CREW_QUEUE="no-such-queue")
     job = site.client.send({"files": [{"source": "photos/"}]})

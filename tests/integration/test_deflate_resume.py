@@ -60,7 +60,7 @@ def bytes_read(worker: Worker) -> list[int]:
     ("count", "mib", "make"),
     [
         pytest.param(8, 10, digits, id="8 of 10 MiB"),
-        pytest.param(1, 80, digits, id="1 of 80 MiB"),
+        pytest.param(1, 80, digits, id="1 of 80 MiB", marks=pytest.mark.chaos),
         pytest.param(64, 8, text, id="64 of 8 MiB", marks=pytest.mark.chaos),
         pytest.param(8, 64, text, id="8 of 64 MiB", marks=pytest.mark.chaos),
         pytest.param(1, 512, text, id="1 of 512 MiB", marks=pytest.mark.chaos),
