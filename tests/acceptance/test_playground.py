@@ -144,6 +144,7 @@ def test_the_walkthrough_works_word_for_word(playground: Playground, time: str) 
     assert sorted(states(playground).values()).count("FAILURE") >= 2
 
 
+@pytest.mark.chaos
 def test_a_dead_letter_that_was_looked_at_often_can_be_redriven(playground: Playground) -> None:
     said = playground.typed("""
         . .stack/env
@@ -206,7 +207,14 @@ def test_a_closed_terminal_ends_it(tmp_path: Path) -> None:
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="SIGINT"),
+        pytest.param(signal.SIGTERM, id="SIGTERM", marks=pytest.mark.chaos),
+        pytest.param(signal.SIGHUP, id="SIGHUP", marks=pytest.mark.chaos),
+    ],
+)
 def test_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
     # given one that runs, in a folder where a killed one has left something
     (tmp_path / ".stack" / "bin").mkdir(parents=True)
@@ -221,6 +229,7 @@ def test_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> Non
         assert "nothing is left running" in tail(playground.program.log)
 
 
+@pytest.mark.chaos
 def test_a_part_that_ends_is_told_of(tmp_path: Path) -> None:
     with running(tmp_path) as playground:
         pid = playground.program.process.pid
