@@ -175,6 +175,7 @@ def test_a_chunk_that_is_delivered_twice_changes_nothing(site: Site) -> None:
     site.check(job)
 
 
+@pytest.mark.chaos
 def test_a_helper_that_wakes_up_once_all_is_over_forgets(site: Site) -> None:
     # given a helper that is stopped in the middle of a chunk
     builder, job = site.builder()
@@ -194,6 +195,7 @@ def test_a_helper_that_wakes_up_once_all_is_over_forgets(site: Site) -> None:
     assert head["ContentLength"] > sum(map(len, FILES.values()))
 
 
+@pytest.mark.chaos
 def test_a_source_that_is_overwritten_in_the_middle_starts_the_build_over(site: Site) -> None:
     builder, job = site.builder()
 
