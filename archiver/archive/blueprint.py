@@ -6,11 +6,12 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from archiver.archive.deflate import Deflated
 from archiver.archive.plan import Part, plan_parts
 from archiver.archive.storage import SourceObject
+from archiver.archive.tables import Made
 from archiver.archive.upload import LAST_NUMBER
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
@@ -68,7 +69,7 @@ def make_blueprint(
     return Blueprint(layout, order, _holders(sources, order, first), parts)
 
 
-class _Made(Sequence[T]):
+class _Computed(Made[T]):
     """A sequence whose items are made as they are asked for: a million of them would take hundreds of megabytes."""
 
     def __init__(self, count: int, make: Callable[[int], T]) -> None:
@@ -78,17 +79,11 @@ class _Made(Sequence[T]):
     def __len__(self) -> int:
         return self._count
 
+    def at(self, number: int) -> T:
+        return self._make(number)
+
     def __iter__(self) -> Iterator[T]:
         return map(self._make, range(self._count))
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self._make(number) for number in range(self._count)[index]]
-        return self._make(range(self._count)[index])
 
 
 def _entries(
@@ -111,11 +106,11 @@ def _entries(
             return Entry(name, 0, modified[index])
         return Entry(name, sizes[index], modified[index], None if crc32 == _UNKNOWN else crc32)
 
-    return _Made(len(order), entry)
+    return _Computed(len(order), entry)
 
 
 def _holders(sources: Sequence[SourceObject], order: Sequence[int], first: int) -> Sequence[SourceObject | None]:
-    return _Made(len(order), lambda number: None if number < first else sources[order[number]])
+    return _Computed(len(order), lambda number: None if number < first else sources[order[number]])
 
 
 def _crc32(source: SourceObject) -> int | None:

@@ -1,14 +1,14 @@
 """One element of ``files``, or one line of a manifest: what it may say, and what it asks for."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, overload
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archiver.archive.location import Location, parse_location
 from archiver.archive.patterns import Patterns, Selection
-from archiver.archive.tables import LocationTable, TextColumn
+from archiver.archive.tables import LocationTable, Made, TextColumn
 from archiver.complaints import complaint
 from archiver.errors import shown
 
@@ -55,7 +55,7 @@ class RequestedFile:
         return str(self.location) if self.text is None else self.text
 
 
-class FileList(Sequence[RequestedFile]):
+class FileList(Made[RequestedFile]):
     """Many files in little memory: a sixth of what as many objects take, which are made when they are asked for."""
 
     def __init__(self, files: Iterable[RequestedFile] = ()) -> None:
@@ -102,18 +102,6 @@ class FileList(Sequence[RequestedFile]):
 
     def __len__(self) -> int:
         return len(self._marks)
-
-    def __iter__(self) -> Iterator[RequestedFile]:
-        return map(self.at, range(len(self)))
-
-    @overload
-    def __getitem__(self, index: int) -> RequestedFile: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RequestedFile]: ...
-    def __getitem__(self, index: int | slice) -> RequestedFile | Sequence[RequestedFile]:
-        if isinstance(index, slice):
-            return [self.at(number) for number in range(len(self))[index]]
-        return self.at(range(len(self))[index])
 
 
 class FileError(ValueError):

@@ -5,21 +5,48 @@ says; here it takes what it says and some 8 bytes.
 """
 
 import threading
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import TypeVar, overload
 
 from archiver.archive.location import Location
 from archiver.archive.plan import MIN_PART
 from archiver.archive.storage import SourceObject
 
+T = TypeVar("T")
 _NONE = -1
 _COMPOSITE, _ARCHIVED = 1, 2
 _FIRST_PLACES = 8
 _HASH = 0xFFFF_FFFF
 
 
-class TextColumn(Sequence[str]):
+class Made(Sequence[T]):
+    """A sequence whose items are made as they are asked for."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def at(self, number: int) -> T:
+        """The item of this number, from 0 on."""
+
+    def picked(self, numbers: range) -> Sequence[T]:
+        """The items of these numbers."""
+        return [self.at(number) for number in numbers]
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self.at, range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        numbers = range(len(self))
+        return self.picked(numbers[index]) if isinstance(index, slice) else self.at(numbers[index])
+
+
+class TextColumn(Made[str]):
     """Texts, one behind the other as UTF-8."""
 
     __slots__ = ("_bytes", "_ends")
@@ -47,20 +74,12 @@ class TextColumn(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __iter__(self) -> Iterator[str]:
-        return map(self.at, range(len(self)))
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return TextColumn(map(self.at, range(len(self))[index]))
-        return self.at(range(len(self))[index])
+    def picked(self, numbers: range) -> "TextColumn":
+        """The texts of these numbers."""
+        return TextColumn(map(self.at, numbers))
 
 
-class LocationTable(Sequence[Location]):
+class LocationTable(Made[Location]):
     """Locations, each with a number."""
 
     __slots__ = ("_buckets", "_keys", "_numbers", "_of", "_versions")
@@ -105,18 +124,6 @@ class LocationTable(Sequence[Location]):
 
     def __len__(self) -> int:
         return len(self._of)
-
-    def __iter__(self) -> Iterator[Location]:
-        return map(self.at, range(len(self)))
-
-    @overload
-    def __getitem__(self, index: int) -> Location: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Location]: ...
-    def __getitem__(self, index: int | slice) -> Location | Sequence[Location]:
-        if isinstance(index, slice):
-            return [self.at(number) for number in range(len(self))[index]]
-        return self.at(range(len(self))[index])
 
 
 class LocationIndex:
@@ -172,7 +179,7 @@ class LocationIndex:
                 self._places[place], self._hashes[place] = taken, own
 
 
-class SourceTable(Sequence[SourceObject]):
+class SourceTable(Made[SourceObject]):
     """Objects, each with a number. Many threads may append."""
 
     __slots__ = ("_bodies", "_crc32s", "_etags", "_flags", "_lock", "_modified", "_sizes", "locations")
@@ -252,20 +259,12 @@ class SourceTable(Sequence[SourceObject]):
     def __len__(self) -> int:
         return len(self._flags)
 
-    def __iter__(self) -> Iterator[SourceObject]:
-        return map(self.at, range(len(self)))
-
-    @overload
-    def __getitem__(self, index: int) -> SourceObject: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[SourceObject]: ...
-    def __getitem__(self, index: int | slice) -> SourceObject | Sequence[SourceObject]:
-        if isinstance(index, slice):
-            return PickedSources(self, array("I", range(len(self))[index]))
-        return self.at(range(len(self))[index])
+    def picked(self, numbers: range) -> "PickedSources":
+        """The objects of these numbers."""
+        return PickedSources(self, array("I", numbers))
 
 
-class PickedSources(Sequence[SourceObject]):
+class PickedSources(Made[SourceObject]):
     """Some objects of a table, by their numbers, in any order and as often as they are named."""
 
     __slots__ = ("_numbers", "_table")
@@ -284,14 +283,13 @@ class PickedSources(Sequence[SourceObject]):
     def __iter__(self) -> Iterator[SourceObject]:
         return map(self._table.at, self._numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> SourceObject: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[SourceObject]: ...
-    def __getitem__(self, index: int | slice) -> SourceObject | Sequence[SourceObject]:
-        if isinstance(index, slice):
-            return PickedSources(self._table, self._numbers[index])
-        return self._table.at(self._numbers[index])
+    def at(self, number: int) -> SourceObject:
+        """The object in this place, from 0 on."""
+        return self._table.at(self._numbers[number])
+
+    def picked(self, numbers: range) -> "PickedSources":
+        """The objects in these places."""
+        return PickedSources(self._table, array("I", map(self._numbers.__getitem__, numbers)))
 
 
 def total_size(sources: Sequence[SourceObject]) -> int:
