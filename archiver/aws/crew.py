@@ -1,16 +1,17 @@
 """What a job shares with other workers: objects below a prefix beside the archives, and invitations on a queue."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zlib_ng import zlib_ng
 
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation
+from archiver.archive.location import Location
 from archiver.archive.storage import ArchiveExists, Body
 from archiver.aws.failures import Refused, destination_errors
 from archiver.aws.http import HttpRequest, S3Http
-from archiver.aws.listing import page_query, read_page
-from archiver.aws.objects import encode_crc32
+from archiver.aws.listing import Page, objects_below, read_page
+from archiver.aws.objects import crc32_headers
 from archiver.aws.queues import Queue, string_attributes
 from archiver.errors import DestinationUnavailable, StorageUnavailable
 
@@ -36,7 +37,7 @@ class SharedObjects:
     def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
         """Write an object; with ``new`` only where there is none: whether it was written."""
         key = self._key(folder, name)
-        headers = {"x-amz-checksum-crc32": encode_crc32(zlib_ng.crc32(body)), "x-amz-sdk-checksum-algorithm": "CRC32"}
+        headers = crc32_headers(zlib_ng.crc32(body))
         if new:
             headers["if-none-match"] = "*"
         try:
@@ -66,17 +67,9 @@ class SharedObjects:
     def sizes(self, folder: str) -> dict[str, int]:
         """The objects of a folder, with their sizes in bytes."""
         prefix = self._key(folder, "")
-        sizes: dict[str, int] = {}
-        token = None
         with destination_errors(self._bucket, prefix):
-            while True:
-                query = page_query(prefix=prefix, token=token)
-                answer = self._http.send(HttpRequest("ListObjectsV2", "GET", self._bucket, query=query))
-                page = read_page(self._bucket, answer.content or b"")
-                sizes.update((item.key.removeprefix(prefix), item.size) for item in page.objects)
-                if page.next_token is None or page.next_token == token:
-                    return sizes
-                token = page.next_token
+            found = objects_below(Location(self._bucket, prefix), self._page)
+            return {item.key.removeprefix(prefix): item.size for item in found}
 
     def delete(self, folder: str, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are fine."""
@@ -86,6 +79,10 @@ class SharedObjects:
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
                 if errors := answer.get("Errors"):
                     raise StorageUnavailable(f"{len(errors)} objects are not deleted: {errors[0].get('Message')}")
+
+    def _page(self, query: Mapping[str, str]) -> Page:
+        answer = self._http.send(HttpRequest("ListObjectsV2", "GET", self._bucket, query=query))
+        return read_page(self._bucket, answer.content or b"")
 
     def _key(self, folder: str, name: str) -> str:
         return f"{self._prefix}{folder}/{name}"

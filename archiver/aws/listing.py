@@ -4,12 +4,15 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
+from archiver.archive.location import Location
 from archiver.archive.storage import SourceObject
+from archiver.aws.listings import going_forward
 from archiver.errors import StorageUnavailable
 
 #: Classes whose objects must be restored before they can be read:
@@ -81,3 +84,26 @@ def read_page(bucket: str, content: bytes) -> Page:
             raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({error})") from error
     more = root.findtext(f"{space}IsTruncated") == "true"
     return Page(objects, more, root.findtext(f"{space}NextContinuationToken") if more else None)
+
+
+def objects_below(prefix: Location, ask: Callable[[Mapping[str, str]], Page]) -> Iterator[SourceObject]:
+    """Every object below a prefix, in S3's order, of the pages that ``ask`` brings for their queries.
+
+    Raises what ``ask`` raises, and ``StorageUnavailable`` where the pages don't go forward.
+    """
+
+    def pages() -> Iterator[Mapping[str, Any]]:
+        token = None
+        while True:
+            page = ask(page_query(prefix=prefix.key, token=token))
+            yield page.as_fields()
+            token = page.next_token
+
+    for page in going_forward(
+        pages(),
+        what=str(prefix),
+        items="Contents",
+        identity=lambda item: item.key,
+        markers=("NextContinuationToken",),
+    ):
+        yield from page["Contents"]

@@ -30,7 +30,7 @@ from archiver.aws.failures import (
 )
 from archiver.aws.http import HttpRequest, S3Http
 from archiver.aws.listings import going_forward
-from archiver.aws.objects import decode_crc32, encode_crc32
+from archiver.aws.objects import crc32_headers, decode_crc32, encode_crc32
 from archiver.aws.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class S3Uploads:
             self.bucket,
             key,
             query={"partNumber": str(number), "uploadId": upload_id},
-            headers={"x-amz-checksum-crc32": encode_crc32(crc32), "x-amz-sdk-checksum-algorithm": "CRC32"},
+            headers=crc32_headers(crc32),
             body=body,
         )
         with destination_errors(self.bucket, key):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,8 +17,7 @@ from archiver.archive.storage import BucketMissing, Read, SourceMissing, SourceO
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused, Side, archived, source_errors
 from archiver.aws.http import Answer, HttpRequest, S3Http
-from archiver.aws.listing import ARCHIVED_CLASSES, Page, page_query, read_page
-from archiver.aws.listings import going_forward
+from archiver.aws.listing import ARCHIVED_CLASSES, Page, objects_below, page_query, read_page
 from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
@@ -71,15 +71,7 @@ class S3Objects:
     def below(self, prefix: Location) -> Iterator[SourceObject]:
         """Every object below a prefix, in S3's order. Raises as ``head`` does; nothing there yields nothing."""
         with source_errors(prefix, Side.LIST):
-            pages = going_forward(
-                self._pages(prefix),
-                what=str(prefix),
-                items="Contents",
-                identity=lambda item: item.key,
-                markers=("NextContinuationToken",),
-            )
-            for page in pages:
-                yield from page["Contents"]
+            yield from objects_below(prefix, partial(self._page, prefix.bucket))
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         """Up to 1,000 objects whose keys come behind one in S3's order and begin with ``prefix``.
@@ -144,13 +136,6 @@ class S3Objects:
             crc = zlib_ng.crc32(target, crc)
         return crc
 
-    def _pages(self, prefix: Location) -> Iterator[Mapping[str, Any]]:
-        token = None
-        while True:
-            page = self._page(prefix.bucket, page_query(prefix=prefix.key, token=token))
-            yield page.as_fields()
-            token = page.next_token
-
     def _page(self, bucket: str, query: Mapping[str, str]) -> Page:
         answer = self._http.send(HttpRequest("ListObjectsV2", "GET", bucket, query=query))
         page = read_page(bucket, answer.content or b"")
@@ -212,6 +197,11 @@ def decode_crc32(text: str) -> int:
 def encode_crc32(value: int) -> str:
     """The CRC32 in S3's form."""
     return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
+
+
+def crc32_headers(value: int) -> dict[str, str]:
+    """What guards a body by its CRC32."""
+    return {"x-amz-checksum-crc32": encode_crc32(value), "x-amz-sdk-checksum-algorithm": "CRC32"}
 
 
 def _pinned(read: Read) -> HttpRequest:
