@@ -140,6 +140,11 @@ class Refused(Exception):
         return _VERDICTS.get((self.code or str(self.status), side), Verdict.LATER)
 
     @property
+    def is_denial(self) -> bool:
+        """Whether a right is missing, as the status or, with another status, the code says."""
+        return self.status == 403 or "AccessDenied" in self.code
+
+    @property
     def slows_down(self) -> bool:
         """Whether S3 asks for fewer requests."""
         return self.status in SLOW_DOWN_STATUSES or self.code in SLOW_DOWN_CODES

@@ -126,8 +126,7 @@ def _is_a_workers(source: Queue) -> bool:
 
 
 def _is_denied(error: ClientError) -> bool:
-    refused = refused_by(error)
-    return refused.status == 403 or "AccessDenied" in refused.code
+    return refused_by(error).is_denial
 
 
 def _by_sqs(found: Mapping[str, str]) -> bool:

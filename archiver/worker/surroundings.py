@@ -181,7 +181,4 @@ def _unreachable(error: Exception, *, takes_none: bool = False) -> Finding | Non
 def _is_denied(error: Exception) -> bool:
     """Who may only send is told 403, and needs no more."""
     cause = error.__cause__
-    if not isinstance(cause, ClientError):
-        return False
-    refused = refused_by(cause)
-    return refused.status == 403 or refused.code.startswith("AccessDenied")
+    return isinstance(cause, ClientError) and refused_by(cause).is_denial
