@@ -1,9 +1,14 @@
 """What a log line must be: our own schema, and for metrics what CloudWatch takes."""
 
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from jsonschema import Draft202012Validator
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 255}
@@ -69,3 +74,18 @@ def check_metrics(line: dict[str, Any]) -> None:
             assert isinstance(line[metric["Name"]], int | float), metric
         for dimension in (name for names in directive["Dimensions"] for name in names):
             assert isinstance(line[dimension], str), dimension
+
+
+@contextmanager
+def restored_logging() -> Iterator[None]:
+    """Afterwards logging is what it was, whatever was configured in the block."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with warnings.catch_warnings():
+        yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("multiprocessing").handlers.clear()
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from archiver import logs
+from tests.support.log_lines import restored_logging
 
 ID = "f5d93e0b-7cea-4e9f-9c95-800f29491e0d"
 KEY = f"{'e9ba6638' * 8}/download-2026-11-26.zip"
@@ -15,15 +16,8 @@ KEY = f"{'e9ba6638' * 8}/download-2026-11-26.zip"
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("multiprocessing").handlers.clear()
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    with restored_logging():
+        yield
 
 
 def job(attempt: int = 1) -> None:

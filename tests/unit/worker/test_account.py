@@ -1,32 +1,24 @@
 """What an attempt took, in the log and as metrics that CloudWatch takes."""
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
 import pytest
-import structlog
 
 from archiver import logs
 from archiver.archive.traffic import count_request
 from archiver.worker.account import Account, process_lost
-from tests.support.log_lines import check_metrics, read_lines
+from tests.support.log_lines import check_metrics, read_lines, restored_logging
 from tests.support.spans import Spans, told
 from tests.unit.test_wiring import settings
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("multiprocessing").handlers.clear()
-    structlog.reset_defaults()
+    with restored_logging():
+        yield
 
 
 class Clock:
