@@ -60,7 +60,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a job works. Sizes in bytes; ``zone`` is that of the times in the archive that know no zone."""
+    """How a job works. Sizes in bytes; ``zone`` is that of the times in the archive that know no zone.
+
+    ``streams``: parts may go out while they come in.
+    """
 
     part_size: int
     parts_in_flight: int
@@ -70,6 +73,7 @@ class Options:
     write_worth: int = 0
     compression: Literal["stored", "auto"] = "stored"
     zone: tzinfo = UTC
+    streams: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,7 @@ class Build:
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
             reading=nullcontext() if shared is None else Semaphore(READING),
+            streams=self.options.streams,
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
             with self.tracer.span("parts", {"archiver.parts": 1, "archiver.copies": 0}):

@@ -4,12 +4,13 @@ where they wait for one another."""
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from archiver.archive.location import Location
 from archiver.archive.parallel import wait_unless
 from archiver.archive.storage import Read, SourceObject, SourceStore
+from archiver.archive.streamed_body import Arriving
 from archiver.errors import Cancelled
 
 T = TypeVar("T")
@@ -110,6 +111,13 @@ class CancellableSources:
     def read_all(self, reads: Sequence[Read]) -> list[int | None]:
         self._check()
         return self._store.read_all(reads)
+
+    def tells_crc32(self, bucket: str) -> bool:
+        return self._store.tells_crc32(bucket)
+
+    def opened(self, sources: Sequence[SourceObject]) -> AbstractContextManager[Sequence[Arriving]]:
+        self._check()
+        return self._store.opened(sources)
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         self._check()

@@ -18,7 +18,7 @@ from archiver.archive.job import Services
 from archiver.archive.parallel import open_threads
 from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
-from archiver.archive.storage import ArchiveStore, Body, SourceObject, UploadedPart, UploadGone
+from archiver.archive.storage import ArchiveStore, PartBody, SourceObject, UploadedPart, UploadGone
 from archiver.archive.traffic import Traffic
 from archiver.errors import LimitExceeded
 from archiver.logs import get_logger
@@ -73,6 +73,7 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
             memory=options.memory,
             on_part=stretch.on_part,
             reading=threading.Semaphore(READING),
+            streams=options.streams,
         )
         try:
             built = builder.follow(stretch)
@@ -125,10 +126,13 @@ class _Joined:
         self._id = upload_id
         self.parts: dict[int, UploadedPart] = {}
 
+    def open(self) -> str:
+        return self._id
+
     def uploaded(self, number: int, size: int) -> UploadedPart | None:  # noqa: ARG002 a target's arguments
         return None
 
-    def put(self, number: int, body: Body, *, crc32: int) -> UploadedPart:
+    def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart:
         put = self.parts[number] = self._store.put_part(self._key, self._id, number, body, crc32=crc32)
         return put
 

@@ -22,7 +22,8 @@ from archiver.archive.memory import Buffers, allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
-from archiver.archive.storage import Body, CopyRefused, Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import CopyRefused, PartBody, Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.streaming import Streaming
 from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable
 from archiver.logs import get_logger
@@ -60,8 +61,9 @@ class CopiesRefused(Exception):
 class Target(Protocol):
     """Where parts go. ``archiver.archive.upload`` documents each call."""
 
+    def open(self) -> str: ...
     def uploaded(self, number: int, size: int) -> UploadedPart | None: ...
-    def put(self, number: int, body: Body, *, crc32: int) -> UploadedPart: ...
+    def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart: ...
     def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]: ...
 
@@ -106,7 +108,7 @@ class PartBuilder:
     """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
     Literal parts of ``memory`` bytes are held at once, at most ``parts_in_flight`` of them, at least two. ``reading``
-    is entered by each part while its bytes are read: it may hold some back.
+    is entered by each part while its bytes are read: it may hold some back. ``streams``: parts may go out meanwhile.
     """
 
     layout: Layout
@@ -121,6 +123,7 @@ class PartBuilder:
     on_part: Callable[[Part], None]
     cancellation: Cancellation = field(default_factory=Cancellation)
     reading: AbstractContextManager[object] = field(default_factory=nullcontext)
+    streams: bool = False
 
     def run(self, plan: Sequence[Part], agenda: Agenda | None = None) -> list[UploadedPart]:
         """Build all parts of the plan, but for those that others bring, and return them in its order.
@@ -167,7 +170,7 @@ class PartBuilder:
         budget = ByteBudget(self.memory)
         buffers = Buffers(self.memory)
         futures: dict[Future[UploadedPart], Part] = {}
-
+        streaming = self._streaming() if reuse and self.streams else None
         woken = Event()
 
         def stop() -> None:
@@ -180,12 +183,14 @@ class PartBuilder:
             stop()
             woken.set()
 
-        def run(part: Part) -> UploadedPart:
+        def run(part: Part, weight: int = 0, streaming: Streaming | None = None) -> UploadedPart:
             if failures or refused:
                 raise Cancelled
             try:
-                uploaded = self._built(part, buffers, reuse=reuse)
-                if part.entry is not None:
+                if part.entry is None:
+                    uploaded = self._literal(part, buffers, reuse=reuse, streaming=streaming)
+                else:
+                    uploaded = self._copy(part, part.entry, reuse=reuse)
                     copied.add(part.entry)
                 if reuse:
                     # Who follows the build may end it.
@@ -203,7 +208,7 @@ class PartBuilder:
                 raise
             finally:
                 if part.entry is None:
-                    budget.give(part.size)
+                    budget.give(weight)
             return uploaded
 
         try:
@@ -211,8 +216,11 @@ class PartBuilder:
                 for part in agenda.parts(lambda: bool(failures or refused)):
                     if part.entry is not None:
                         futures[self.threads.copies.submit(run, part)] = part
-                    elif budget.take(part.size):
-                        futures[literals.submit(run, part)] = part
+                        continue
+                    window = None if streaming is None else streaming.weight(part)
+                    weight = part.size if window is None else window
+                    if budget.take(weight):
+                        futures[literals.submit(run, part, weight, streaming if window else None)] = part
                 wait_unless(futures, woken)
         finally:
             # Whatever ends the wait, no thread may touch the upload once this returns.
@@ -226,11 +234,6 @@ class PartBuilder:
         if failures:
             raise failures[0]
         return {**agenda.brought, **{part.number: future.result() for future, part in futures.items()}}
-
-    def _built(self, part: Part, buffers: Buffers, *, reuse: bool) -> UploadedPart:
-        if part.entry is None:
-            return self._literal(part, buffers, reuse=reuse)
-        return self._copy(part, part.entry, reuse=reuse)
 
     def literal_body(self, part: Part) -> tuple[mmap, int]:
         """The bytes of a literal part and their CRC32."""
@@ -285,10 +288,24 @@ class PartBuilder:
     def _is_carried(self, position: int) -> bool:
         return position < self.carry.start + len(self.carry.data)
 
-    def _literal(self, part: Part, buffers: Buffers, *, reuse: bool) -> UploadedPart:
+    def _streaming(self) -> Streaming:
+        begin = self.carry.start + len(self.carry.data)
+        return Streaming(self.layout, self.sources, self.checksums, self.store, self.upload, begin=begin)
+
+    def _literal(self, part: Part, buffers: Buffers, *, reuse: bool, streaming: Streaming | None) -> UploadedPart:
         uploaded = self.upload.uploaded(part.number, part.size) if reuse else None
         if uploaded is not None and self._agrees(part, uploaded):
             return uploaded
+        if streaming is None:
+            return self._in_memory(part, buffers)
+        with self.reading:
+            uploaded = streaming.put(part)
+        if uploaded is not None:
+            return uploaded
+        with streaming.spilling:
+            return self._in_memory(part, buffers)
+
+    def _in_memory(self, part: Part, buffers: Buffers) -> UploadedPart:
         buffer = buffers.take(part.size)
         body = memoryview(buffer)[: part.size]
         uploaded = self.upload.put(part.number, body, crc32=self._fill(part, body))

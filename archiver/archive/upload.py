@@ -20,6 +20,7 @@ from archiver.archive.storage import (
     ArchiveObject,
     ArchiveStore,
     Body,
+    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
@@ -104,7 +105,7 @@ class Upload:
         part = self._done.get(number)
         return part if part is not None and part.size == size and part.crc32 is not None else None
 
-    def put(self, number: int, body: Body, *, crc32: int) -> UploadedPart:
+    def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart:
         """Upload a part, unless S3 has the same bytes already."""
         done = self.uploaded(number, len(body))
         if done is not None and done.crc32 == crc32:

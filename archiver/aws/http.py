@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import NoCredentialsError
 
-from archiver.archive.storage import Body
+from archiver.archive.storage import PartBody
+from archiver.archive.streamed_body import StreamedBody
 from archiver.archive.traffic import count_request
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
+from archiver.aws.inlet import Inlet
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
 from archiver.aws.transfers import Transfer, Transfers
 
@@ -41,7 +43,8 @@ class HttpRequest:
 
     ``first`` and ``last`` are the range of a GET in bytes, inclusive; one that breaks off goes on where it was, so it
     is pinned by ``etag``, which the answer must have. ``target`` takes the content and must be filled by it; without
-    one the answer has it, where it is no longer than ``most`` bytes. A checksum in ``headers`` guards the ``body``.
+    one the answer has it, where it is no longer than ``most`` bytes. A checksum in ``headers`` guards the ``body``; one
+    that is streamed can be sent once.
     """
 
     operation: str
@@ -55,7 +58,7 @@ class HttpRequest:
     etag: str | None = None
     target: memoryview | None = None
     most: int | None = None
-    body: Body | None = None
+    body: PartBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +107,55 @@ class S3Http:
             self._transfer(pending)
             for state in pending:
                 self._judge(state)
-            pending = [state for state in pending if state.outcome is None]
+            pending = [state for state in pending if not state.is_over()]
             failures = max((state.failures for state in pending), default=0)
             if failures:
                 longest = min(MAX_PAUSE, 0.1 * 2 ** (failures - 1))
                 self._sleep(random.uniform(longest / 4, longest))  # noqa: S311 jitter, not a secret
         return [state.outcome for state in states if state.outcome is not None]
 
+    def open_all(self, requests: Sequence[HttpRequest]) -> list[Inlet]:
+        """Ask for objects, whose content comes in as it is taken: S3 has answered for all of them.
+
+        Each is asked once, and none takes a place of the throttle: the caller holds one. Raises ``Refused``, and
+        ``OSError`` where there was no answer that is the object.
+        """
+        waiter = _Waiter(len(requests))
+        states, inlets = [], []
+        for request in requests:
+            count_request()
+            state, inlet = _State(request), Inlet(waiter.one_ended, self._transfers.drop)
+            state.transfer = inlet.transfer = self._prepared(state, inlet.ended, inlet=inlet)
+            states.append(state)
+            inlets.append(inlet)
+        self._transfers.start([inlet.transfer for inlet in inlets if inlet.transfer])
+        waiter.wait()
+        try:
+            for state, inlet in zip(states, inlets, strict=True):
+                if not inlet.headers:
+                    self._judge(state)
+                    state.give_up()
+                    assert isinstance(state.outcome, Exception)
+                    raise state.outcome
+                if not _is_of(state, inlet.headers):
+                    raise ConnectionError(f"{state.request.operation} failed: the answer is not what was asked for")
+        except BaseException:
+            for inlet in inlets:
+                inlet.close()
+            raise
+        return inlets
+
     def _transfer(self, states: Sequence["_State"]) -> None:
         waiter = _Waiter(len(states))
         transfers = []
         for state in states:
             count_request()
-            state.transfer = self._prepared(state, waiter)
+            state.transfer = self._prepared(state, waiter.one_ended)
             transfers.append(state.transfer)
         self._transfers.start(transfers)
         waiter.wait()
 
-    def _prepared(self, state: "_State", waiter: "_Waiter") -> Transfer:
+    def _prepared(self, state: "_State", ended: Callable[[Transfer], None], inlet: Inlet | None = None) -> Transfer:
         request = state.request
         endpoint = self._endpoints.of(request.bucket)
         state.region = endpoint.region
@@ -143,7 +177,9 @@ class S3Http:
             method=request.method,
             url=f"{endpoint.base}{path}" + (f"?{query}" if query else ""),
             headers=lines,
-            ended=waiter.one_ended,
+            ended=ended,
+            sink=inlet,
+            led=inlet is not None or isinstance(request.body, StreamedBody),
             target=None if request.target is None else request.target[state.done :],
             most=request.most,
             body=request.body,
@@ -225,14 +261,27 @@ class _State:
     failures: int = 0
     corrections: int = 0
     region: str = ""
+    reason: Exception = field(default_factory=lambda: ConnectionError("another region or clock is to be tried"))
     outcome: Answer | Exception | None = None
 
     def failed(self, reason: str | Refused, *, came: int = 0) -> None:
         """An attempt has failed, which brought so many bytes all the same; the last one is the outcome."""
         self.done += came
         self.failures = 1 if came else self.failures + 1
+        self.reason = ConnectionError(reason) if isinstance(reason, str) else reason
         if self.failures >= ATTEMPTS:
-            self.outcome = ConnectionError(reason) if isinstance(reason, str) else reason
+            self.outcome = self.reason
+
+    def is_over(self) -> bool:
+        """Whether there is an outcome; what can't be sent again has one after each attempt."""
+        if self.outcome is None and isinstance(self.request.body, StreamedBody):
+            self.give_up()
+        return self.outcome is not None
+
+    def give_up(self) -> None:
+        """Let the last failure be the outcome, where there is none."""
+        if self.outcome is None:
+            self.outcome = self.reason
 
 
 def _came(state: _State, transfer: Transfer) -> int:

@@ -13,12 +13,14 @@ from botocore.exceptions import ClientError
 from archiver.archive.storage import (
     ArchiveObject,
     Body,
+    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
     UploadGone,
     UploadsUnlisted,
 )
+from archiver.archive.streamed_body import StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import (
     Side,
@@ -109,8 +111,11 @@ class S3Uploads:
                         self.abort(archive.key, other)
         return upload_id
 
-    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart:
-        """Upload a part; S3 refuses it where its CRC32 is not the given one. Raises ``UploadGone``."""
+    def put_part(self, key: str, upload_id: str, number: int, body: PartBody, *, crc32: int) -> UploadedPart:
+        """Upload a part; S3 refuses it where its CRC32 is not the given one. Raises ``UploadGone``.
+
+        One that is streamed is sent once, and is not there where other bytes have passed, whatever S3 says.
+        """
         # Through boto3 the body would be copied, and cost some milliseconds more.
         request = HttpRequest(
             "UploadPart",
@@ -125,6 +130,8 @@ class S3Uploads:
             answer = self._http.send(request)
             if "etag" not in answer.headers:
                 raise ConnectionError("the answer is not S3's")
+            if isinstance(body, StreamedBody) and body.crc32 != crc32:
+                raise ConnectionError(f"the bytes sent have CRC32 {body.crc32:08x}, not {crc32:08x}")
         self._traffic.uploaded(len(body))
         return UploadedPart(number, answer.headers["etag"], len(body), crc32)
 

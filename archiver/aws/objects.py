@@ -2,9 +2,9 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location, other_writing
 from archiver.archive.storage import BucketMissing, Read, SourceMissing, SourceObject
+from archiver.archive.streamed_body import Arriving
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused, Side, archived, source_errors
 from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.inlet import Inlet
 from archiver.aws.listing import ARCHIVED_CLASSES, Page, objects_below, page_query, read_page
 from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of
 from archiver.aws.throttle import Throttle
@@ -41,6 +43,8 @@ class S3Objects:
         self._traffic = traffic
         self._throttle = throttle
         self._requests = ObjectRequests(http)
+        # By bucket: whether all objects read as a whole had CRC32s.
+        self._told: dict[str, bool] = {}
 
     def head(self, location: Location) -> SourceObject:
         """Look at one object.
@@ -126,6 +130,38 @@ class S3Objects:
             outcomes = self._http.send_all([_pinned(read) for read in reads])
         return [self._taken(read, outcome) for read, outcome in zip(reads, outcomes, strict=True)]
 
+    def tells_crc32(self, bucket: str) -> bool:
+        """Whether S3 has told a CRC32 with every whole object of the bucket that this job has read, at least one."""
+        return self._told.get(bucket, False)
+
+    @contextmanager
+    def opened(self, sources: Sequence[SourceObject]) -> Iterator[Sequence[Arriving]]:
+        """Read whole objects as their bytes are taken, in the block: S3 has answered for all of them.
+
+        Each is asked for once; what breaks off ends where it is taken. Raises as ``read_all`` does.
+        """
+        # One place of the throttle for all of them and for whoever sends them on, or they could wait for each other.
+        with self._throttle.slot():
+            arriving = self._arriving(sources)
+            try:
+                yield arriving
+            finally:
+                for one in arriving:
+                    one.inlet.close()
+                    self._traffic.read(one.inlet.taken)
+
+    def _arriving(self, sources: Sequence[SourceObject]) -> "list[_ArrivingObject]":
+        requests = [request_of(source.location, headers=CHECKSUM, etag=source.etag) for source in sources]
+        with _vanishing(sources[0]), source_errors(sources[0]):
+            inlets = self._http.open_all(requests)
+            arriving = [_ArrivingObject(inlet, _checksum(inlet.headers)[0]) for inlet in inlets]
+        for source, one in zip(sources, arriving, strict=True):
+            self._note(source.bucket, one.crc32)
+        return arriving
+
+    def _note(self, bucket: str, crc32: int | None) -> None:
+        self._told[bucket] = crc32 is not None and self._told.get(bucket, True)
+
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         """The CRC32 of a range, read without being kept."""
         crc = 0
@@ -150,9 +186,11 @@ class S3Objects:
         if not read.is_whole:
             return None
         try:
-            return _checksum(outcome.headers)[0]
+            crc32 = _checksum(outcome.headers)[0]
         except ValueError as error:
             raise _senseless(read.source, error) from error
+        self._note(read.source.bucket, crc32)
+        return crc32
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:
@@ -173,6 +211,17 @@ class S3Objects:
                     + (f"; {hint}" if hint else "")
                 ) from refused
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class _ArrivingObject:
+    """An object that has begun to come in, with what S3 says of it."""
+
+    inlet: Inlet
+    crc32: int | None
+
+    def take(self, most: int, wake: Callable[[], None]) -> bytes | None:
+        return self.inlet.take(most, wake)
 
 
 @contextmanager

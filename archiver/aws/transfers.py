@@ -13,11 +13,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import pycurl
 
-from archiver.archive.storage import Body
+from archiver.archive.storage import PartBody
+from archiver.archive.streamed_body import StreamedBody
+from archiver.aws.failures import SLOW_DOWN_STATUSES
 from archiver.aws.throttle import Throttle
 from archiver.logs import get_logger
 
@@ -29,6 +32,14 @@ BUFFER = 64 * 1024
 MOST_OF_REFUSAL = 64 * 1024
 #: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
 _LOOK_SECONDS = 0.02
+_PAUSE = int(pycurl.WRITEFUNC_PAUSE)
+
+
+class Sink(Protocol):
+    """What takes the content of an answer while it comes in. ``archiver.aws.inlet`` documents each call."""
+
+    def begins(self, transfer: "Transfer") -> None: ...
+    def offer(self, chunk: bytes, go_on: Callable[[], None]) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -37,16 +48,19 @@ class Transfer:
 
     ``headers`` are lines. ``body`` is sent with PUT and POST. The content of an answer of status 2xx goes to
     ``target``, where there is one, which it must not outgrow, else to ``content``, and is hung up on where it is
-    longer than ``most`` bytes: ``is_cut``. Of any other answer ``content`` has the first 64 KiB. ``ended`` is called
-    from the transfers' own thread and must not wait.
+    longer than ``most`` bytes: ``is_cut``. A ``sink`` is offered it piece by piece in place of both. Of any other
+    answer ``content`` has the first 64 KiB. ``ended`` is called from the transfers' own thread and must not wait. One
+    that is ``led`` takes no place of the throttle: whoever started it holds one.
     """
 
     method: str
     url: str
     headers: Sequence[str]
     ended: Callable[["Transfer"], None]
-    body: Body | None = None
+    body: PartBody | None = None
     target: memoryview | None = None
+    sink: Sink | None = None
+    led: bool = False
     most: int | None = None
     is_cut: bool = False
     status: int = 0
@@ -125,6 +139,12 @@ class Transfers:
                 self._loop = _Loop(self._settings, self._throttle)
                 self._loop.take(transfers)
 
+    def drop(self, transfer: Transfer) -> None:
+        """Hang up on a transfer, which then ends with an error, unless it has ended."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.drop(transfer)
+
     def slow_down(self) -> None:
         """An answer asked for less in a way that its status does not tell."""
         self._throttle.slow_down()
@@ -164,6 +184,9 @@ class _Loop:
         self._deadline: float | None = None
         self._running: set[_Handle] = set()
         self._idle: dict[str, list[_Handle]] = {}
+        # Paused ones that may go on, and those to be hung up on.
+        self._resumed: list[_Handle] = []
+        self._dropped: list[Transfer] = []
         self._thread = threading.Thread(target=self._run, name="transfers", daemon=True)
         self._thread.start()
 
@@ -174,10 +197,20 @@ class _Loop:
                 return False
             for transfer in transfers:
                 (self._waiting if transfer.body is None else self._uploads).append(transfer)
-            if not self._woken:
-                self._woken = True
-                self._bell.send(b"\0")
+            self._ring()
             return True
+
+    def drop(self, transfer: Transfer) -> None:
+        """Hang up on a transfer."""
+        with self._lock:
+            if not self._over:
+                self._dropped.append(transfer)
+                self._ring()
+
+    def _ring(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self._bell.send(b"\0")
 
     def close(self) -> None:
         """End the thread."""
@@ -194,6 +227,7 @@ class _Loop:
         try:
             while not self._closing:
                 self._turn()
+                self._resume()
                 self._collect()
                 self._begin()
         except Exception as error:
@@ -239,6 +273,31 @@ class _Loop:
             return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
         return due
 
+    def may_go_on(self, handle: "_Handle") -> None:
+        """A paused transfer has something to do again; from a callback, in which libcurl can't be told."""
+        self._resumed.append(handle)
+
+    def _resume(self) -> None:
+        while self._resumed:
+            # Going on may bring more of them.
+            handles, self._resumed = self._resumed, []
+            for handle in handles:
+                if handle in self._running:
+                    handle.curl.pause(pycurl.PAUSE_CONT)
+        if self._dropped:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, []
+        for handle in [handle for handle in self._running if handle.transfer in dropped]:
+            self._multi.remove_handle(handle.curl)
+            self._end(handle, "dropped")
+        for queue in (self._uploads, self._waiting):
+            for transfer in [transfer for transfer in queue if transfer in dropped]:
+                queue.remove(transfer)
+                _tell_end(transfer, "dropped")
+
     def _collect(self) -> None:
         left = 1
         while left:
@@ -250,17 +309,20 @@ class _Loop:
                 self._end(curl.handle, error)
 
     def _begin(self) -> None:
-        while (self._uploads or self._waiting) and self._throttle.try_enter():
-            transfer = (self._uploads or self._waiting).popleft()
+        while queue := self._uploads or self._waiting:
+            if not queue[0].led and not self._throttle.try_enter():
+                break
+            transfer = queue.popleft()
             try:
                 idle = self._idle.get(transfer.method)
-                handle = idle.pop() if idle else _Handle(transfer.method, self._settings)
+                handle = idle.pop() if idle else _Handle(transfer.method, self._settings, self.may_go_on)
                 handle.load(transfer)
                 self._multi.add_handle(handle.curl)
             except Exception as error:
                 # Something of it that libcurl does not take, which is nobody else's fault. Not repr(error), which may
                 # have it all, such as a proxy's password.
-                self._throttle.leave(0)
+                if not transfer.led:
+                    self._throttle.leave(0)
                 _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
             else:
                 self._running.add(handle)
@@ -268,8 +330,13 @@ class _Loop:
     def _end(self, handle: "_Handle", error: str | None) -> None:
         self._running.discard(handle)
         transfer = handle.unload()
+        error = error and (handle.reason or error)
         self._idle.setdefault(transfer.method, []).append(handle)
-        self._throttle.leave(0 if error else transfer.status)
+        status = 0 if error else transfer.status
+        if not transfer.led:
+            self._throttle.leave(status)
+        elif status in SLOW_DOWN_STATUSES:
+            self._throttle.slow_down()
         _tell_end(transfer, error)
 
     def _watch(self, what: int, descriptor: int, *_: object) -> None:
@@ -304,7 +371,8 @@ def _tell_end(transfer: Transfer, error: str | None) -> None:
 class _Handle:
     """One easy handle, used for one transfer of a method after the other."""
 
-    def __init__(self, method: str, settings: HttpSettings) -> None:
+    def __init__(self, method: str, settings: HttpSettings, go_on: Callable[["_Handle"], None]) -> None:
+        self._go_on = partial(go_on, self)
         curl = self.curl = pycurl.Curl()
         curl.handle = self
         curl.setopt(pycurl.NOSIGNAL, 1)
@@ -333,35 +401,41 @@ class _Handle:
             curl.setopt(pycurl.UPLOAD_BUFFERSIZE, 512 * 1024)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._seek)
-        self._transfer: Transfer | None = None
+        self.transfer: Transfer | None = None
+        self._has_sink = False
+        #: Why the transfer was ended here.
+        self.reason: str | None = None
         self._sent = 0
         self._success: bool | None = None
 
     def load(self, transfer: Transfer) -> None:
         """Make the handle ready for a transfer."""
         curl = self.curl
-        self._transfer = transfer
+        self.transfer = transfer
         self._sent = 0
-        self._success = None
+        self._success = self.reason = None
         curl.setopt(pycurl.URL, transfer.url)
         if self._proxies and (proxy := self._proxies.get(transfer.url.partition(":")[0], "")) != self._proxy:
             curl.setopt(pycurl.PROXY, proxy)
             self._proxy = proxy
         curl.setopt(pycurl.HTTPHEADER, [*transfer.headers, *self._unsent])
         curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
+        if (transfer.sink is not None) != self._has_sink:
+            self._has_sink = transfer.sink is not None
+            curl.setopt(pycurl.WRITEFUNCTION, self._offer if self._has_sink else self._write)
         if transfer.body is not None:
             curl.setopt(pycurl.INFILESIZE_LARGE, len(transfer.body))
 
     def unload(self) -> Transfer:
         """The transfer, which has ended."""
-        transfer = self._transfer
+        transfer = self.transfer
         assert transfer is not None
-        self._transfer = None
+        self.transfer = None
         transfer.status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         return transfer
 
     def _write(self, chunk: bytes) -> int | None:
-        transfer = self._transfer
+        transfer = self.transfer
         assert transfer is not None
         if self._success is None:
             self._success = _is_success(transfer.lines)
@@ -381,17 +455,45 @@ class _Handle:
                 return -1
         return None
 
-    def _read(self, size: int) -> bytes:
-        transfer = self._transfer
+    def _offer(self, chunk: bytes) -> int | None:
+        """For a sink, which is offered some hundred thousand chunks of an archive of gigabytes."""
+        if not self._success:
+            transfer = self.transfer
+            assert transfer is not None
+            assert transfer.sink is not None
+            if self._success is False or not _is_success(transfer.lines):
+                return self._write(chunk)
+            self._success = True
+            transfer.sink.begins(transfer)
+            self._sink = transfer.sink.offer
+        return None if self._sink(chunk, self._go_on) else _PAUSE
+
+    def _read(self, size: int) -> bytes | int:
+        transfer = self.transfer
         assert transfer is not None
         assert transfer.body is not None
+        if isinstance(transfer.body, StreamedBody):
+            return self._read_on(transfer.body, size)
         chunk = bytes(memoryview(transfer.body)[self._sent : self._sent + size])
+        self._sent += len(chunk)
+        return chunk
+
+    def _read_on(self, body: StreamedBody, size: int) -> bytes | int:
+        try:
+            chunk = body.read(size, self._go_on)
+        except OSError as error:
+            self.reason = f"what it is made of broke off: {error}"
+            return int(pycurl.READFUNC_ABORT)
+        if chunk is None:
+            return int(pycurl.READFUNC_PAUSE)
         self._sent += len(chunk)
         return chunk
 
     def _seek(self, offset: int, origin: int) -> int:
         """A kept connection was closed by the other side: the body is sent again from its start."""
-        if origin != os.SEEK_SET:
+        transfer = self.transfer
+        assert transfer is not None
+        if origin != os.SEEK_SET or (isinstance(transfer.body, StreamedBody) and offset != self._sent):
             return int(pycurl.SEEKFUNC_CANTSEEK)
         self._sent = offset
         return int(pycurl.SEEKFUNC_OK)

@@ -15,10 +15,12 @@ from archiver.archive.storage import (
     ArchiveObject,
     Body,
     CopyRefused,
+    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
 )
+from archiver.archive.streamed_body import StreamedBody
 from archiver.archive.upload import LAST_NUMBER
 from archiver.errors import ArchiveRefused, DestinationUnavailable
 
@@ -65,8 +67,9 @@ class FileArchive:
             raise self._failed(error) from error
         return self._folder.name
 
-    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart:
-        """Write a part; the marks of an upload are none."""
+    def put_part(self, key: str, upload_id: str, number: int, body: PartBody, *, crc32: int) -> UploadedPart:
+        """Write a part, which is whole; the marks of an upload are none."""
+        assert not isinstance(body, StreamedBody), "Options.streams is off"
         part = UploadedPart(number, f"{crc32:08x}", len(body), crc32)
         if number > LAST_NUMBER:
             return part

@@ -56,8 +56,8 @@ def open_local_services(settings: Settings, archive: FileArchive, path: Path) ->
         services,
         archives=lambda _bucket, _traffic: archive,
         link=lambda _bucket, _key, _seconds: path.resolve().as_uri(),
-        # S3 copies nothing to a disk: no copy is worth its request.
-        options=replace(services.options, write_worth=MAX_OBJECT),
+        # S3 copies nothing to a disk: no copy is worth its request. Parts wait there for their turn, and are whole.
+        options=replace(services.options, write_worth=MAX_OBJECT, streams=False),
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from archiver.archive.location import Location
 from archiver.archive.storage import ArchiveExists, ArchiveObject, CopyRefused, UploadedPart, UploadGone
-from archiver.errors import ArchiveRefused, SourceChanged
+from archiver.archive.streamed_body import Stream, StreamedBody
+from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
 from archiver.zipformat.crc import crc32_of_parts
 from tests.contract.conftest import Server
 from tests.support.fake_s3 import MIB
@@ -27,6 +28,45 @@ def put(server: Server, upload_id: str, number: int, body: bytes) -> UploadedPar
 def complete(server: Server, upload_id: str, parts: list[UploadedPart]) -> None:
     crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
     server.uploads.complete(ARCHIVE, upload_id, parts, crc32=crc32, size=sum(part.size for part in parts))
+
+
+def test_a_part_goes_out_while_its_objects_come_in(server: Server) -> None:
+    contents = {"long": noise(5 * MIB), "short": b"short", "empty": b""}
+    for key, content in contents.items():
+        server.put(key, content)
+    sources = [server.objects.head(Location(server.bucket, key)) for key in contents]
+    upload_id = server.uploads.create(ARCHIVE)
+    whole = b"head" + b"".join(contents.values()) + b"tail"
+
+    with server.objects.opened(sources) as arriving:
+        assert [one.crc32 for one in arriving] == [zlib.crc32(content) for content in contents.values()]
+        streams = [Stream(one, source.size) for one, source in zip(arriving, sources, strict=True)]
+        body = StreamedBody([b"head", *streams, b"tail"], len(whole))
+        part = server.uploads.put_part(ARCHIVE.key, upload_id, 1, body, crc32=zlib.crc32(whole))
+    complete(server, upload_id, [part])
+
+    assert server.objects.tells_crc32(server.bucket)
+    assert server.content(ARCHIVE.key) == whole
+    assert (server.traffic.bytes_read, server.traffic.bytes_uploaded) == (5 * MIB + 5, len(whole))
+
+
+def test_a_streamed_part_of_other_bytes_is_none(server: Server) -> None:
+    server.put("a", b"content")
+    upload_id = server.uploads.create(ARCHIVE)
+    with server.objects.opened([server.objects.head(Location(server.bucket, "a"))]) as (arriving,):
+        body = StreamedBody([Stream(arriving, 7)], 7)
+        with pytest.raises(DestinationUnavailable):
+            server.uploads.put_part(ARCHIVE.key, upload_id, 1, body, crc32=zlib.crc32(b"promise"))
+    assert not server.uploads.parts_of(ARCHIVE.key, upload_id)
+
+
+def test_an_object_that_changed_is_not_opened(server: Server) -> None:
+    server.put("a", b"content")
+    server.put("b", b"content")
+    sources = [server.objects.head(Location(server.bucket, key)) for key in "ab"]
+    server.put("b", b"another")
+    with pytest.raises(SourceChanged), server.objects.opened(sources):
+        pass
 
 
 def test_parts_in_any_order_become_the_archive(server: Server) -> None:

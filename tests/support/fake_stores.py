@@ -2,8 +2,10 @@
 
 import itertools
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from archiver.archive.storage import (
     Body,
     BucketMissing,
     CopyRefused,
+    PartBody,
     Read,
     SourceMissing,
     SourceObject,
@@ -21,6 +24,7 @@ from archiver.archive.storage import (
     UploadedPart,
     UploadGone,
 )
+from archiver.archive.streamed_body import Arriving, StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
 from tests.support.fake_model import (
@@ -41,12 +45,43 @@ if TYPE_CHECKING:
     from tests.support.fake_s3 import FakeS3
 
 
+@dataclass
+class FakeArriving:
+    """Content that comes in pieces, each after a call of ``arrive``. Every second look is too early."""
+
+    crc32: int | None
+    content: bytes
+    arrive: Callable[[], object]
+    _early: bool = True
+
+    def take(self, most: int, wake: Callable[[], None]) -> bytes | None:
+        self._early = not self._early
+        if self._early:
+            wake()
+            return None
+        self.arrive()
+        chunk, self.content = self.content[: min(most, 300_000)], self.content[min(most, 300_000) :]
+        return chunk
+
+
+def drained(body: StreamedBody) -> bytes:
+    """All bytes of a body that goes out while it comes in. Raises ``DestinationUnavailable`` where it breaks off."""
+    found = bytearray()
+    try:
+        while (chunk := body.read(512 * 1024, lambda: None)) != b"":
+            found += chunk or b""
+    except ConnectionError as error:
+        raise DestinationUnavailable(str(error)) from error
+    return bytes(found)
+
+
 class FakeObjects:
     """The sources' side: what ``S3Objects`` is to S3."""
 
     def __init__(self, s3: "FakeS3", traffic: Traffic) -> None:
         self._s3 = s3
         self._traffic = traffic
+        self._told: dict[str, bool] = {}
 
     def head(self, location: Location) -> SourceObject:
         self._s3.called("head", location.bucket, location.key)
@@ -98,13 +133,31 @@ class FakeObjects:
     def read_all(self, reads: Sequence[Read]) -> list[int | None]:
         return [self._read(read.source, read.start, read.target) for read in reads]
 
+    def tells_crc32(self, bucket: str) -> bool:
+        return self._told.get(bucket, False)
+
+    @contextmanager
+    def opened(self, sources: Sequence[SourceObject]) -> Iterator[Sequence[Arriving]]:
+        yield [self._arriving(source) for source in sources]
+
+    def _arriving(self, source: SourceObject) -> "FakeArriving":
+        content = bytes(self._pinned("read", source, 0, source.size))
+        crc32 = self._told_crc32(source)
+        arrive = partial(self._s3.called, "arrive", source.bucket, source.key)
+        return FakeArriving(crc32, content, arrive)
+
+    def _told_crc32(self, source: SourceObject) -> int | None:
+        crc32 = crc32_of(self._s3.find(source.location))
+        self._told[source.bucket] = crc32 is not None and self._told.get(source.bucket, True)
+        return crc32
+
     def _read(self, source: SourceObject, start: int, target: memoryview) -> int | None:
         if isinstance(target.obj, bytearray | mmap):
             self._s3.hold(target.obj)
         target[:] = self._pinned("read", source, start, start + len(target))
         if len(target) < source.size:
             return None
-        return crc32_of(self._s3.find(source.location))
+        return self._told_crc32(source)
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         return zlib.crc32(self._pinned("crc32", source, start, stop))
@@ -155,8 +208,12 @@ class FakeUploads:
             self._s3.uploads[upload_id] = OpenUpload(self.bucket, archive)
             return upload_id
 
-    def put_part(self, key: str, upload_id: str, number: int, body: Body, *, crc32: int) -> UploadedPart:
+    def put_part(self, key: str, upload_id: str, number: int, body: PartBody, *, crc32: int) -> UploadedPart:
         self._s3.called("put_part", self.bucket, key, number)
+        if isinstance(body, StreamedBody):
+            body = drained(body)
+            if zlib.crc32(body) != crc32:
+                raise DestinationUnavailable("BadDigest")
         self._check_body(body, crc32)
         if not 1 <= number <= MAX_NUMBER or len(body) > MAX_PART:
             raise self._violated(f"part {number} of {len(body)} bytes", DestinationUnavailable)

@@ -1,0 +1,251 @@
+"""Transfers whose bytes go straight on: from an answer into an upload, a window of them in memory."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from archiver.archive.streamed_body import WINDOW, Stream, StreamedBody
+from archiver.aws.failures import Refused
+from archiver.aws.http import HttpRequest, S3Http
+from archiver.aws.inlet import Inlet
+from archiver.aws.throttle import Throttle
+from archiver.aws.transfers import Transfer, Transfers
+from tests.support.jobs import noise
+from tests.unit.aws.test_http import Endpoints
+from tests.unit.aws.test_transfers import LONG, SETTINGS, Handler, Server, run
+
+MIB = 1024 * 1024
+#: libcurl's piece of an answer: https://curl.se/libcurl/c/CURLOPT_WRITEFUNCTION.html (CURL_MAX_WRITE_SIZE)
+PIECE = 16 * 1024
+
+
+class BreakingHandler(Handler):
+    """Leaves answers below ``/half`` in the middle, and never answers below ``/silent``, but for what comes before."""
+
+    server: "BreakingServer"
+
+    def do_GET(self) -> None:  # noqa: N802 the standard library's name
+        status, body = self.server.answers[self.path]
+        if not self.path.startswith(("/half", "/silent")):
+            super().do_GET()
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        if self.path.startswith("/silent"):
+            assert self.server.released.wait(LONG)
+        self.close_connection = True
+
+    def do_PUT(self) -> None:  # noqa: N802 the standard library's name
+        if self.path != "/refused":
+            super().do_PUT()
+            return
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.close_connection = True
+
+
+class BreakingServer(Server):
+    def __init__(self) -> None:
+        super().__init__()
+        self.RequestHandlerClass = BreakingHandler
+        self.released = threading.Event()
+
+
+@pytest.fixture
+def server() -> Iterator[BreakingServer]:
+    with BreakingServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def throttle() -> Throttle:
+    return Throttle(1)
+
+
+@pytest.fixture
+def transfers(throttle: Throttle) -> Iterator[Transfers]:
+    transfers = Transfers(SETTINGS, throttle=throttle)
+    yield transfers
+    transfers.close()
+
+
+def opened(transfers: Transfers, *urls: str) -> list[Inlet]:
+    """Inlets whose answers have begun, or never will."""
+    told = threading.Semaphore(0)
+    inlets = []
+    for url in urls:
+        inlet = Inlet(lambda _: told.release(), transfers.drop)
+        inlet.transfer = Transfer("GET", url, [], inlet.ended, sink=inlet, led=True)
+        inlets.append(inlet)
+    transfers.start([inlet.transfer for inlet in inlets if inlet.transfer])
+    for _ in inlets:
+        assert told.acquire(timeout=LONG)
+    return inlets
+
+
+def body_of(*pieces: bytes | tuple[Inlet, int]) -> StreamedBody:
+    made = [piece if isinstance(piece, bytes) else Stream(piece[0], piece[1]) for piece in pieces]
+    return StreamedBody(made, sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces))
+
+
+def test_what_comes_in_goes_out(server: BreakingServer, transfers: Transfers, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [noise(9 * MIB + 1), noise(3 * MIB, seed=1), b"short"]
+    for number, content in enumerate(contents):
+        server.answers[f"/{number}"] = (200, content)
+    waiting = []
+    offer = Inlet.offer
+
+    def noted(self: Inlet, chunk: bytes, go_on: Any) -> bool:
+        taken = offer(self, chunk, go_on)
+        waiting.append(self._waiting)
+        return taken
+
+    monkeypatch.setattr(Inlet, "offer", noted)
+    inlets = opened(transfers, *[f"{server.url}/{number}" for number in range(3)])
+    assert [inlet.headers["content-length"] for inlet in inlets] == [str(len(content)) for content in contents]
+    pieces = [(inlet, len(content)) for inlet, content in zip(inlets, contents, strict=True)]
+
+    (put,) = run(
+        transfers,
+        f"{server.url}/part",
+        method="PUT",
+        body=body_of(b"head", pieces[0], b"between", *pieces[1:], b"tail"),
+        led=True,
+    )
+
+    assert (put.status, put.error) == (200, None)
+    sent = [body for method, path, _, body in server.asked if (method, path) == ("PUT", "/part")]
+    assert sent == [b"head" + contents[0] + b"between" + contents[1] + contents[2] + b"tail"]
+    assert max(waiting) < WINDOW + PIECE
+    assert [inlet.taken for inlet in inlets] == [len(content) for content in contents]
+
+
+def test_a_stream_that_breaks_off_ends_the_upload(server: BreakingServer, transfers: Transfers) -> None:
+    server.answers["/half"] = (200, noise(4 * MIB))
+    (inlet,) = opened(transfers, f"{server.url}/half")
+    (put,) = run(transfers, f"{server.url}/part", method="PUT", body=body_of(b"head", (inlet, 4 * MIB)), led=True)
+    assert put.error is not None
+    assert "broke off" in put.error
+    server.answers["/a"] = (200, b"others go on")
+    assert bytes(run(transfers, f"{server.url}/a")[0].content) == b"others go on"
+
+
+def test_an_upload_that_is_refused_in_the_middle_leaves_nothing_waiting(
+    server: BreakingServer, transfers: Transfers, throttle: Throttle
+) -> None:
+    server.answers["/a"] = (200, noise(9 * MIB))
+    (inlet,) = opened(transfers, f"{server.url}/a")
+    (put,) = run(transfers, f"{server.url}/refused", method="PUT", body=body_of((inlet, 9 * MIB)), led=True)
+    assert put.status == 503 or put.error is not None
+    inlet.close()
+    inlet.close()  # once more does nothing
+    server.answers["/b"] = (200, b"others go on")
+    assert bytes(run(transfers, f"{server.url}/b")[0].content) == b"others go on"
+    assert throttle.try_enter()  # the led ones held no place that they could give back
+    assert not throttle.try_enter()
+
+
+def test_what_nobody_takes_is_hung_up_on(server: BreakingServer, transfers: Transfers) -> None:
+    server.answers["/silent"] = (200, noise(2 * MIB))
+    (inlet,) = opened(transfers, f"{server.url}/silent")
+    ended = threading.Event()
+    assert inlet.transfer is not None
+
+    def end(transfer: Transfer) -> None:
+        inlet.ended(transfer)
+        ended.set()
+
+    inlet.transfer.ended = end
+    inlet.close()
+    assert ended.wait(LONG)
+    assert inlet.transfer.error == "dropped"
+
+
+def test_led_transfers_need_no_place(server: BreakingServer, transfers: Transfers, throttle: Throttle) -> None:
+    server.answers["/a"] = (200, noise(3 * MIB))
+    with throttle.slot():
+        inlets = opened(transfers, f"{server.url}/a", f"{server.url}/a")
+        (put,) = run(
+            transfers,
+            f"{server.url}/part",
+            method="PUT",
+            body=body_of(*[(inlet, 3 * MIB) for inlet in inlets]),
+            led=True,
+        )
+    assert put.status == 200
+
+
+def test_led_transfers_slow_the_others_down() -> None:
+    throttle = Throttle(8)
+    transfers = Transfers(SETTINGS, throttle=throttle)
+    with BreakingServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        server.answers["/busy"] = (503, b"")
+        (inlet,) = opened(transfers, f"{server.url}/busy")
+        assert not inlet.headers
+        transfers.close()
+        server.shutdown()
+        thread.join()
+    assert throttle.width == 4
+
+
+class Answering:
+    """Stands where libcurl is: answers by key, with these headers before anything else, or refuses."""
+
+    def __init__(self, **answers: int | dict[str, str]) -> None:
+        self.answers = answers
+        self.dropped: list[Transfer] = []
+
+    def start(self, transfers: list[Transfer]) -> None:
+        for transfer in transfers:
+            answer = self.answers[transfer.url.rpartition("/")[2]]
+            assert transfer.led
+            if isinstance(answer, int):
+                transfer.status = answer
+                transfer.lines.append(b"HTTP/1.1 %d No" % answer)
+                transfer.ended(transfer)
+                continue
+            transfer.lines.extend([b"HTTP/1.1 200 OK", *(f"{name}: {text}".encode() for name, text in answer.items())])
+            assert transfer.sink is not None
+            transfer.sink.begins(transfer)
+
+    def drop(self, transfer: Transfer) -> None:
+        self.dropped.append(transfer)
+
+    def slow_down(self) -> None:
+        pass
+
+
+def open_all(answering: Answering, *keys: str) -> list[Inlet]:
+    http = S3Http(
+        answering,  # type: ignore[arg-type]
+        endpoints=Endpoints(),  # type: ignore[arg-type]
+        credentials=lambda: Credentials("k", "s"),
+    )
+    return http.open_all([HttpRequest("GetObject", "GET", "bucket", key, etag='"1"') for key in keys])
+
+
+def test_objects_are_opened_together() -> None:
+    inlets = open_all(Answering(a={"ETag": '"1"'}, b={"ETag": '"1"'}), "a", "b")
+    assert [inlet.headers["etag"] for inlet in inlets] == ['"1"', '"1"']
+
+
+@pytest.mark.parametrize("answer", [404, 503, {"ETag": '"2"'}, {"X-Other": "page"}])
+def test_where_one_is_not_the_object_all_are_let_go(answer: int | dict[str, str]) -> None:
+    answering = Answering(a={"ETag": '"1"'}, b=answer)
+    with pytest.raises((Refused, ConnectionError)):
+        open_all(answering, "a", "b")
+    assert [transfer.url[-1] for transfer in answering.dropped] == (["a"] if isinstance(answer, int) else ["a", "b"])
