@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ import pytest
 from botocore.config import Config
 
 from archiver.archive.pipeline import Services, build_archive
+from archiver.archive.plan import Part
+from archiver.archive.storage import UploadedPart
+from archiver.archive.streaming import Streaming
 from archiver.archive.traffic import Traffic
 from archiver.errors import (
     DestinationUnavailable,
@@ -26,7 +30,20 @@ from archiver.errors import (
 )
 from archiver.settings import Settings
 from archiver.wiring import open_services
-from devtools.faults import ACCESS_DENIED, SLOW_DOWN, Answer, Fault, at_random, first_of, no_faults, on
+from devtools.faults import (
+    ACCESS_DENIED,
+    SLOW_DOWN,
+    Answer,
+    Cut,
+    Fault,
+    Flip,
+    Request,
+    Reset,
+    at_random,
+    first_of,
+    no_faults,
+    on,
+)
 from devtools.localstack import LocalStack
 from devtools.proxy import Proxy, running_proxy
 from devtools.stack import Stack
@@ -105,6 +122,66 @@ class TestABadDay:
         # then the archive is right, and nothing else is there.
         assert sum(struck.values()) >= 6, struck
         assert engine.archive(result.key) == {key.rpartition("/")[2]: content for key, content in contents.items()}
+        assert engine.unfinished() == []
+
+    @pytest.mark.parametrize(
+        ("operation", "fault"),
+        [
+            ("GetObject", Cut()),
+            ("GetObject", Flip()),
+            ("GetObject", Reset()),
+            ("GetObject", SLOW_DOWN),
+            ("UploadPart", SLOW_DOWN),
+            ("UploadPart", Reset()),
+            ("UploadPart", Reset(effect=True)),
+            ("UploadPart", Answer(200, "InternalError", effect=True)),
+        ],
+        ids=[
+            "cut read",
+            "other bytes",
+            "reset read",
+            "slow down of reads",
+            "slow down of parts",
+            "reset part",
+            "lost answer",
+            "error in a success",
+        ],  # fmt: skip
+    )
+    def test_a_stream_that_does_not_end_well_does_no_harm(
+        self, engine: Engine, operation: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given photos that go out while they come in, but for the first parts of so little memory,
+        contents = {f"{n}.jpg": noise(2 * MIB + n, seed=n) for n in range(15)}
+        for key, content in contents.items():
+            engine.put(key, content, ChecksumAlgorithm="CRC32")
+        services = open_services(Settings(memory_mib=16))
+        begun = threading.Event()
+        ends: list[bool] = []
+        put = Streaming.put
+
+        def noted(self: Streaming, part: Part) -> UploadedPart | None:
+            begun.set()
+            uploaded = put(self, part)
+            ends.append(uploaded is not None)
+            return uploaded
+
+        def strike(request: Request) -> Fault | None:
+            if not begun.is_set() or request.operation != operation:
+                return None
+            engine.proxy.set_faults(no_faults)
+            return fault
+
+        monkeypatch.setattr(Streaming, "put", noted)
+        engine.proxy.set_faults(strike)
+
+        # when a request of one of them goes wrong,
+        result = build_archive(files(*contents), delivery=delivery(), services=services)
+
+        # then the others end well all the same, and the archive is right.
+        assert sum(engine.proxy.counts().faults.values()) == 1
+        assert len(ends) >= 2
+        assert ends.count(False) <= 1
+        assert engine.archive(result.key) == contents
         assert engine.unfinished() == []
 
     def test_of_lost_answers_leaves_nothing_behind(self, engine: Engine) -> None:
