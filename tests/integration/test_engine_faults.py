@@ -145,7 +145,7 @@ class TestABadDay:
             "reset part",
             "lost answer",
             "error in a success",
-        ],  # fmt: skip
+        ],
     )
     def test_a_stream_that_does_not_end_well_does_no_harm(
         self, engine: Engine, operation: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
