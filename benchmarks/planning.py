@@ -10,7 +10,7 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -24,6 +24,7 @@ from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
 from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, resolve
 from archiver.archive.storage import Read, SourceObject
+from archiver.archive.streamed_body import Arriving
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -81,6 +82,13 @@ class InstantSources:
             begin = skipped % self._width()
             read.target[:] = lines[begin : begin + len(read.target)]
         return [None] * len(reads)
+
+    def tells_crc32(self, bucket: str) -> bool:
+        del bucket
+        return False
+
+    def opened(self, sources: Sequence[SourceObject]) -> AbstractContextManager[Sequence[Arriving]]:
+        raise NotImplementedError  # no plan asks for it
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         raise NotImplementedError  # no plan asks for it
