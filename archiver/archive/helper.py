@@ -18,7 +18,8 @@ from archiver.archive.job import Services
 from archiver.archive.parallel import open_threads
 from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
-from archiver.archive.storage import ArchiveStore, PartBody, SourceObject, UploadedPart, UploadGone
+from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
+from archiver.archive.streamed_body import PartBody
 from archiver.archive.traffic import Traffic
 from archiver.errors import LimitExceeded
 from archiver.logs import get_logger

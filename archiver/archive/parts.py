@@ -22,7 +22,8 @@ from archiver.archive.memory import Buffers, allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
-from archiver.archive.storage import CopyRefused, PartBody, Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.streamed_body import PartBody
 from archiver.archive.streaming import Streaming
 from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable

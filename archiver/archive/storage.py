@@ -8,16 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from mmap import mmap
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from archiver.archive.location import Location
-from archiver.archive.streamed_body import Arriving, StreamedBody
 from archiver.errors import DestinationUnavailable
+
+if TYPE_CHECKING:
+    # It counts CRC32s, which needs more than the client's package brings along.
+    from archiver.archive.streamed_body import Arriving, PartBody
 
 #: The bytes of a part or of a small archive.
 Body = bytes | bytearray | mmap | memoryview
-#: The bytes of a part, or what they are made of while they go out.
-PartBody = Body | StreamedBody
 
 
 class SourceMissing(Exception):
@@ -149,7 +150,7 @@ class SourceStore(SourceLookup, Protocol):
 
     def read_all(self, reads: Sequence[Read]) -> list[int | None]: ...
     def tells_crc32(self, bucket: str) -> bool: ...
-    def opened(self, sources: Sequence[SourceObject]) -> AbstractContextManager[Sequence[Arriving]]: ...
+    def opened(self, sources: Sequence[SourceObject]) -> "AbstractContextManager[Sequence[Arriving]]": ...
     def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
 
 
@@ -161,7 +162,7 @@ class ArchiveStore(Protocol):
     def find_archive(self, key: str) -> StoredArchive | None: ...
     def put(self, archive: ArchiveObject, body: Body, *, crc32: int) -> StoredArchive: ...
     def create(self, archive: ArchiveObject) -> str: ...
-    def put_part(self, key: str, upload_id: str, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
+    def put_part(self, key: str, upload_id: str, number: int, body: "PartBody", *, crc32: int) -> UploadedPart: ...
     def copy_part(
         self, key: str, upload_id: str, number: int, source: SourceObject, start: int, stop: int
     ) -> UploadedPart: ...

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from zlib_ng import zlib_ng
 
+from archiver.archive.storage import Body
+
 #: Bytes of one object that wait to be sent on before the storage lets its connection rest. What is on its way in the
 #: system's own buffers comes on top, outside this process.
 WINDOW = 1024 * 1024
@@ -85,3 +87,7 @@ class StreamedBody:
         found = gathered[0] if len(gathered) == 1 else b"".join(gathered)
         self._crc32 = zlib_ng.crc32(found, self._crc32)
         return found
+
+
+#: The bytes of a part, or what they are made of while they go out.
+PartBody = Body | StreamedBody

@@ -16,8 +16,8 @@ from zlib_ng import zlib_ng
 from archiver.archive.checksums import Checksums
 from archiver.archive.plan import MIB, Part
 from archiver.archive.reading import read_verified
-from archiver.archive.storage import PartBody, Read, SourceObject, SourceStore, UploadedPart
-from archiver.archive.streamed_body import WINDOW, Stream, StreamedBody
+from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.streamed_body import WINDOW, PartBody, Stream, StreamedBody
 from archiver.errors import DestinationUnavailable, StorageUnavailable
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_combine

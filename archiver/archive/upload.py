@@ -20,13 +20,13 @@ from archiver.archive.storage import (
     ArchiveObject,
     ArchiveStore,
     Body,
-    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
     UploadGone,
     UploadsUnlisted,
 )
+from archiver.archive.streamed_body import PartBody
 from archiver.errors import ArchiveRefused, ArchiverError
 from archiver.logs import get_logger
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import NoCredentialsError
 
-from archiver.archive.storage import PartBody
-from archiver.archive.streamed_body import StreamedBody
+from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import count_request
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal

@@ -13,14 +13,13 @@ from botocore.exceptions import ClientError
 from archiver.archive.storage import (
     ArchiveObject,
     Body,
-    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
     UploadGone,
     UploadsUnlisted,
 )
-from archiver.archive.streamed_body import StreamedBody
+from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import (
     Side,

@@ -18,8 +18,7 @@ from typing import Any, Protocol
 
 import pycurl
 
-from archiver.archive.storage import PartBody
-from archiver.archive.streamed_body import StreamedBody
+from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.aws.failures import SLOW_DOWN_STATUSES
 from archiver.aws.throttle import Throttle
 from archiver.logs import get_logger

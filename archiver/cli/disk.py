@@ -15,12 +15,11 @@ from archiver.archive.storage import (
     ArchiveObject,
     Body,
     CopyRefused,
-    PartBody,
     SourceObject,
     StoredArchive,
     UploadedPart,
 )
-from archiver.archive.streamed_body import StreamedBody
+from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.upload import LAST_NUMBER
 from archiver.errors import ArchiveRefused, DestinationUnavailable
 

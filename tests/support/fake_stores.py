@@ -16,7 +16,6 @@ from archiver.archive.storage import (
     Body,
     BucketMissing,
     CopyRefused,
-    PartBody,
     Read,
     SourceMissing,
     SourceObject,
@@ -24,7 +23,7 @@ from archiver.archive.storage import (
     UploadedPart,
     UploadGone,
 )
-from archiver.archive.streamed_body import Arriving, StreamedBody
+from archiver.archive.streamed_body import Arriving, PartBody, StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.errors import ArchiveRefused, DestinationUnavailable, SourceChanged
 from tests.support.fake_model import (
