@@ -48,13 +48,15 @@ if TYPE_CHECKING:
 READS = 128
 #: Threads that look at sources; reads need none.
 THREADS = 32
+#: Memory of a part of photos that goes out while it comes in, in MiB: there are as many parts in flight as memory lets.
+STREAM_MIB = 2
 
 
 def open_services(settings: Settings, *, board: StatusBoard | None = None, tracer: Tracer = UNTRACED) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     settle()
     session = new_session(settings.aws_region)
-    parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // 5))
+    parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // STREAM_MIB))
     reads = settings.read_concurrency or READS
     width = reads + settings.copy_concurrency + parts_in_flight
     client = _s3_client(session, PATIENT, connections=width)

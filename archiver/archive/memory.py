@@ -60,6 +60,12 @@ class Buffers:
             self._held += length
         return allocate(length)
 
+    def trim(self) -> None:
+        """Let go of what nobody uses: the memory is wanted elsewhere."""
+        with self._lock:
+            self._held -= sum(map(len, self._free))
+            self._free.clear()
+
     def give(self, buffer: mmap.mmap) -> None:
         """Give a buffer back that nobody looks at any more."""
         with self._lock:

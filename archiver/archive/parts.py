@@ -299,6 +299,7 @@ class PartBuilder:
             return uploaded
         if streaming is None:
             return self._in_memory(part, buffers)
+        buffers.trim()
         with self.reading:
             uploaded = streaming.put(part)
         if uploaded is not None:

@@ -9,7 +9,7 @@ from archiver.archive.storage import Body
 
 #: Bytes of one object that wait to be sent on before the storage lets its connection rest. What is on its way in the
 #: system's own buffers comes on top, outside this process.
-WINDOW = 1024 * 1024
+WINDOW = 512 * 1024
 
 
 class Incoming(Protocol):

@@ -7,7 +7,7 @@ from archiver.archive.streamed_body import WINDOW
 from archiver.aws.transfers import Transfer
 
 #: Bytes that are worth to be sent on; fewer wait for more, but at the end.
-ENOUGH = 256 * 1024
+ENOUGH = 128 * 1024
 
 
 class Inlet:

@@ -31,6 +31,16 @@ def test_a_buffer_serves_one_part_after_the_other() -> None:
     assert buffers.take(900_000) is first
 
 
+def test_what_nobody_uses_is_let_go_of_where_memory_is_wanted() -> None:
+    buffers = Buffers(2_000_000)
+    unused, used = buffers.take(1_000_000), buffers.take(1_000_000)
+    buffers.give(unused)
+    buffers.trim()
+    assert buffers.take(1_000_000) is not unused
+    buffers.give(used)
+    assert buffers.take(1_000_000) is used
+
+
 @pytest.mark.parametrize("size", [1_100_000, 100_000])
 def test_a_buffer_serves_no_part_that_is_larger_or_much_smaller(size: int) -> None:
     buffers = Buffers(3_000_000)

@@ -10,7 +10,8 @@ from archiver.archive.location import Location
 from archiver.archive.parallel import open_threads
 from archiver.archive.parts import Carry, PartBuilder
 from archiver.archive.storage import ArchiveObject, UploadGone
-from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, Streaming
+from archiver.archive.streamed_body import WINDOW
+from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, SENDING, Streaming
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
 from archiver.errors import DestinationUnavailable, SourceChanged, StorageUnavailable
@@ -107,14 +108,14 @@ def test_parts_of_photos_go_out_while_they_come_in(s3: FakeS3) -> None:
 def test_memory_is_counted_as_windows(s3: FakeS3) -> None:
     job = Job(s3, {"a": noise(20_000), "b": noise(5 * MIB + 1, seed=1), "c": noise(3 * MIB, seed=2)})
     (weight, *_) = job.weights()
-    assert weight == 512 * 1024 + MIB + 20_000
+    assert weight == SENDING + WINDOW + 20_000
 
 
 @pytest.mark.parametrize(
     ("contents", "why"),
     [
         ({f"{number}": noise(100_000, seed=number) for number in range(120)}, "only short ones"),
-        ({f"{number}": noise(MIB, seed=number) for number in range(12)}, "windows as large as the part"),
+        ({f"{number}": noise(MIB, seed=number) for number in range(4)}, "the last part alone"),
         ({"a": noise(26 * MIB)}, "pieces of an object"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
