@@ -32,7 +32,7 @@ def test_a_buffer_serves_one_part_after_the_other() -> None:
 
 
 def test_what_nobody_uses_is_let_go_of_where_memory_is_wanted() -> None:
-    buffers = Buffers(2_000_000)
+    buffers = Buffers(4_000_000)
     unused, used = buffers.take(1_000_000), buffers.take(1_000_000)
     buffers.give(unused)
     buffers.trim()
