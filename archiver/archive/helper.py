@@ -127,8 +127,7 @@ class _Joined:
         self._id = upload_id
         self.parts: dict[int, UploadedPart] = {}
 
-    def open(self) -> str:
-        return self._id
+    begun = True
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:  # noqa: ARG002 a target's arguments
         return None

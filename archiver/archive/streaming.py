@@ -40,7 +40,8 @@ log = get_logger(__name__)
 class Target(Protocol):
     """Where parts go. ``archiver.archive.upload`` documents each call."""
 
-    def open(self) -> str: ...
+    @property
+    def begun(self) -> bool: ...
     def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
 
 
@@ -84,7 +85,12 @@ class Streaming:
         self.spilling = Lock()
 
     def weight(self, part: Part) -> int | None:
-        """Bytes that a part takes in memory as a stream; None where it has to be built there."""
+        """Bytes that a part takes in memory as a stream; None where it has to be built there.
+
+        What begins before the upload has, is: it may be read meanwhile.
+        """
+        if not self._target.begun:
+            return None
         if self._failures >= MOST_FAILURES:
             self._passed_over += 1
             if self._passed_over <= PASSED_OVER:
@@ -142,8 +148,6 @@ class Streaming:
         return source
 
     def _sent(self, part: Part, course: _Course) -> UploadedPart:
-        # Before a place of the throttle is taken: the upload's beginning needs one, too.
-        self._target.open()
         found = self._read(course.short)
         with self._store.opened([self._source(data) for data in course.streamed]) as arriving:
             crc32s = {}

@@ -42,6 +42,7 @@ class Job:
         self.checksums = Checksums(self.blueprint.layout.entries)
         self.upload = Upload(self.archives, ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False)
         self.memory = 64 * MIB
+        self.upload.open()
 
     def streaming(self, *, begin: int = 0) -> Streaming:
         layout, sources = self.blueprint.layout, self.blueprint.sources
@@ -181,7 +182,6 @@ def test_a_part_that_does_not_end_well_is_built_in_memory(
     s3: FakeS3, operation: str, action: Action, skip: int
 ) -> None:
     job = Job(s3, PHOTOS)
-    job.upload.open()
     s3.before(operation, action, skip=skip, times=1)
     assert job.run() == PHOTOS
 
@@ -220,6 +220,12 @@ def test_after_failures_in_a_row_it_is_left_for_a_while(s3: FakeS3) -> None:
     assert [streaming.weight(part) for _ in range(PASSED_OVER)] == [None] * PASSED_OVER
     assert streaming.weight(part) is not None
     assert streaming.put(part) is not None
+
+
+def test_what_begins_before_the_upload_is_built_in_memory(s3: FakeS3) -> None:
+    job = Job(s3, PHOTOS)
+    job.upload.abort()
+    assert not any(job.weights())
 
 
 def test_bytes_that_are_carried_are_not_streamed(s3: FakeS3) -> None:
