@@ -1,23 +1,19 @@
 """What an archive will be before a byte of it moves: its layout, its parts, and whose bytes each entry holds. Pure."""
 
 import itertools
-import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import TypeVar
 
+from archiver.archive.columns import Made
 from archiver.archive.deflate import Deflated
 from archiver.archive.plan import Part, plan_parts
 from archiver.archive.storage import SourceObject
-from archiver.archive.tables import Made
+from archiver.archive.tables import UNKNOWN, as_picked
 from archiver.archive.upload import LAST_NUMBER
 from archiver.zipformat.entry import Entry
 from archiver.zipformat.layout import Layout
-
-T = TypeVar("T")
-_UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def make_blueprint(
     if deflated.indexes:
         done = set(deflated.indexes)
         order = array("I", itertools.chain(deflated.indexes, (index for index in order if index not in done)))
-    layout = Layout(_entries(names, sources, order, deflated.entries), zone=zone)
+    layout = Layout(_Entries(names, sources, order, deflated.entries), zone=zone)
     first = len(deflated.entries)
     parts = plan_parts(
         layout,
@@ -66,55 +62,55 @@ def make_blueprint(
         first_number=deflated.next_number,
         last_number=LAST_NUMBER,
     )
-    return Blueprint(layout, order, _holders(sources, order, first), parts)
+    return Blueprint(layout, order, _Holders(sources, order, first), parts)
 
 
-class _Computed(Made[T]):
-    """A sequence whose items are made as they are asked for: a million of them would take hundreds of megabytes."""
+class _Entries(Made[Entry]):
+    """The entries, the deflated ones first, each made as it is asked for: a million would take hundreds of megabytes.
 
-    def __init__(self, count: int, make: Callable[[int], T]) -> None:
-        self._count = count
-        self._make = make
+    Of the sources there are columns, since looking at an object takes longer than to make the entry.
+    """
+
+    def __init__(
+        self, names: Sequence[str], sources: Sequence[SourceObject], order: Sequence[int], deflated: Sequence[Entry]
+    ) -> None:
+        self._names = names
+        self._columns = as_picked(sources).columns()
+        self._order = order
+        self._deflated = deflated
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._order)
 
-    def at(self, number: int) -> T:
-        return self._make(number)
+    def at(self, number: int) -> Entry:
+        if number < len(self._deflated):
+            return self._deflated[number]
+        columns, index = self._columns, self._order[number]
+        return _stored(self._names[index], columns.sizes[index], columns.modified[index], columns.crc32s[index])
 
-    def __iter__(self) -> Iterator[T]:
-        return map(self._make, range(self._count))
-
-
-def _entries(
-    names: Sequence[str], sources: Sequence[SourceObject], order: Sequence[int], deflated: Sequence[Entry]
-) -> Sequence[Entry]:
-    # In columns: each entry is made several times, and looking at the sources takes longer than to make it.
-    sizes, modified, crc32s = array("Q"), array("q"), array("q")
-    for source in sources:
-        crc32 = _crc32(source)
-        sizes.append(source.size)
-        modified.append(source.modified)
-        crc32s.append(_UNKNOWN if crc32 is None else crc32)
-
-    def entry(number: int) -> Entry:
-        if number < len(deflated):
-            return deflated[number]
-        index = order[number]
-        name, crc32 = names[index], crc32s[index]
-        if name.endswith("/"):
-            return Entry(name, 0, modified[index])
-        return Entry(name, sizes[index], modified[index], None if crc32 == _UNKNOWN else crc32)
-
-    return _Computed(len(order), entry)
+    def __iter__(self) -> Iterator[Entry]:
+        if self._deflated:
+            return super().__iter__()
+        columns = self._columns
+        return map(_stored, self._names, columns.sizes, columns.modified, columns.crc32s)
 
 
-def _holders(sources: Sequence[SourceObject], order: Sequence[int], first: int) -> Sequence[SourceObject | None]:
-    return _Computed(len(order), lambda number: None if number < first else sources[order[number]])
+def _stored(name: str, size: int, modified: int, crc32: int) -> Entry:
+    if name[-1] == "/":
+        return Entry(name, 0, modified)
+    return Entry(name, size, modified, None if crc32 == UNKNOWN else crc32)
 
 
-def _crc32(source: SourceObject) -> int | None:
-    if source.crc32 is not None or source.body is None:
-        # What came along was compared with it.
-        return source.crc32
-    return zlib.crc32(source.body)
+class _Holders(Made[SourceObject | None]):
+    """The sources in the order of the entries, None for the ``first`` ones, which are deflated."""
+
+    def __init__(self, sources: Sequence[SourceObject], order: Sequence[int], first: int) -> None:
+        self._sources = sources
+        self._order = order
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def at(self, number: int) -> SourceObject | None:
+        return None if number < self._first else self._sources[self._order[number]]

@@ -21,9 +21,10 @@ from archiver.archive.checkpoint import Checkpoint
 from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import Cut
+from archiver.archive.columns import framed
 from archiver.archive.crew import Host, SharedUpload, Sharing
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
-from archiver.archive.parallel import Threads
+from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
@@ -38,14 +39,16 @@ from archiver.archive.storage import (
     StoredArchive,
     UploadGone,
 )
-from archiver.archive.tables import total_size
+from archiver.archive.tables import as_picked
 from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
-ENGINE = 3
+ENGINE = 4
+#: Names that are put together at once for a digest.
+NAMES_AT_ONCE = 1_000
 #: Plans that S3 refused a copy of, after which no object of a refusing bucket is copied any more.
 REFUSED_PLANS = 3
 #: Room for records beside the sources' bytes when the part size is chosen before the layout: a local header and a
@@ -136,7 +139,9 @@ class Build:
 
     def _carry_out(self, upload: Upload, uncopyable: Set[int], checkpoints: Checkpoints | None) -> StoredArchive:
         """Plan, build every part, complete. Raises ``CopiesRefused`` with the indexes of the sources."""
-        progress = ProgressCounter(self.on_progress, entries=len(self.sources), bytes_total=total_size(self.sources))
+        progress = ProgressCounter(
+            self.on_progress, entries=len(self.sources), bytes_total=as_picked(self.sources).total()
+        )
         progress.step("resolved")
         deflated = Deflated()
         if self.options.compression == "auto":
@@ -305,6 +310,7 @@ class Build:
         """SHA-256 over all that determines the archive's parts."""
         engine = [
             ENGINE,
+            len(self.names),
             self.options.part_size,
             self.options.write_worth,
             self.options.compression,
@@ -314,8 +320,9 @@ class Build:
             # Another request's upload under the key is no part of this archive, be it of the same sources.
             *([] if self.archive.owner is None else [self.archive.owner]),
         ]
-        digest = hashlib.sha256(json.dumps(engine).encode())
-        for name, source in zip(self.names, self.sources, strict=True):
-            identity = [name, source.bucket, source.key, source.version_id, source.etag, source.size, source.modified]
-            digest.update(json.dumps(identity).encode())
+        digest = hashlib.sha256(framed([json.dumps(engine).encode()]))
+        for names in batched(self.names, NAMES_AT_ONCE):
+            digest.update(framed(name.encode() for name in names))
+        for identities in as_picked(self.sources).identities():
+            digest.update(identities)
         return digest.hexdigest()

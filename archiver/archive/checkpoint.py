@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from archiver.archive.columns import little_endian
+
 #: Changes with the form of a checkpoint.
 FORM = 1
 #: The largest checkpoint in bytes, as it is stored: of some millions of entries.
@@ -145,7 +147,7 @@ class Checkpoint:
             )
             for cut, crc32 in zip(self.cuts, self.crc32s, strict=True)
         ]
-        return zlib.compress(b"".join([json.dumps(head).encode(), b"\n", *map(_little, columns), *cuts]), 1)
+        return zlib.compress(b"".join([json.dumps(head).encode(), b"\n", *map(little_endian, columns), *cuts]), 1)
 
 
 def decode(body: bytes) -> Checkpoint:
@@ -159,7 +161,7 @@ def decode(body: bytes) -> Checkpoint:
         if head["form"] != FORM:
             raise BadCheckpoint(f"its form is {head['form']!r}")
         width = int(head["entries"]) * 8
-        columns = [_of_little(rest[at : at + width]) for at in (0, width, 2 * width)]
+        columns = [_oflittle_endian(rest[at : at + width]) for at in (0, width, 2 * width)]
         packed = list(_CUT.iter_unpack(rest[3 * width :]))
         found = Checkpoint(
             digest=str(head["digest"]),
@@ -177,14 +179,7 @@ def decode(body: bytes) -> Checkpoint:
     return found
 
 
-def _little(column: "array[int]") -> bytes:
-    if sys.byteorder == "big":
-        column = column[:]
-        column.byteswap()
-    return column.tobytes()
-
-
-def _of_little(data: bytes) -> "array[int]":
+def _oflittle_endian(data: bytes) -> "array[int]":
     column = _column()
     column.frombytes(data)
     if sys.byteorder == "big":

@@ -15,7 +15,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ MAX_NUMBER = int(sys.float_info.max)
 #: Deepest nesting of a payload, which itself needs four levels: the rest is its metadata's.
 MAX_DEPTH = 64
 
+_PARENTS = (dict, list, tuple)
 _MAX_DIGITS = len(str(MAX_NUMBER))
 # In place of what no double holds, until it is found and refused with its path.
 _BEYOND = 10**_MAX_DIGITS
@@ -72,7 +73,7 @@ def read(text: str, *, depth: int = MAX_DEPTH, any_number: bool = False) -> Docu
     """
     try:
         value = json.loads(text, parse_constant=_no_constant, parse_float=_float, parse_int=_int)
-        if _SURROGATE.search(text):
+        if ("\\u" in text or not text.isascii()) and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise DocumentError(f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
@@ -105,6 +106,8 @@ def write(value: object) -> str:
 
 def sendable(text: str) -> str:
     """JSON text that SQS takes: what it refuses in a body is written as escapes."""
+    if text.isascii():
+        return text
     return _REFUSED_BY_SQS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -167,16 +170,22 @@ def _check_values(value: object, depth: int, *, any_number: bool = False) -> Non
         below: list[object] = []
         for parent in level:
             if isinstance(parent, dict):
-                _check_names(parent)
+                for name in parent:
+                    if not isinstance(name, str):
+                        raise DocumentError(f"holds the name {shown(name)}: keys should be strings")
                 children: Iterable[object] = parent.values()
-            elif isinstance(parent, list | tuple):
+            elif isinstance(parent, _PARENTS):
                 children = parent
             else:
                 continue
-            for child in () if any_number else children:
-                if isinstance(child, int) and not -MAX_NUMBER <= child <= MAX_NUMBER:
+            for child in children:
+                # Nearly all are strings.
+                if isinstance(child, str):
+                    continue
+                if isinstance(child, _PARENTS):
+                    below.append(child)
+                elif isinstance(child, int) and not any_number and not -MAX_NUMBER <= child <= MAX_NUMBER:
                     raise DocumentError(f"holds a number too large for a double: {path(_way_to(child, value) or ())}")
-            below += [child for child in children if isinstance(child, dict | list | tuple)]
         if not below:
             return
         level = below
@@ -197,12 +206,6 @@ def _way_to(sought: object, value: object) -> list[str | int] | None:
         if (way := _way_to(sought, child)) is not None:
             return [step, *way]
     return None
-
-
-def _check_names(value: Mapping[object, object]) -> None:
-    for name in value:
-        if not isinstance(name, str):
-            raise DocumentError(f"holds the name {shown(name)}: keys should be strings")
 
 
 def _too_deep(depth: int) -> DocumentError:

@@ -1,14 +1,14 @@
 """One element of ``files``, or one line of a manifest: what it may say, and what it asks for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from archiver.archive.columns import Made, TextColumn
 from archiver.archive.location import Location, parse_location
 from archiver.archive.patterns import Patterns, Selection
-from archiver.archive.tables import LocationTable, Made, TextColumn
+from archiver.archive.tables import LocationTable
 from archiver.complaints import complaint
 from archiver.errors import shown
 
@@ -37,8 +37,7 @@ class FileSpec(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedFile:
+class RequestedFile(NamedTuple):
     """What a ``FileSpec`` asks for, which is ten times as large.
 
     ``location`` is what its source names; ``text`` the source itself, None where it is the location's own text.
@@ -137,7 +136,7 @@ def requested_file(value: object, *, default_bucket: str | None, unknown: set[st
     if not file.location.is_prefix:
         name, patterns = ("exclude", spec.exclude) if spec.include is None else ("include", spec.include)
         raise FileError(name, f"{shown(spec.source)} is no prefix, which would end in a slash, got {shown(patterns)}")
-    return replace(file, selection=Selection(tuple(spec.include or ()), tuple(spec.exclude or ())))
+    return file._replace(selection=Selection(tuple(spec.include or ()), tuple(spec.exclude or ())))
 
 
 def _plain(value: Mapping[str, object]) -> tuple[str, str | None] | None:
@@ -155,4 +154,6 @@ def _located(source: str, destination: str | None, *, default_bucket: str | None
         location = parse_location(source, default_bucket=default_bucket)
     except ValueError as error:
         raise FileError("source", f"{error}, got {shown(source)}") from None
-    return RequestedFile(location, destination, text=None if source == str(location) else source)
+    # A key alone is no location's text.
+    is_text = source[:5] == "s3://" and source == str(location)
+    return RequestedFile(location, destination, text=None if is_text else source)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from archiver.errors import InvalidPayload
 
 
-def archive_key(payload: object, *, request_id: str, sent_at: float, prefix: str) -> str:
+def archive_key(canonical: str, *, request_id: str, sent_at: float, prefix: str) -> str:
     """The archive's key: the same for each delivery of one message, and unguessable without its id and payload.
 
-    ``sent_at`` is in seconds since the epoch; the date is UTC's.
+    ``canonical`` is the payload's ``canonical_json``; ``sent_at`` is in seconds since the epoch; the date is UTC's.
     """
-    digest = hashlib.sha256(f"{request_id}\n{canonical_json(payload)}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{request_id}\n{canonical}".encode()).hexdigest()
     return f"{digest}/{prefix}-{datetime.fromtimestamp(sent_at, UTC):%Y-%m-%d}.zip"
 
 

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 
+from archiver.archive.columns import TextColumn
 from archiver.archive.location import Location
 from archiver.archive.parallel import batched, ordered_map
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import LocationIndex, SourceTable, TextColumn
+from archiver.archive.tables import LocationIndex, SourceTable
 from archiver.errors import ArchiverError
 
 #: Fewer objects of one bucket are looked at one by one.
@@ -62,7 +63,7 @@ def find_in_listings(
         executor, partial(_in_pages, sources, on_listed), _shards(keys.of), window=min(window, MOST_LISTINGS)
     ):
         for source in found:
-            index.add(into.append(source), source.location)
+            index.add(into.append(source), source)
     return index
 
 

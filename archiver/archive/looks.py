@@ -1,7 +1,8 @@
 """Looking at sources: with as few requests as can be, and with the content of small ones at once."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from archiver.archive.location import Location
 from archiver.archive.reading import fetch_verified
@@ -14,16 +15,15 @@ SMALL = 64 * 1024
 SMALL_BUDGET = 24 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An object that a job wants: for the file ``index`` of the request, with its path below a prefix.
+class Wanted(NamedTuple):
+    """An object that a job wants: for the file ``number`` of the request, with its path below a prefix.
 
     ``destination`` is the file's.
     ``row`` is its number in the job's table, where a listing showed it; ``look`` says whether the storage has to be
     asked: not where the listing said all that is needed, and not ``again``, where an earlier look tells.
     """
 
-    index: int
+    number: int
     location: Location
     destination: str | None = None
     relative: str | None = None

@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 
+from archiver.archive.columns import TextColumn, column_of
 from archiver.archive.resolve import Resolution
 from archiver.archive.storage import SourceObject
-from archiver.archive.tables import SourceTable, TextColumn
+from archiver.archive.tables import SourceTable
 from archiver.text import presentable
 from archiver.zipformat.names import each_unique
 
@@ -35,4 +36,4 @@ def with_missing_list(resolution: Resolution, missing: Iterable[str], *, modifie
     names, sources = TextColumn(resolution.names), SourceTable(resolution.sources)
     names.append(NAME)
     sources.append(listed)
-    return replace(resolution, names=TextColumn(each_unique(names)), sources=sources)
+    return replace(resolution, names=column_of(each_unique(names)), sources=sources)

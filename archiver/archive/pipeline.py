@@ -106,9 +106,10 @@ def _job(
     if request.unknown_keys:
         close = {key: found for key in request.unknown_keys if (found := meant(key))}
         log.warning("unknown keys ignored", keys=request.unknown_keys, **({"did_you_mean": close} if close else {}))
-    destination = destination_of(request, document.value, delivery=delivery, services=services)
+    canonical = canonical_json(document.value)
+    destination = destination_of(request, canonical, delivery=delivery, services=services)
     # Equal payloads have different generated keys; a key of the payload's choice may be that of another message.
-    identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical_json(document.value)
+    identity = (f"{delivery.request_id}\n" if destination.named else "") + canonical
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return Job(
         request,
@@ -122,14 +123,15 @@ def _job(
     )
 
 
-def destination_of(
-    request: ArchiveRequest, payload: dict[str, Any], *, delivery: Delivery, services: Services
-) -> Destination:
-    """Where the archive of a request goes, ``payload`` being its JSON. Raises as ``Destinations.choose`` does."""
+def destination_of(request: ArchiveRequest, canonical: str, *, delivery: Delivery, services: Services) -> Destination:
+    """Where the archive of a request goes, ``canonical`` being its payload's ``canonical_json``.
+
+    Raises as ``Destinations.choose`` does.
+    """
     return services.destinations.choose(
         request.archive,
         generated_key=archive_key(
-            payload, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
+            canonical, request_id=delivery.request_id, sent_at=delivery.sent_at, prefix=services.file_prefix
         ),
         link_seconds=request.link_expires_seconds,
         room=NUMBER_BYTES if request.split else 0,

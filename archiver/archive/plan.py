@@ -199,8 +199,10 @@ def _best_sources(
         return length - write_worth * (-(-length // copy_part_size) + 1)
 
     for index, can in enumerate(sources):
+        if not can:
+            continue
         begin, end = max(start, layout.data_offset(index)), layout.data_end(index)
-        if not can or end - begin < MIN_PART:
+        if end - begin < MIN_PART:
             continue
         if begin - since >= MIN_PART:
             enough, recent = max(enough, recent, key=_gained), impossible

@@ -4,10 +4,11 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 from archiver.archive.access import Access
+from archiver.archive.columns import TextColumn, column_of
 from archiver.archive.listings import Keys, find_in_listings
 from archiver.archive.location import Location, other_writing
 from archiver.archive.looks import Look, Wanted
@@ -16,7 +17,7 @@ from archiver.archive.parallel import ordered_map
 from archiver.archive.prefixes import Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import LocationIndex, LocationTable, PickedSources, SourceTable, TextColumn
+from archiver.archive.tables import LocationIndex, LocationTable, PickedSources, SourceTable
 from archiver.errors import (
     ArchiverError,
     LimitExceeded,
@@ -171,7 +172,7 @@ class _Found:
         """An object that is wanted, with what a look at it has found where it took one."""
         row = self._row(wanted, looked)
         if row is None:
-            self.missing.append(wanted.index)
+            self.missing.append(wanted.number)
             return
         size = self._table.size(row)
         path = _path(self._request, wanted, size)
@@ -191,7 +192,7 @@ class _Found:
         if self._directories:
             keep = _worth_an_entry(paths)
             paths, rows = TextColumn(paths[index] for index in keep), array("I", (rows[index] for index in keep))
-        return Resolution(TextColumn(each_unique(paths)), PickedSources(self._table, rows), tuple(self.missing))
+        return Resolution(column_of(each_unique(paths)), PickedSources(self._table, rows), tuple(self.missing))
 
     def _row(self, wanted: Wanted, looked: SourceObject | None) -> int | None:
         if not wanted.look:
@@ -229,7 +230,7 @@ def _wanted(
 def _once(objects: Iterable[Wanted], asked: "_Asked") -> Iterator[Wanted]:
     """The same, those of them marked that were there before and took a look."""
     for wanted in objects:
-        yield wanted if not wanted.look or asked.add(wanted.location) else replace(wanted, look=False, again=True)
+        yield wanted if not wanted.look or asked.add(wanted.location) else wanted._replace(look=False, again=True)
 
 
 def _batches(items: Iterable[Wanted]) -> Iterator[list[Wanted]]:
@@ -249,7 +250,7 @@ def _path(request: ArchiveRequest, wanted: Wanted, size: int) -> str:
         path = safe_path(_asked_path(wanted, wanted.destination))
     except UnsafeNameError as error:
         field = "source" if wanted.destination is None else "destination"
-        raise UnsafeName(f"{request.field(wanted.index, field)}: {wanted.location}: {error}") from None
+        raise UnsafeName(f"{request.field(wanted.number, field)}: {wanted.location}: {error}") from None
     # A key that ends in a slash names a directory, unless it has content.
     return path.rstrip("/") if size else path
 

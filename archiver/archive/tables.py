@@ -5,78 +5,36 @@ says; here it takes what it says and some 8 bytes.
 """
 
 import threading
-from abc import abstractmethod
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar, overload
+from dataclasses import dataclass
+from typing import Protocol
 
+from archiver.archive.columns import Made, TextColumn, framed, little_endian
 from archiver.archive.location import Location
 from archiver.archive.plan import MIN_PART
 from archiver.archive.storage import SourceObject
 
-T = TypeVar("T")
-_NONE = -1
+#: In a column of CRC32s: there is none.
+UNKNOWN = -1
+
 _COMPOSITE, _ARCHIVED = 1, 2
 _FIRST_PLACES = 8
 _HASH = 0xFFFF_FFFF
+#: Objects whose identities are put together at once.
+_AT_ONCE = 1_000
 
 
-class Made(Sequence[T]):
-    """A sequence whose items are made as they are asked for."""
+class Placed(Protocol):
+    """What lies somewhere: a location, or an object in its place."""
 
-    __slots__ = ()
-
-    @abstractmethod
-    def at(self, number: int) -> T:
-        """The item of this number, from 0 on."""
-
-    def picked(self, numbers: range) -> Sequence[T]:
-        """The items of these numbers."""
-        return [self.at(number) for number in numbers]
-
-    def __iter__(self) -> Iterator[T]:
-        return map(self.at, range(len(self)))
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[T]: ...
-    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
-        numbers = range(len(self))
-        return self.picked(numbers[index]) if isinstance(index, slice) else self.at(numbers[index])
-
-
-class TextColumn(Made[str]):
-    """Texts, one behind the other as UTF-8."""
-
-    __slots__ = ("_bytes", "_ends")
-
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._bytes = bytearray()
-        self._ends = array("Q", [0])
-        for text in texts:
-            self.append(text)
-
-    def append(self, text: str) -> None:
-        # Whether halves of pairs may stand in a text is for others to say.
-        self._bytes += text.encode("utf-8", "surrogatepass")
-        self._ends.append(len(self._bytes))
-
-    def cut(self, length: int) -> None:
-        """Drop all but the first ``length`` texts."""
-        del self._bytes[self._ends[length] :]
-        del self._ends[length + 1 :]
-
-    def at(self, number: int) -> str:
-        """The text of this number, from 0 on."""
-        return self._bytes[self._ends[number] : self._ends[number + 1]].decode("utf-8", "surrogatepass")
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def picked(self, numbers: range) -> "TextColumn":
-        """The texts of these numbers."""
-        return TextColumn(map(self.at, numbers))
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def version_id(self) -> str | None: ...
 
 
 class LocationTable(Made[Location]):
@@ -115,6 +73,27 @@ class LocationTable(Made[Location]):
         """The location of this number, from 0 on."""
         return Location(self._buckets[self._of[number]], self._keys.at(number), self._versions.get(number))
 
+    def is_at(self, number: int, placed: Placed) -> bool:
+        """Whether the location of this number is where that lies."""
+        return (
+            self._keys.at(number) == placed.key
+            and self._buckets[self._of[number]] == placed.bucket
+            and self._versions.get(number) == placed.version_id
+        )
+
+    def identities(self, numbers: Sequence[int]) -> bytes:
+        """What tells these locations from any others, as many: the same whatever else is in the table."""
+        buckets = [bucket.encode() for bucket in self._buckets]
+        versions = self._versions
+        pinned = [f"{place} {versions[number]}" for place, number in enumerate(numbers) if number in versions]
+        return b"".join(
+            (
+                framed(map(buckets.__getitem__, map(self._of.__getitem__, numbers))),
+                framed(map(self._keys.encoded, numbers)),
+                framed(["\n".join(pinned).encode()]),
+            )
+        )
+
     def set_version(self, number: int, version_id: str | None) -> None:
         """Say which version of the object it is."""
         if version_id is None:
@@ -140,28 +119,30 @@ class LocationIndex:
         self._hashes = array("I", bytes(4 * _FIRST_PLACES))
         self._count = 0
 
-    def add(self, number: int, location: Location) -> None:
-        """Take in a location, which has this number, unless there is an equal one."""
+    def add(self, number: int, placed: Placed) -> None:
+        """Take in the location of this number, which is where that lies, unless there is an equal one."""
         if self._count * 3 >= len(self._places) * 2:
             self._grow()
-        place = self._place(location)
+        own = hash((placed.bucket, placed.key, placed.version_id)) & _HASH
+        place = self._place(own, placed)
         if not self._places[place]:
             self._places[place] = number + 1
-            self._hashes[place] = hash(location) & _HASH
+            self._hashes[place] = own
             self._count += 1
 
-    def find(self, location: Location) -> int | None:
-        """Its number in the table; None where it was not added."""
-        taken = self._places[self._place(location)]
+    def find(self, placed: Placed) -> int | None:
+        """The number in the table of where that lies; None where it was not added."""
+        own = hash((placed.bucket, placed.key, placed.version_id)) & _HASH
+        taken = self._places[self._place(own, placed)]
         return taken - 1 if taken else None
 
-    def _place(self, location: Location) -> int:
+    def _place(self, own: int, placed: Placed) -> int:
         """Where it is, or would be."""
-        mask = len(self._places) - 1
-        own = hash(location) & _HASH
+        places, hashes = self._places, self._hashes
+        mask = len(places) - 1
         place = own & mask
-        while taken := self._places[place]:
-            if self._hashes[place] == own and self._table.at(taken - 1) == location:
+        while taken := places[place]:
+            if hashes[place] == own and self._table.is_at(taken - 1, placed):
                 break
             place = (place + 1) & mask
         return place
@@ -204,7 +185,7 @@ class SourceTable(Made[SourceObject]):
             self._etags.append(source.etag)
             self._sizes.append(source.size)
             self._modified.append(source.modified)
-            self._crc32s.append(_NONE)
+            self._crc32s.append(UNKNOWN)
             self._flags.append(0)
             self._fill(number, source)
             return number
@@ -220,7 +201,7 @@ class SourceTable(Made[SourceObject]):
         return self.append(source)
 
     def _fill(self, number: int, source: SourceObject) -> None:
-        self._crc32s[number] = _NONE if source.crc32 is None else source.crc32
+        self._crc32s[number] = UNKNOWN if source.crc32 is None else source.crc32
         self._flags[number] = source.composite * _COMPOSITE | source.archived * _ARCHIVED
         if source.body is not None:
             self._bodies[number] = source.body
@@ -242,18 +223,44 @@ class SourceTable(Made[SourceObject]):
 
     def at(self, number: int) -> SourceObject:
         """The object of this number, from 0 on."""
-        location, crc32, flags = self.locations.at(number), self._crc32s[number], self._flags[number]
+        (bucket, key, version_id), crc32 = self.locations.at(number), self._crc32s[number]
+        flags = self._flags[number]
         return SourceObject(
-            location.bucket,
-            location.key,
+            bucket,
+            key,
             self._sizes[number],
             self._etags.at(number),
             self._modified[number],
-            location.version_id,
-            None if crc32 == _NONE else crc32,
+            version_id,
+            None if crc32 == UNKNOWN else crc32,
             bool(flags & _COMPOSITE),
             self._bodies.get(number),
             bool(flags & _ARCHIVED),
+        )
+
+    def columns(self, numbers: Sequence[int]) -> "Columns":
+        """What is known of the objects of these numbers."""
+        crc32s = array("q", map(self._crc32s.__getitem__, numbers))
+        if self._bodies:
+            for place, number in enumerate(numbers):
+                if crc32s[place] == UNKNOWN and number in self._bodies:
+                    # What S3 told was compared with what came along.
+                    crc32s[place] = zlib.crc32(self._bodies[number])
+        return Columns(
+            array("Q", map(self._sizes.__getitem__, numbers)),
+            array("q", map(self._modified.__getitem__, numbers)),
+            crc32s,
+        )
+
+    def identities(self, numbers: Sequence[int]) -> bytes:
+        """What tells the objects of these numbers from any others, as many: the same whatever else is in the table."""
+        return b"".join(
+            (
+                self.locations.identities(numbers),
+                framed(map(self._etags.encoded, numbers)),
+                little_endian(array("Q", map(self._sizes.__getitem__, numbers))),
+                little_endian(array("q", map(self._modified.__getitem__, numbers))),
+            )
         )
 
     def __len__(self) -> int:
@@ -262,6 +269,18 @@ class SourceTable(Made[SourceObject]):
     def picked(self, numbers: range) -> "PickedSources":
         """The objects of these numbers."""
         return PickedSources(self, array("I", numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Of objects in their order: sizes in bytes, times in seconds since the epoch, and CRC32s or ``UNKNOWN``.
+
+    A CRC32 is what S3 tells of the whole content, or that of the content where it is there already.
+    """
+
+    sizes: "array[int]"
+    modified: "array[int]"
+    crc32s: "array[int]"
 
 
 class PickedSources(Made[SourceObject]):
@@ -276,6 +295,15 @@ class PickedSources(Made[SourceObject]):
     def total(self) -> int:
         """The sizes of all of them together, in bytes."""
         return sum(map(self._table.size, self._numbers))
+
+    def columns(self) -> Columns:
+        """What is known of them."""
+        return self._table.columns(self._numbers)
+
+    def identities(self) -> Iterator[bytes]:
+        """What tells them, in this order, from any others, as many."""
+        for start in range(0, len(self._numbers), _AT_ONCE):
+            yield self._table.identities(self._numbers[start : start + _AT_ONCE])
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -292,6 +320,9 @@ class PickedSources(Made[SourceObject]):
         return PickedSources(self._table, array("I", map(self._numbers.__getitem__, numbers)))
 
 
-def total_size(sources: Sequence[SourceObject]) -> int:
-    """The sizes of all objects together, in bytes."""
-    return sources.total() if isinstance(sources, PickedSources) else sum(source.size for source in sources)
+def as_picked(sources: Sequence[SourceObject]) -> PickedSources:
+    """The same objects in columns, where they are not yet."""
+    if isinstance(sources, PickedSources):
+        return sources
+    table = sources if isinstance(sources, SourceTable) else SourceTable(sources)
+    return table.picked(range(len(table)))

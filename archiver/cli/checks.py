@@ -245,7 +245,7 @@ def _is_denied(error: ClientError) -> bool:
 
 def _key(settings: Settings) -> str:
     """Of the form of an archive's key, so that a policy for those covers it, and `archiver sweep` a failed abort."""
-    return archive_key(None, request_id="doctor", sent_at=time.time(), prefix=settings.s3_file_prefix)
+    return archive_key("", request_id="doctor", sent_at=time.time(), prefix=settings.s3_file_prefix)
 
 
 def lifecycle(client: Any, bucket: str) -> Check:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from archiver.archive.key import canonical_json
 from archiver.archive.pipeline import Delivery, destination_of
 from archiver.cli.output import console, files, json_option, missing_lines, print_json, size
 from archiver.cli.payloads import checked, payload_options, read_payload
@@ -35,7 +36,7 @@ def plan(ctx: click.Context, /, as_json: bool, every: bool, **given: Any) -> Non
     request = checked(payload, max_files=settings.max_files, default_bucket=settings.s3_source_bucket)
     services = open_services(settings)
     # Where a build's archive could not go, there is nothing to plan.
-    destination_of(request, payload, delivery=Delivery("plan", time.time()), services=services)
+    destination_of(request, canonical_json(payload), delivery=Delivery("plan", time.time()), services=services)
     shown = preview(request, services=services)
     if as_json:
         cost = {"usd": round(US_EAST_1.cost(shown.requests), 8), "prices": str(US_EAST_1)}

@@ -30,21 +30,22 @@ class Entry:
     compressed_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.name.encode()) <= MAX_NAME_BYTES:
-            raise ValueError(f"an entry's name must have 1 to {MAX_NAME_BYTES} bytes of UTF-8: {self.name[:100]!r}")
-        if self.size < 0 or (self.compressed_size is not None and self.compressed_size < 0):
-            raise ValueError(f"negative size: {self.name!r}")
-        if self.crc32 is not None and not 0 <= self.crc32 <= 0xFFFF_FFFF:
-            raise ValueError(f"a CRC32 has 32 bits: {self.name!r}")
+        name, size, crc32, compressed = self.name, self.size, self.crc32, self.compressed_size
+        if not 0 < (len(name) if name.isascii() else len(name.encode())) <= MAX_NAME_BYTES:
+            raise ValueError(f"an entry's name must have 1 to {MAX_NAME_BYTES} bytes of UTF-8: {name[:100]!r}")
+        if size < 0 or (compressed is not None and compressed < 0):
+            raise ValueError(f"negative size: {name!r}")
+        if crc32 is not None and not 0 <= crc32 <= 0xFFFF_FFFF:
+            raise ValueError(f"a CRC32 has 32 bits: {name!r}")
         if self.method == STORED:
-            if self.compressed_size not in (None, self.size):
-                raise ValueError(f"a stored entry is as long as its content: {self.name!r}")
+            if compressed is not None and compressed != size:
+                raise ValueError(f"a stored entry is as long as its content: {name!r}")
         elif self.method != DEFLATED:
-            raise ValueError(f"unknown compression method {self.method}: {self.name!r}")
-        elif self.compressed_size is None:
-            raise ValueError(f"a deflated entry needs its compressed size: {self.name!r}")
-        if self.is_directory and (self.size or self.crc32 or self.method != STORED):
-            raise ValueError(f"a directory has no content: {self.name!r}")
+            raise ValueError(f"unknown compression method {self.method}: {name!r}")
+        elif compressed is None:
+            raise ValueError(f"a deflated entry needs its compressed size: {name!r}")
+        if name[-1] == "/" and (size or crc32 or self.method != STORED):
+            raise ValueError(f"a directory has no content: {name!r}")
 
     @property
     def is_directory(self) -> bool:

@@ -2,7 +2,7 @@
 
 The order is: for each entry its local header and its data, then the central directory, then the end records.
 Records have the same length whatever the CRC32s are, so that sizes and offsets are final from the start. Lengths
-are measured on records that the real writer made, so that they can't drift from the output.
+are measured on records that the real writer made, one of each shape, so that they can't drift from the output.
 """
 
 from array import array
@@ -65,15 +65,16 @@ class Layout:
         self._data_offsets: Final = array("Q")
         # Where each central record starts, from the directory's start; the last item is where the end records do.
         self._record_offsets: Final = array("Q")
+        lengths = _Lengths(zone)
         offset = record_offset = 0
         for entry in self.entries:
+            header, record = lengths.of(entry, offset)
             self._header_offsets.append(offset)
-            record = _central_record(entry, 0, offset=offset, zone=zone)
-            offset += len(_local_header(entry, 0, zone))
+            offset += header
             self._data_offsets.append(offset)
             offset += entry.stored_size
             self._record_offsets.append(record_offset)
-            record_offset += len(record)
+            record_offset += record
         self._record_offsets.append(record_offset)
         #: Offset of the central directory.
         self.directory_offset: Final = offset
@@ -164,22 +165,46 @@ class GrowingSize:
     """The size in bytes of an archive that entries are added to, one after the other."""
 
     def __init__(self, zone: tzinfo = UTC) -> None:
-        self._zone = zone
+        self._lengths = _Lengths(zone)
         self._count = 0
         self._offset = 0
         self._directory = 0
 
     def add(self, entry: Entry, *, spare: int = 0) -> None:
         """Add an entry, with ``spare`` bytes that it may take besides."""
-        self._directory += len(_central_record(entry, 0, offset=self._offset, zone=self._zone))
-        self._offset += len(_local_header(entry, 0, self._zone)) + entry.stored_size + spare
+        header, record = self._lengths.of(entry, self._offset)
+        self._directory += record
+        self._offset += header + entry.stored_size + spare
         self._count += 1
 
     def with_entry(self, entry: Entry, *, spare: int = 0) -> int:
         """The size once that entry is added."""
-        directory = self._directory + len(_central_record(entry, 0, offset=self._offset, zone=self._zone))
-        offset = self._offset + len(_local_header(entry, 0, self._zone)) + entry.stored_size + spare
+        header, record = self._lengths.of(entry, self._offset)
+        directory = self._directory + record
+        offset = self._offset + header + entry.stored_size + spare
         return offset + directory + len(records.end_records(count=self._count + 1, size=directory, offset=offset))
+
+
+class _Lengths:
+    """The lengths of entries' records: of each shape one is made, the rest are as long."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._measured: dict[records.Shape, tuple[int, int]] = {}
+
+    def of(self, entry: Entry, offset: int) -> tuple[int, int]:
+        """Of the local header and of the central record of an entry at ``offset``, in bytes, without the name."""
+        name = entry.name
+        length = len(name) if name.isascii() else len(name.encode())
+        shape = records.shape(entry.size, entry.stored_size, offset, entry.modified)
+        measured = self._measured.get(shape)
+        if measured is None:
+            measured = self._measured[shape] = (
+                len(_local_header(entry, 0, self._zone)) - length,
+                len(_central_record(entry, 0, offset=offset, zone=self._zone)) - length,
+            )
+        header, record = measured
+        return header + length, record + length
 
 
 def _local_header(entry: Entry, crc32: int, zone: tzinfo) -> bytes:

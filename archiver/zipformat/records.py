@@ -38,6 +38,12 @@ _DOS_LAST = datetime(2107, 12, 31, 23, 59, 58)
 #: The same in seconds since 1970, with a day more at either end, which no zone is away from UTC.
 _SECONDS = (315_532_800 - 86_400, 4_354_819_198 + 86_400)
 
+#: What signed 32 bits hold.
+_FIRST_TIMESTAMP, _LAST_TIMESTAMP = -0x8000_0000, 0x7FFF_FFFF
+
+#: Which of the parts that not all have an entry's records have.
+Shape = tuple[bool, bool, bool, bool]
+
 _LOCAL_HEADER = struct.Struct(
     "<"
     "I"  # local file header signature, 4 bytes
@@ -107,6 +113,19 @@ _END = struct.Struct(
     "I"  # offset of the central directory, 4
     "H"  # length of the comment, 2
 )
+
+
+def shape(size: int, compressed_size: int, offset: int, modified: int) -> Shape:
+    """What an entry's records have, but for the name: two entries of one shape have records of one length.
+
+    It tells which of the values need ZIP64, and whether the time fits its extra.
+    """
+    return (
+        size >= _IN_ZIP64_32,
+        compressed_size >= _IN_ZIP64_32,
+        offset >= _IN_ZIP64_32,
+        _FIRST_TIMESTAMP <= modified <= _LAST_TIMESTAMP,
+    )
 
 
 def local_file_header(
@@ -247,6 +266,6 @@ def dos_datetime(modified: int, zone: tzinfo = UTC) -> tuple[int, int]:
 @lru_cache(maxsize=256)
 def _extended_timestamp(modified: int) -> bytes:
     """Info-ZIP's extra 0x5455 (4.6.1): the time in UTC to the second, where signed 32 bits hold it."""
-    if not -0x8000_0000 <= modified <= 0x7FFF_FFFF:
+    if not _FIRST_TIMESTAMP <= modified <= _LAST_TIMESTAMP:
         return b""
     return struct.pack("<HHBi", 0x5455, 5, 1, modified)

@@ -114,7 +114,7 @@ def test_status_objects_lie_apart_from_what_is_swept(environment: pytest.MonkeyP
 def test_the_longest_file_prefix_makes_the_longest_key(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("S3_FILE_PREFIX", "ü" * 470)
 
-    key = archive_key({}, request_id="r", sent_at=0, prefix=load_settings().s3_file_prefix)
+    key = archive_key("{}", request_id="r", sent_at=0, prefix=load_settings().s3_file_prefix)
 
     assert len(numbered(key, MAX_ARCHIVES).encode()) == MAX_KEY_BYTES
 

@@ -11,7 +11,7 @@ from archiver.errors import LimitExceeded
 from tests.support.fake_s3 import FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, delivery, files, services, unzipped
 
-KEY = archive_key({}, request_id="r", sent_at=0, prefix="photos")
+KEY = archive_key("{}", request_id="r", sent_at=0, prefix="photos")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from archiver.archive.key import archive_key
 from archiver.archive.request import parse_request
 from archiver.errors import InvalidPayload, LimitExceeded
 
-GENERATED = archive_key({}, request_id="r", sent_at=0, prefix="download")
+GENERATED = archive_key("{}", request_id="r", sent_at=0, prefix="download")
 OPEN = Destinations("zips", buckets=("reports",), link_seconds=3600)
 CLOSED = Destinations("zips", prefixes=("exports/", "team-"))
 

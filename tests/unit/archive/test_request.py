@@ -172,7 +172,7 @@ def test_a_location_reads_as_its_source() -> None:
 
 def test_the_key_is_the_same_for_equal_payloads_and_dated_in_utc() -> None:
     def key(payload: object, request_id: str = "r", sent_at: float = 1_700_006_399.9) -> str:
-        return archive_key(payload, request_id=request_id, sent_at=sent_at, prefix="download")
+        return archive_key(canonical_json(payload), request_id=request_id, sent_at=sent_at, prefix="download")
 
     # 2023-11-14T23:59:59.9Z
     assert re.fullmatch(r"[0-9a-f]{64}/download-2023-11-14\.zip", key({"a": 1, "b": 2}))

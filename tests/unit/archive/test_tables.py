@@ -1,17 +1,21 @@
 """Columns say what the objects said that they were filled with, in a fraction of the memory."""
 
 import tracemalloc
-from collections.abc import Callable
+import zlib
+from array import array
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.archive.columns import TextColumn, column_of
 from archiver.archive.files import FileList, RequestedFile
 from archiver.archive.location import Location
 from archiver.archive.storage import SourceObject
-from archiver.archive.tables import LocationIndex, LocationTable, SourceTable, TextColumn
+from archiver.archive.tables import UNKNOWN, LocationIndex, LocationTable, PickedSources, SourceTable, as_picked
 from archiver.zipformat.names import each_unique
 
 SOURCES = [
@@ -30,6 +34,13 @@ def test_texts_are_what_they_were(texts: list[str]) -> None:
     assert list(column[1:3]) == texts[1:3]
     with pytest.raises(IndexError):
         column[len(texts)]
+
+
+def test_a_column_is_not_made_twice() -> None:
+    column = TextColumn(["a"])
+
+    assert column_of(column) is column
+    assert list(column_of(iter(["a", "b"]))) == ["a", "b"]
 
 
 def test_objects_are_what_they_were() -> None:
@@ -62,6 +73,59 @@ def test_many_threads_may_append() -> None:
         rows = list(threads.map(table.append, sources))
 
     assert [table[row] for row in rows] == sources
+
+
+def test_columns_say_what_is_known_of_the_content() -> None:
+    there = SourceObject("b", "k", 4, '"e"', 5, body=b"body")
+
+    columns = as_picked([*SOURCES, there]).columns()
+
+    assert list(columns.sizes) == [1, 2**45, 0, 4]
+    assert list(columns.modified) == [1_700_000_000, -1, 0, 5]
+    assert list(columns.crc32s) == [UNKNOWN, 0, 0xFFFF_FFFF, zlib.crc32(b"body")]
+
+
+objects = st.builds(
+    SourceObject,
+    st.sampled_from(["b", "bb"]),
+    st.text("xü\ud800", max_size=2),
+    st.integers(0, 2),
+    st.text("e1", max_size=2),
+    st.integers(-1, 1),
+    st.sampled_from([None, "v", "v1"]),
+)
+
+
+def identities(sources: Sequence[SourceObject]) -> bytes:
+    return b"".join(as_picked(sources).identities())
+
+
+@given(st.lists(objects, max_size=4), st.randoms(use_true_random=False))
+def test_an_identity_is_that_of_the_objects_wherever_they_lie_in_a_table(
+    sources: list[SourceObject], random: Random
+) -> None:
+    table = SourceTable([SourceObject("other", "else", 7, "f", 7, "v0")])
+    places = list(range(len(sources)))
+    random.shuffle(places)
+    rows = {place: table.append(sources[place]) for place in places}
+
+    assert identities(PickedSources(table, array("I", (rows[place] for place in sorted(rows))))) == identities(sources)
+
+
+@given(st.lists(st.tuples(objects, objects), max_size=2))
+def test_other_objects_have_another_identity(pairs: list[tuple[SourceObject, SourceObject]]) -> None:
+    one, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+    assert (identities(one) == identities(other)) == (one == other)
+
+
+def test_many_identities_come_in_pieces() -> None:
+    sources = [SourceObject("b", f"{number}", number, '"e"', 0) for number in range(2_500)]
+
+    pieces = list(as_picked(sources).identities())
+
+    assert len(pieces) == 3
+    assert pieces[1] == identities(sources[1_000:2_000])
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.text("xy", max_size=4), st.sampled_from([None, "v"]))))

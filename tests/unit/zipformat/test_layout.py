@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from archiver.zipformat.entry import DEFLATED, Entry
-from archiver.zipformat.layout import DataBytes, DirectoryBytes, HeaderBytes, Layout
+from archiver.zipformat import records
+from archiver.zipformat.entry import DEFLATED, STORED, Entry
+from archiver.zipformat.layout import DataBytes, DirectoryBytes, GrowingSize, HeaderBytes, Layout
 
 MOMENT = 1_700_000_001
 GIB = 1 << 30
@@ -117,6 +120,45 @@ def test_an_offset_over_4_gib_concerns_the_directory_alone() -> None:
         huge, small = opened.infolist()
     assert (huge.header_offset, huge.file_size, huge.compress_size) == (0, 6 * GIB, 6 * GIB)
     assert (small.header_offset, small.file_size, small.CRC) == (layout.header_offset(1), 1, 5)
+
+
+#: Around what 16 and 32 bits, signed or not, hold.
+edges = st.sampled_from([0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF, 1 << 32, 1 << 45])
+names = st.text(st.sampled_from("aü猫😀"), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(names, edges, st.none() | edges, edges.map(lambda moment: moment - (1 << 32))), max_size=6))
+def test_what_was_measured_is_what_the_writer_makes(given: list[tuple[str, int, int | None, int]]) -> None:
+    """Of each entry's records only those of the first of its shape are made to measure them."""
+    entries = [
+        Entry(name, size, moment, method=STORED if compressed is None else DEFLATED, compressed_size=compressed)
+        for name, size, compressed, moment in given
+    ]
+    layout, growing = Layout(entries), GrowingSize()
+    at = directory = 0
+
+    for index, entry in enumerate(entries):
+        assert layout.header_offset(index) == at
+        record = records.central_directory_header(
+            name=entry.name.encode(),
+            method=entry.method,
+            modified=entry.modified,
+            crc32=0,
+            compressed_size=entry.stored_size,
+            size=entry.size,
+            offset=at,
+        )
+        at += len(layout.local_header(index, crc32=0))
+        assert layout.data_offset(index) == at
+        at += entry.stored_size
+        directory += len(record)
+        assert growing.with_entry(entry) == at + directory + len(
+            records.end_records(count=index + 1, size=directory, offset=at)
+        )
+        growing.add(entry)
+
+    assert layout.directory_offset == at
+    assert layout.directory_size == len(layout.directory(0, layout.directory_size, crc32s=[0] * len(entries)))
 
 
 def test_70000_entries_need_zip64_at_the_end() -> None:

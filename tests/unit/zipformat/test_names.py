@@ -12,6 +12,7 @@ from archiver.zipformat.names import (
     MAX_PATH_BYTES,
     UnsafeNameError,
     archive_path,
+    each_unique,
     safe_path,
     unique_names,
 )
@@ -206,6 +207,14 @@ def test_100000_clashing_names_take_no_quadratic_time(paths: list[str]) -> None:
     assert len({unicodedata.normalize("NFC", path.casefold()) for path in unique}) == len(paths)
     # A quadratic search takes minutes of CPU; this takes about a second.
     assert time.process_time() - begun < 20
+
+
+@pytest.mark.parametrize(
+    ("paths", "unique"),
+    [(["a", "b/a", "b/c"], True), (["a", "A"], False), (["b", "b/a"], False), (["d/", "d/"], False)],
+)
+def test_names_that_are_unique_are_not_copied(paths: list[str], unique: bool) -> None:
+    assert (each_unique(paths) is paths) == unique
 
 
 @pytest.mark.parametrize("end", ["", "/"])
