@@ -83,7 +83,7 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the steps that only a worker has."""
     from archiver.worker.drain import Drain
     from archiver.worker.protect import Protect
-    from archiver.worker.startup import Unfit, check_configuration, check_machine
+    from archiver.worker.startup import Unfit, check_configuration, check_machine, preload
 
     try:
         check_machine()
@@ -92,6 +92,7 @@ def _prepare_worker(instance: Any, **_: Any) -> None:
         # A signal's receiver can end a program by no other exception.
         click.echo(f"Error: {unfit}", err=True)
         raise SystemExit(_Unusable.exit_code) from None
+    preload(load_settings())
     _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
     instance.app.steps["worker"].update((Drain, Protect))

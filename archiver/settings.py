@@ -107,7 +107,8 @@ FilePrefix = Annotated[str, AfterValidator(_file_prefix)]
 class LivenessSettings(BaseSettings):
     """What the health check reads; it works whatever else is set."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore")
+    # Of several models a process uses one, and each takes a while to be built.
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True, extra="ignore", defer_build=True)
 
     liveness_file: str = Field(
         "/tmp/archiver-alive",  # noqa: S108 the worker and its health check meet there

@@ -11,7 +11,6 @@ from botocore.utils import get_environ_proxies
 from archiver.archive import checkpoints
 from archiver.archive.access import Access
 from archiver.archive.build import Options
-from archiver.archive.crew import Crew
 from archiver.archive.destination import Destinations
 from archiver.archive.memory import settle
 from archiver.archive.pipeline import Notifier, Services
@@ -24,7 +23,6 @@ from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
 from archiver.aws.clients import PATIENT, PROMPT, QUICK, SLOW, Timeouts, new_client, new_session
-from archiver.aws.crew import InvitationQueue, SharedObjects
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.http import S3Http
 from archiver.aws.links import Links
@@ -43,6 +41,8 @@ from archiver.tracing import open_tracer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from archiver.archive.crew import Crew
 
 #: Requests of one job at once that read or look: what S3's latency of some 20 ms takes to keep a worker busy.
 READS = 128
@@ -150,9 +150,12 @@ def status_board() -> StatusBoard | None:
     return StatusBoard(StatusObjects(client, settings.s3_destination_bucket, settings.status_prefix))
 
 
-def _crew(settings: Settings, client: "S3Client", http: S3Http) -> Crew | None:
+def _crew(settings: Settings, client: "S3Client", http: S3Http) -> "Crew | None":
     if settings.sqs_crew_queue is None:
         return None
+    from archiver.archive.crew import Crew
+    from archiver.aws.crew import InvitationQueue, SharedObjects
+
     queue = open_queue(settings.sqs_crew_queue, timeouts=PROMPT, region=settings.aws_region, setting="SQS_CREW_QUEUE")
     objects = SharedObjects(client, http, bucket=settings.s3_destination_bucket, prefix=settings.crew_prefix)
     return Crew(objects, InvitationQueue(queue), min_weight=settings.crew_min_bytes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from functools import cache, partial
 from threading import Semaphore
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from zlib_ng import zlib_ng
 
@@ -20,9 +20,7 @@ from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import Checkpoint
 from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import Cut
 from archiver.archive.columns import framed
-from archiver.archive.crew import Host, SharedUpload, Sharing
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
@@ -44,6 +42,10 @@ from archiver.archive.upload import Upload, abort_uploads
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
+
+if TYPE_CHECKING:
+    from archiver.archive.chunks import Cut
+    from archiver.archive.crew import Host, Sharing
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
 ENGINE = 4
@@ -99,7 +101,7 @@ class Build:
     cancellation: Cancellation = field(default_factory=Cancellation)
     checkpoints: CheckpointStore | None = None
     tracer: Tracer = UNTRACED
-    host: Host | None = None
+    host: "Host | None" = None
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -207,16 +209,19 @@ class Build:
     @contextmanager
     def _shared(
         self,
-        shared: Cut | None,
+        shared: "Cut | None",
         blueprint: Blueprint,
         upload: Upload,
         checksums: Checksums,
         on_part: Callable[[Part], None],
-    ) -> Iterator[Sharing | None]:
+    ) -> "Iterator[Sharing | None]":
         """The plan as it is shared with others, where that is worth it; what was shared goes with the upload."""
         if self.host is None or shared is None:
             yield None
             return
+        # Most jobs have no use for a crew, and its messages' models take a while to be built.
+        from archiver.archive.crew import SharedUpload, Sharing
+
         shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
         sharing = Sharing(self.host, shared, blueprint, shared_upload, checksums=checksums, on_part=on_part)
         over = False

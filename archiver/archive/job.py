@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.cancellation import CancellableSources, Cancellation
 from archiver.archive.checkpoints import CheckpointStore
-from archiver.archive.crew import Crew, Host
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.memory import trim
@@ -45,6 +44,9 @@ from archiver.errors import (
 )
 from archiver.logs import get_logger
 
+if TYPE_CHECKING:
+    from archiver.archive.crew import Crew, Host
+
 #: Entries from which on what they took until they are resolved is worth giving back before the parts take memory.
 MANY = 10_000
 
@@ -75,7 +77,7 @@ class Services:
     payloads: Payloads = field(default_factory=Payloads)
     tracer: Tracer = UNTRACED
     checkpoints: CheckpointStore | None = None
-    crew: Crew | None = None  # whom a large job invites
+    crew: "Crew | None" = None  # whom a large job invites
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +164,13 @@ class Job:
         return self._finished(self.services.archives(self.destination.bucket, self.traffic))
 
     @property
-    def _host(self) -> Host | None:
+    def _host(self) -> "Host | None":
         crew, delivery = self.services.crew, self.delivery
-        return None if crew is None else Host(crew, delivery.request_id, delivery.correlation_id)
+        if crew is None:
+            return None
+        from archiver.archive.crew import Host
+
+        return Host(crew, delivery.request_id, delivery.correlation_id)
 
     @property
     def _owner(self) -> str | None:

@@ -78,6 +78,14 @@ def _models(paths: str | None) -> _Models:
     return _Models(extra_search_paths=extra)
 
 
+def load_descriptions(*services: str) -> None:
+    """Read what botocore makes clients of these services from: the processes that this one forks share it."""
+    models = new_session().get_component("data_loader")
+    for service in services:
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            models.load_service_model(service, kind)
+
+
 def new_session(region: str | None = None) -> Session:
     """A session from the SDK's own chain; ``region`` is the last resort.
 

@@ -1,8 +1,14 @@
 """What a worker needs of its machine and of its environment, and what it says when it starts."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
 from multiprocessing import get_context
 
+from pydantic import BaseModel
+
+from archiver.aws.clients import load_descriptions
 from archiver.aws.sdk import configuration_fault
 from archiver.logs import get_logger
 from archiver.settings import Settings
@@ -35,6 +41,25 @@ def check_configuration(settings: Settings) -> None:
     """Look at the SDK's own variables. Raises ``Unfit`` where no request will ever be sent with them."""
     if fault := configuration_fault(settings.sqs_source_queue, region=settings.aws_region):
         raise Unfit(fault)
+
+
+def preload(settings: Settings) -> None:
+    """Load before the pool forks what its jobs would load when they first use it: all processes share it then."""
+    import_module("archiver.aws.crew")
+    with suppress(ImportError):
+        # No more than that: a tracer would be asked for the provider, and that is each process's own.
+        import_module("opentelemetry.trace")
+    for model in _models(BaseModel):
+        model.model_rebuild()
+    load_descriptions("s3", *(["sns"] if settings.sns_destination_topic else []))
+
+
+def _models(above: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The project's own of all that come of a model."""
+    for model in above.__subclasses__():
+        if model.__module__.startswith("archiver."):
+            yield model
+        yield from _models(model)
 
 
 def announce_worker(settings: Settings) -> None:

@@ -116,7 +116,9 @@ def test_a_topic_is_told_alone_or_beside_the_queue() -> None:
 def test_a_job_loads_no_library_that_it_does_not_use() -> None:
     loaded = "import sys, archiver.archive.pipeline, archiver.wiring; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
-    assert not {"boto3", "s3transfer", "rich", "celery", "kombu", "click"} & set(modules.stdout.split())
+    loaded_modules = set(modules.stdout.split())
+    assert not {"boto3", "s3transfer", "rich", "celery", "kombu", "click"} & loaded_modules
+    assert not {"archiver.archive.crew", "archiver.archive.crew_plan", "archiver.aws.crew"} & loaded_modules
 
 
 def test_there_is_a_crew_where_there_is_a_queue_for_it() -> None:

@@ -1,5 +1,8 @@
 """What a worker looks at when it starts, and says when it is ready."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +15,86 @@ from archiver.settings import Settings
 from archiver.worker import surroundings
 from archiver.worker.startup import announce_worker
 from tests.support.jobs import logged
+from tests.support.waiting import LONG_ENOUGH
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:archives"
+#: A worker that has prepared itself, and then what a process of its pool does first.
+PREPARED = """
+import sys
+from types import SimpleNamespace
+
+import botocore.loaders
+from celery.signals import celeryd_init
+from pydantic import BaseModel
+
+from archiver import wiring
+from archiver.celery import app
+
+app.loader.import_default_modules()
+celeryd_init.send(sender="worker", instance=SimpleNamespace(app=app, quiet=False), conf=None)
+
+read = []
+load_file = botocore.loaders.JSONFileLoader.load_file
+
+def noted(loader, path):
+    data = load_file(loader, path)
+    if data is not None:
+        read.append(path)
+    return data
+
+botocore.loaders.JSONFileLoader.load_file = noted
+loaded = set(sys.modules)
+wiring.services()
+
+def models(above):
+    for model in above.__subclasses__():
+        yield model
+        yield from models(model)
+
+print("loaded:", *(
+    name for name in sorted(set(sys.modules) - loaded) if name.partition(".")[0] not in sys.stdlib_module_names
+))
+print("read:", *read)
+print("unfinished:", *(
+    f"{model.__module__}.{model.__name__}"
+    for model in models(BaseModel)
+    if model.__module__.startswith("archiver.") and not model.__pydantic_complete__
+))
+"""
 
 SETTINGS = {"sqs_source_queue": "input", "s3_destination_bucket": "archives", "part_size_mib": 16}
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"SQS_CREW_QUEUE": "crew", "STATUS_PREFIX": "status/", "SNS_DESTINATION_TOPIC": TOPIC}],
+    ids=["least", "most"],
+)
+def test_the_processes_of_a_pool_find_all_of_it_loaded(more: dict[str, str]) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SQS_SOURCE_QUEUE": "input",
+        "SQS_DESTINATION_QUEUE": "output",
+        "S3_DESTINATION_BUCKET": "archives",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARED],
+        env=environment | more,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONG_ENOUGH,
+    )
+
+    assert done.stdout.splitlines()[-3:] == ["loaded:", "read:", "unfinished:"]
+
+
 WAITS = "archiver waits for its source queue"
-TOPIC = "arn:aws:sns:eu-west-1:123456789012:archives"
 
 
 @dataclass
