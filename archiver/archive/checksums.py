@@ -6,7 +6,7 @@ the whole entry, the pieces must come to it: an entry whose pieces don't is refu
 
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from archiver.archive.reading import mismatch
 from archiver.errors import StorageUnavailable
@@ -51,28 +51,39 @@ class Checksums:
         Also of what was copied, since S3 tells the CRC32 of each part. Raises ``StorageUnavailable`` where the
         pieces of an entry that S3 has no CRC32 of come to another one than before.
         """
-        size = self._sizes[entry]
+        self.learn_all([(entry, start, crc32, length)])
+
+    def learn_all(self, pieces: Iterable[tuple[int, int, int, int]]) -> None:
+        """Learn of many pieces at once: entry, start, CRC32 and length of each. Raises as ``learn`` does."""
         with self._changed:
-            if length == size:
-                value = crc32
-            else:
-                # All are kept: one that is read again counts together with the others as they were.
-                pieces = self._pieces.setdefault(entry, {})
-                self._missing[entry] = self._missing.get(entry, size) - (0 if start in pieces else length)
-                pieces[start] = (crc32, length)
-                if self._missing[entry]:
-                    return
-                value = crc32_of_parts(piece for _, piece in sorted(pieces.items()))
-            if not self.known(entry):
-                self._values[entry] = value
+            try:
+                for entry, start, crc32, length in pieces:
+                    self._learn(entry, start, crc32, length)
+            finally:
                 self._changed.notify_all()
-            elif self._values[entry] == value:
-                self._refuted.pop(entry, None)
-            elif self.stored(entry) is not None:
-                self._refuted[entry] = value
-            else:
-                first = f"{self._entries[entry].name}: the bytes had CRC32 {self._values[entry]:08x} when read first"
-                raise StorageUnavailable(f"{first}, then {value:08x}")
+
+    def _learn(self, entry: int, start: int, crc32: int, length: int) -> None:
+        size = self._sizes[entry]
+        if length == size:
+            value = crc32
+        else:
+            # All are kept: one that is read again counts together with the others as they were.
+            pieces = self._pieces.setdefault(entry, {})
+            self._missing[entry] = self._missing.get(entry, size) - (0 if start in pieces else length)
+            pieces[start] = (crc32, length)
+            if self._missing[entry]:
+                return
+            value = crc32_of_parts(piece for _, piece in sorted(pieces.items()))
+        known = self._values[entry]
+        if known == _UNKNOWN:
+            self._values[entry] = value
+        elif known == value:
+            self._refuted.pop(entry, None)
+        elif self.stored(entry) is not None:
+            self._refuted[entry] = value
+        else:
+            first = f"{self._entries[entry].name}: the bytes had CRC32 {known:08x} when read first"
+            raise StorageUnavailable(f"{first}, then {value:08x}")
 
     def refuted(self) -> dict[int, str]:
         """The entries whose bytes are not what S3 says, by number, with what differs."""

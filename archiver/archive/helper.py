@@ -7,7 +7,7 @@ than a payload does: the plan lies where no payload reaches, and all that it nam
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
@@ -113,9 +113,10 @@ class _Noted(Checksums):
         super().__init__(entries)
         self.pieces: dict[tuple[int, int], int] = {}
 
-    def learn(self, entry: int, start: int, crc32: int, length: int) -> None:
-        super().learn(entry, start, crc32, length)
-        self.pieces[entry, start] = crc32
+    def learn_all(self, pieces: Iterable[tuple[int, int, int, int]]) -> None:
+        taken = list(pieces)
+        super().learn_all(taken)
+        self.pieces |= {(entry, start): crc32 for entry, start, crc32, _ in taken}
 
 
 class _Joined:

@@ -245,25 +245,17 @@ class PartBuilder:
     def _fill(self, part: Part, view: memoryview) -> int:
         """Put the bytes of a literal part into ``view``, all of which they take, and return their CRC32."""
         long: list[tuple[int, int, int]] = []
-        for batch in batched(self._to_read(part), READS_AT_ONCE):
+        for batch in batched(self._to_read(part, view), READS_AT_ONCE):
             # A part may hold a hundred thousand tiny entries: of each batch nothing is kept but the bytes.
-            reads = [
-                Read(self._source(data.entry), data.start, view[offset : offset + data.stop - data.start])
-                for offset, data in batch
-            ]
             with self.reading:
-                crc32s = read_verified(self.store, reads)
-            for (offset, data), crc32 in zip(batch, crc32s, strict=True):
-                self.checksums.learn(data.entry, data.start, crc32, data.stop - data.start)
-                if data.stop - data.start >= LONG:
-                    long.append((offset, offset + data.stop - data.start, crc32))
-        for offset, segment in self._located(part):
-            target = view[offset : offset + segment.stop - segment.start]
-            if self._is_carried(part.start + offset):
-                target[:] = self.carry.at(part.start + offset, len(target))
-            elif isinstance(segment, DataBytes) and (content := self._source(segment.entry).body) is not None:
-                target[:] = content[segment.start : segment.stop]
-                self.checksums.learn(segment.entry, segment.start, zlib_ng.crc32(target), len(target))
+                crc32s = read_verified(self.store, [read for _, _, read in batch])
+            self.checksums.learn_all(
+                (entry, read.start, crc32, len(read.target))
+                for (_, entry, read), crc32 in zip(batch, crc32s, strict=True)
+            )
+            for (offset, _, read), crc32 in zip(batch, crc32s, strict=True):
+                if len(read.target) >= LONG:
+                    long.append((offset, offset + len(read.target), crc32))
         # Only now: the part's own pieces may be what others wait for.
         for offset, segment in self._located(part):
             if isinstance(segment, DataBytes) or self._is_carried(part.start + offset):
@@ -280,12 +272,22 @@ class PartBuilder:
             yield offset, segment
             offset += segment.stop - segment.start
 
-    def _to_read(self, part: Part) -> Iterator[tuple[int, DataBytes]]:
+    def _to_read(self, part: Part, view: memoryview) -> Iterator[tuple[int, int, Read]]:
+        """The reads that the part needs, each with its offset in the part and its entry.
+
+        What is in memory already is put into ``view`` on the way: to look at each source once is much of the work.
+        """
         for offset, segment in self._located(part):
-            if not isinstance(segment, DataBytes) or self._is_carried(part.start + offset):
-                continue
-            if self._source(segment.entry).body is None:
-                yield offset, segment
+            target = view[offset : offset + segment.stop - segment.start]
+            if self._is_carried(part.start + offset):
+                target[:] = self.carry.at(part.start + offset, len(target))
+            elif isinstance(segment, DataBytes):
+                source = self._source(segment.entry)
+                if source.body is None:
+                    yield offset, segment.entry, Read(source, segment.start, target)
+                else:
+                    target[:] = source.body[segment.start : segment.stop]
+                    self.checksums.learn(segment.entry, segment.start, zlib_ng.crc32(target), len(target))
 
     def _is_carried(self, position: int) -> bool:
         return position < self.carry.start + len(self.carry.data)

@@ -68,6 +68,21 @@ def test_each_waiting_part_goes_on_whoever_began_to_wait_first() -> None:
     assert eventually(lambda: heard == {0: 77, 1: 88})
 
 
+def test_pieces_that_are_learned_at_once_count_up_to_the_one_that_contradicts() -> None:
+    # given an entry that was read before, as S3 has no CRC32 of it
+    checksums = Checksums([Entry("a", 3, 0), Entry("b", len(CONTENT), 0), Entry("c", 3, 0)])
+    checksums.learn(2, 0, 99, 3)
+    heard = waiting_for(checksums, 1, 0)
+
+    # when it comes otherwise, behind the pieces of others
+    halves = [(1, start, zlib.crc32(CONTENT[start : start + 5_000]), 5_000) for start in (5_000, 0)]
+    with pytest.raises(StorageUnavailable, match="c: the bytes had CRC32 00000063 when read first, then 00000001"):
+        checksums.learn_all([(0, 0, 77, 3), *halves, (2, 0, 1, 3)])
+
+    # then those who wait for them have them
+    assert eventually(lambda: heard == {0: 77, 1: zlib.crc32(CONTENT)})
+
+
 def test_nobody_waits_for_a_build_that_failed() -> None:
     checksums = Checksums([Entry("a", 10, 0), Entry("b", 10, 0)])
     heard = waiting_for(checksums, 0, 1)

@@ -3,6 +3,10 @@
 import io
 import zipfile
 import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -12,12 +16,15 @@ from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
 from archiver.archive.parallel import open_threads
 from archiver.archive.parts import Carry, PartBuilder
+from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
 from archiver.zipformat.crc import crc32_of_parts
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, noise, unzipped
+
+NAMES = [f"{number}.txt" for number in range(20)]
 
 
 @pytest.mark.timeout(60)
@@ -60,25 +67,23 @@ def test_two_parts_are_in_flight_however_little_memory_there_is(memory: int) -> 
     assert unzipped(s3.content(ARCHIVES, "a.zip")) == {"a": content}
 
 
-@pytest.mark.parametrize("piece", [1, 100, 1 << 20])
-def test_the_directory_is_the_same_in_pieces_of_any_size(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts_module, "DIRECTORY_PIECE", piece)
+@contextmanager
+def builder_of_small_objects(sources: Callable[[Sequence[Any]], Sequence[Any]] = list) -> Iterator[PartBuilder]:
+    """A builder of the one part of twenty small objects, whose sources it finds in what ``sources`` makes of them."""
     s3 = FakeS3()
     s3.create_bucket(SOURCES)
     s3.create_bucket(ARCHIVES)
-    names = [f"{number}.txt" for number in range(20)]
-    for name in names:
+    for name in NAMES:
         s3.put_object(SOURCES, name, name.encode())
     store = s3.objects(Traffic())
-    blueprint = make_blueprint(names, [store.head(Location(SOURCES, name)) for name in names], part_size=5 * MIB)
+    blueprint = make_blueprint(NAMES, [store.head(Location(SOURCES, name)) for name in NAMES], part_size=5 * MIB)
     upload = Upload(
         s3.archives(ARCHIVES)(Traffic()), ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False
     )
-
     with open_threads(parts=2, reads=2, copies=1) as threads:
-        builder = PartBuilder(
+        yield PartBuilder(
             layout=blueprint.layout,
-            sources=blueprint.sources,
+            sources=sources(blueprint.sources),
             checksums=Checksums(blueprint.layout.entries),
             store=store,
             upload=upload,
@@ -88,9 +93,34 @@ def test_the_directory_is_the_same_in_pieces_of_any_size(piece: int, monkeypatch
             memory=5 * MIB,
             on_part=lambda _: None,
         )
-        body, crc32 = builder.literal_body(blueprint.parts[0])
 
-    archive = bytes(body)
+
+def literal_body(builder: PartBuilder) -> tuple[bytes, int]:
+    body, crc32 = builder.literal_body(Part(1, 0, builder.layout.size, None, 0))
+    return bytes(body), crc32
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1 << 20])
+def test_the_directory_is_the_same_in_pieces_of_any_size(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "DIRECTORY_PIECE", piece)
+
+    with builder_of_small_objects() as builder:
+        archive, crc32 = literal_body(builder)
+
     assert zlib.crc32(archive) == crc32
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        assert {name: opened.read(name).decode() for name in opened.namelist()} == {name: name for name in names}
+        assert {name: opened.read(name).decode() for name in opened.namelist()} == {name: name for name in NAMES}
+
+
+def test_a_part_makes_each_source_once() -> None:
+    made: Counter[int] = Counter()
+
+    class Counted(list[Any]):
+        def __getitem__(self, number: Any) -> Any:
+            made[number] += 1
+            return super().__getitem__(number)
+
+    with builder_of_small_objects(Counted) as builder:
+        literal_body(builder)
+
+    assert made == dict.fromkeys(range(len(NAMES)), 1)
