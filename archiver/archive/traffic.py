@@ -30,9 +30,9 @@ class Traffic:
         finally:
             _counting.reset(token)
 
-    def asked(self) -> None:
+    def asked(self, requests: int) -> None:
         with self._lock:
-            self.requests += 1
+            self.requests += requests
 
     def read(self, size: int) -> None:
         with self._lock:
@@ -52,8 +52,8 @@ class Traffic:
 _counting: ContextVar[Traffic | None] = ContextVar("counting", default=None)
 
 
-def count_request() -> None:
-    """A request to S3 is made: whoever counts in this thread's context counts it."""
+def count_request(requests: int = 1) -> None:
+    """A request to S3 is made, or so many: whoever counts in this thread's context counts them."""
     traffic = _counting.get()
     if traffic is not None:
-        traffic.asked()
+        traffic.asked(requests)

@@ -15,10 +15,10 @@ from botocore.exceptions import NoCredentialsError
 
 from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import count_request
-from archiver.aws.endpoints import Endpoints
+from archiver.aws.endpoints import Endpoint, Endpoints
 from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
 from archiver.aws.inlet import Inlet
-from archiver.aws.signing import EMPTY, UNSIGNED, Signer, encoded_path, encoded_query
+from archiver.aws.signing import EMPTY, UNSIGNED, Signer, Signing, encoded_path, encoded_query
 from archiver.aws.transfers import Transfer, Transfers
 
 if TYPE_CHECKING:
@@ -120,13 +120,14 @@ class S3Http:
         ``OSError`` where there was no answer that is the object.
         """
         waiter = _Waiter(len(requests))
+        ways: dict[str, _Way] = {}
         states, inlets = [], []
         for request in requests:
-            count_request()
             state, inlet = _State(request), Inlet(waiter.one_ended, self._transfers.drop)
-            state.transfer = inlet.transfer = self._prepared(state, inlet.ended, inlet=inlet)
+            state.transfer = inlet.transfer = self._prepared(state, ways, inlet.ended, inlet=inlet)
             states.append(state)
             inlets.append(inlet)
+        count_request(len(inlets))
         self._transfers.start([inlet.transfer for inlet in inlets if inlet.transfer])
         waiter.wait()
         try:
@@ -146,17 +147,28 @@ class S3Http:
 
     def _transfer(self, states: Sequence["_State"]) -> None:
         waiter = _Waiter(len(states))
+        ways: dict[str, _Way] = {}
         transfers = []
         for state in states:
-            count_request()
-            state.transfer = self._prepared(state, waiter.one_ended)
+            state.transfer = self._prepared(state, ways, waiter.one_ended)
             transfers.append(state.transfer)
+        count_request(len(transfers))
         self._transfers.start(transfers)
         waiter.wait()
 
-    def _prepared(self, state: "_State", ended: Callable[[Transfer], None], inlet: Inlet | None = None) -> Transfer:
+    def _prepared(
+        self,
+        state: "_State",
+        ways: dict[str, "_Way"],
+        ended: Callable[[Transfer], None],
+        inlet: Inlet | None = None,
+    ) -> Transfer:
         request = state.request
-        endpoint = self._endpoints.of(request.bucket)
+        way = ways.get(request.bucket)
+        if way is None:
+            endpoint = self._endpoints.of(request.bucket)
+            way = ways[request.bucket] = _Way(endpoint, self._signer(endpoint.region).now())
+        endpoint = way.endpoint
         state.region = endpoint.region
         path, query = encoded_path(request.key), encoded_query(request.query)
         headers = {**self._common, **request.headers}
@@ -164,7 +176,7 @@ class S3Http:
             headers["if-match"] = request.etag
         if request.first is not None:
             headers["range"] = f"bytes={request.first + state.done}-{request.last}"
-        lines = self._signer(endpoint.region).signed(
+        lines = way.signing.signed(
             request.method,
             host=endpoint.host,
             path=endpoint.path + path,
@@ -174,7 +186,7 @@ class S3Http:
         )
         return Transfer(
             method=request.method,
-            url=f"{endpoint.base}{path}" + (f"?{query}" if query else ""),
+            url=f"{endpoint.base}{path}?{query}" if query else endpoint.base + path,
             headers=lines,
             ended=ended,
             sink=inlet,
@@ -245,6 +257,14 @@ class S3Http:
         except (ValueError, OverflowError):
             return False
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How requests to one bucket go that are sent at one moment."""
+
+    endpoint: Endpoint
+    signing: Signing
 
 
 @dataclass(slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Reading sources: what they are, what is below a prefix, and their bytes, pinned to the ETag first seen."""
 
-import base64
 import re
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from archiver.aws.failures import Refused, Side, archived, source_errors
 from archiver.aws.http import Answer, HttpRequest, S3Http
 from archiver.aws.inlet import Inlet
 from archiver.aws.listing import ARCHIVED_CLASSES, Page, objects_below, page_query, read_page
-from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of
+from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of, version_query
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 from archiver.zipformat.crc import four_bytes_of_crc32
@@ -128,6 +128,8 @@ class S3Objects:
         # What is raised here, such as for missing keys, is about no read alone.
         with source_errors(reads[0].source):
             outcomes = self._http.send_all([_pinned(read) for read in reads])
+        came = [len(read.target) for read, outcome in zip(reads, outcomes, strict=True) if isinstance(outcome, Answer)]
+        self._traffic.read(sum(came))
         return [self._taken(read, outcome) for read, outcome in zip(reads, outcomes, strict=True)]
 
     def tells_crc32(self, bucket: str) -> bool:
@@ -182,7 +184,6 @@ class S3Objects:
         if isinstance(outcome, Exception):
             with _vanishing(read.source), source_errors(read.source):
                 raise outcome
-        self._traffic.read(len(read.target))
         if not read.is_whole:
             return None
         try:
@@ -240,12 +241,12 @@ def _senseless(source: Location | SourceObject, error: Exception) -> StorageUnav
 
 def decode_crc32(text: str) -> int:
     """S3's form of a CRC32: base64 of four big-endian bytes."""
-    return int.from_bytes(base64.b64decode(text), "big")
+    return int.from_bytes(a2b_base64(text), "big")
 
 
 def encode_crc32(value: int) -> str:
     """The CRC32 in S3's form."""
-    return base64.b64encode(value.to_bytes(4, "big")).decode("ascii")
+    return b2a_base64(value.to_bytes(4, "big"), newline=False).decode("ascii")
 
 
 def crc32_headers(value: int) -> dict[str, str]:
@@ -255,11 +256,21 @@ def crc32_headers(value: int) -> dict[str, str]:
 
 def _pinned(read: Read) -> HttpRequest:
     source = read.source
+    request = HttpRequest(
+        "GetObject",
+        "GET",
+        source.bucket,
+        source.key,
+        query=version_query(source.version_id),
+        etag=source.etag,
+        target=read.target,
+    )
     if read.is_whole:
         # Of the whole object S3 tells the checksum, of a range it does not.
-        return request_of(source.location, headers=CHECKSUM, etag=source.etag, target=read.target)
-    last = read.start + len(read.target) - 1
-    return request_of(source.location, first=read.start, last=last, etag=source.etag, target=read.target)
+        request.headers = CHECKSUM
+    else:
+        request.first, request.last = read.start, read.start + len(read.target) - 1
+    return request
 
 
 def _where(location: Location) -> dict[str, Any]:

@@ -89,6 +89,11 @@ def request_of(location: Location, *, method: str = "GET", **more: Any) -> HttpR
         method,
         location.bucket,
         location.key,
-        query={"versionId": location.version_id} if location.version_id else {},
+        query=version_query(location.version_id),
         **more,
     )
+
+
+def version_query(version_id: str | None) -> dict[str, str]:
+    """What asks for this version of an object; None for the latest."""
+    return {"versionId": version_id} if version_id else {}

@@ -80,18 +80,24 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_lower", "_text")
 
     def __init__(self, lines: Sequence[bytes]) -> None:
-        text = "\n" + b"\n".join(lines).decode("latin-1")
-        last = text.rfind("\nHTTP/")
-        self._text = text if last < 0 else "\n" + text[last + 1 :].partition("\n")[2]
+        text = b"\n".join([*lines, b""]).decode("latin-1")
+        # The status is no header.
+        self._text = text[text.find("\n", max(0, text.rfind("\nHTTP/") + 1)) :]
         self._lower = self._text.lower()
 
     def __getitem__(self, name: str) -> str:
+        value: str | None = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a header, else ``default``."""
         at = self._lower.rfind(f"\n{name}:")
         if at < 0:
-            raise KeyError(name)
+            return default
         start = at + len(name) + 2
-        stop = self._text.find("\n", start)
-        return (self._text[start:stop] if stop >= 0 else self._text[start:]).strip()
+        return self._text[start : self._text.index("\n", start)].strip()
 
     def __contains__(self, name: object) -> bool:
         return f"\n{name}:" in self._lower

@@ -21,7 +21,8 @@ keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60
 
 def signed_here(method: str, key: str, query: dict[str, str], headers: dict[str, str], token: str | None) -> str:
     signer = Signer(Credentials("AKID", "sec/ret", token), region="eu-west-1", clock=lambda: NOW)
-    lines = signer.signed(method, host=HOST, path=f"/{encoded_path(key)}", query=encoded_query(query), headers=headers)
+    path = f"/{encoded_path(key)}"
+    lines = signer.now().signed(method, host=HOST, path=path, query=encoded_query(query), headers=headers)
     return next(line.removeprefix("authorization: ") for line in lines if line.startswith("authorization"))
 
 
@@ -59,13 +60,13 @@ def test_paths_stay_the_keys_that_they_are(key: str) -> None:
 
 def test_the_bodys_hash_and_the_token_are_sent_and_the_host_is_the_http_clients() -> None:
     signer = Signer(Credentials("AKID", "secret", "token"), region="us-east-1", clock=lambda: NOW)
-    lines = signer.signed("PUT", host=HOST, path="/k", query="", headers={}, body_hash=UNSIGNED)
+    lines = signer.now().signed("PUT", host=HOST, path="/k", query="", headers={}, body_hash=UNSIGNED)
     names = [line.partition(":")[0] for line in lines]
     assert names == ["x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "authorization"]
     assert f"x-amz-content-sha256: {UNSIGNED}" in lines
 
 
-def test_credentials_that_rotate_are_asked_for_each_request() -> None:
+def test_credentials_that_rotate_are_asked_for_each_moment() -> None:
     class Rotating(Credentials):
         number = 0
 
@@ -75,5 +76,5 @@ def test_credentials_that_rotate_are_asked_for_each_request() -> None:
 
     signer = Signer(Rotating("x", "y"), region="us-east-1", clock=lambda: NOW)
     for number in (1, 2):
-        lines = signer.signed("GET", host=HOST, path="/k", query="", headers={})
+        lines = signer.now().signed("GET", host=HOST, path="/k", query="", headers={})
         assert f"Credential=AKID{number}/" in lines[-1]
