@@ -23,7 +23,8 @@ class Throttle:
     def __init__(self, widest: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._widest = widest
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._under_way = 0
         self._queued = 0
         self._owed = False
@@ -34,7 +35,8 @@ class Throttle:
 
     def _forked(self) -> None:
         # Those under way are the parent's, as is whoever holds the lock.
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._under_way = self._queued = 0
 
     @property
@@ -45,7 +47,7 @@ class Throttle:
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Wait for a place, and hold it; a request that ends with an exception widens nothing."""
-        with self._changed:
+        with self._lock:
             self._queued += 1
             try:
                 while self._under_way >= self.width:
@@ -66,7 +68,7 @@ class Throttle:
 
         Whoever takes the next place as soon as one is given back leaves every second one to those who wait in ``slot``.
         """
-        with self._changed:
+        with self._lock:
             if self._under_way + (self._queued if self._owed else 0) >= self.width:
                 return False
             self._under_way += 1
@@ -80,9 +82,9 @@ class Throttle:
         self._leave(widen=200 <= status < 300)
 
     def _leave(self, *, widen: bool) -> None:
-        with self._changed:
+        with self._lock:
             self._under_way -= 1
-            if widen:
+            if widen and self._width < self._widest:
                 # One more for each full round of them.
                 self._width = min(float(self._widest), self._width + 1 / self._width)
             if self._queued:
@@ -90,7 +92,7 @@ class Throttle:
 
     def slow_down(self) -> None:
         """S3 asked for less: halve the width, once for all answers of one moment."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             if now - self._decreased_at >= COOL_DOWN:
                 self._decreased_at = now

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -187,8 +187,9 @@ class _Loop:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, settings.connections)
         self._deadline: float | None = None
-        self._running: set[_Handle] = set()
-        self._idle: dict[str, list[_Handle]] = {}
+        # By their easy handles: what these can carry of ours is found more slowly.
+        self._running: dict[pycurl.Curl, _Handle] = {}
+        self._idle: defaultdict[str, list[_Handle]] = defaultdict(list)
         # Paused ones that may go on, and those to be hung up on.
         self._resumed: list[_Handle] = []
         self._dropped: list[Transfer] = []
@@ -242,8 +243,7 @@ class _Loop:
         finally:
             with self._lock:
                 self._over = True
-            for handle in list(self._running):
-                self._multi.remove_handle(handle.curl)
+            for handle in list(self._running.values()):
                 self._end(handle, reason)
             for transfer in (*self._uploads, *self._waiting):
                 _tell_end(transfer, reason)
@@ -287,7 +287,7 @@ class _Loop:
             # Going on may bring more of them.
             handles, self._resumed = self._resumed, []
             for handle in handles:
-                if handle in self._running:
+                if handle.curl in self._running:
                     handle.curl.pause(pycurl.PAUSE_CONT)
         if self._dropped:
             self._hang_up()
@@ -295,8 +295,7 @@ class _Loop:
     def _hang_up(self) -> None:
         with self._lock:
             dropped, self._dropped = self._dropped, []
-        for handle in [handle for handle in self._running if handle.transfer in dropped]:
-            self._multi.remove_handle(handle.curl)
+        for handle in [handle for handle in self._running.values() if handle.transfer in dropped]:
             self._end(handle, "dropped")
         for queue in (self._uploads, self._waiting):
             for transfer in [transfer for transfer in queue if transfer in dropped]:
@@ -307,11 +306,10 @@ class _Loop:
         left = 1
         while left:
             left, good, bad = self._multi.info_read()
-            ends: list[tuple[Any, str | None]] = [(curl, None) for curl in good]
-            ends += [(curl, f"{text or 'failed'} (curl {code})") for curl, code, text in bad]
-            for curl, error in ends:
-                self._multi.remove_handle(curl)
-                self._end(curl.handle, error)
+            for curl in good:
+                self._end(self._running[curl], None)
+            for curl, code, text in bad:
+                self._end(self._running[curl], f"{text or 'failed'} (curl {code})")
 
     def _begin(self) -> None:
         while queue := self._uploads or self._waiting:
@@ -319,7 +317,7 @@ class _Loop:
                 break
             transfer = queue.popleft()
             try:
-                idle = self._idle.get(transfer.method)
+                idle = self._idle[transfer.method]
                 handle = idle.pop() if idle else _Handle(transfer.method, self._settings, self.may_go_on)
                 handle.load(transfer)
                 self._multi.add_handle(handle.curl)
@@ -330,13 +328,14 @@ class _Loop:
                     self._throttle.leave(0)
                 _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
             else:
-                self._running.add(handle)
+                self._running[handle.curl] = handle
 
     def _end(self, handle: "_Handle", error: str | None) -> None:
-        self._running.discard(handle)
+        self._multi.remove_handle(handle.curl)
+        del self._running[handle.curl]
         transfer = handle.unload()
         error = error and (handle.reason or error)
-        self._idle.setdefault(transfer.method, []).append(handle)
+        self._idle[transfer.method].append(handle)
         status = 0 if error else transfer.status
         if not transfer.led:
             self._throttle.leave(status)
@@ -379,7 +378,6 @@ class _Handle:
     def __init__(self, method: str, settings: HttpSettings, go_on: Callable[["_Handle"], None]) -> None:
         self._go_on = partial(go_on, self)
         curl = self.curl = pycurl.Curl()
-        curl.handle = self
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -389,6 +387,8 @@ class _Handle:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(settings.connect_seconds * 1000))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, int(settings.silent_seconds))
+        self._lines: list[bytes] = []
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
         if settings.certificates:
             curl.setopt(pycurl.CAINFO, settings.certificates)
@@ -397,10 +397,12 @@ class _Handle:
         self._proxy = ""
         self._proxies = settings.proxies
         # Nothing that libcurl would add by itself.
-        self._unsent = ["User-Agent:", "Accept:", "Expect:"]
+        curl.setopt(pycurl.USERAGENT, "")
+        self._unsent = ["Accept:"]
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         elif method != "GET":
+            self._unsent.append("Expect:")
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, method)
             curl.setopt(pycurl.UPLOAD_BUFFERSIZE, 512 * 1024)
@@ -424,7 +426,7 @@ class _Handle:
             curl.setopt(pycurl.PROXY, proxy)
             self._proxy = proxy
         curl.setopt(pycurl.HTTPHEADER, [*transfer.headers, *self._unsent])
-        curl.setopt(pycurl.HEADERFUNCTION, transfer.lines.append)
+        transfer.lines = self._lines
         if (transfer.sink is not None) != self._has_sink:
             self._has_sink = transfer.sink is not None
             curl.setopt(pycurl.WRITEFUNCTION, self._offer if self._has_sink else self._write)
@@ -436,6 +438,8 @@ class _Handle:
         transfer = self.transfer
         assert transfer is not None
         self.transfer = None
+        transfer.lines = self._lines[:]
+        self._lines.clear()
         transfer.status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         return transfer
 
@@ -443,15 +447,15 @@ class _Handle:
         transfer = self.transfer
         assert transfer is not None
         if self._success is None:
-            self._success = _is_success(transfer.lines)
-        target = transfer.target
+            self._success = self._is_success()
         if not self._success:
             transfer.content += chunk[: MOST_OF_REFUSAL - len(transfer.content)]
-        elif target is not None:
-            stop = transfer.received + len(chunk)
+        elif (target := transfer.target) is not None:
+            start = transfer.received
+            stop = start + len(chunk)
             if stop > len(target):
                 return -1  # more than was asked for: libcurl fails the transfer
-            target[transfer.received : stop] = chunk
+            target[start:stop] = chunk
             transfer.received = stop
         else:
             transfer.content += chunk
@@ -466,12 +470,19 @@ class _Handle:
             transfer = self.transfer
             assert transfer is not None
             assert transfer.sink is not None
-            if self._success is False or not _is_success(transfer.lines):
+            if self._success is False or not self._is_success():
                 return self._write(chunk)
             self._success = True
             transfer.sink.begins(transfer)
             self._sink = transfer.sink.offer
         return None if self._sink(chunk, self._go_on) else _PAUSE
+
+    def _is_success(self) -> bool:
+        """Whether the answer that comes in is one; libcurl tells no status until its end."""
+        status = self._lines[0]
+        if status[9:10] == b"1":  # an interim one
+            status = next(line for line in reversed(self._lines) if line.startswith(b"HTTP/"))
+        return status[9:10] == b"2"
 
     def _read(self, size: int) -> bytes | int:
         transfer = self.transfer
@@ -502,11 +513,3 @@ class _Handle:
             return int(pycurl.SEEKFUNC_CANTSEEK)
         self._sent = offset
         return int(pycurl.SEEKFUNC_OK)
-
-
-def _is_success(lines: Sequence[bytes]) -> bool:
-    """Whether the answer whose lines these are is one; libcurl tells no status while it comes in."""
-    status = lines[0]
-    if status[9:10] == b"1":  # an interim one
-        status = next(line for line in reversed(lines) if line.startswith(b"HTTP/"))
-    return status.split(b" ", 2)[1].startswith(b"2")

@@ -154,8 +154,20 @@ def test_a_body_is_sent_as_it_is(server: Server, transfers: Transfers) -> None:
     assert transfer.status == 200
     method, path, headers, received = server.asked[-1]
     assert (method, path, received) == ("PUT", "/k?partNumber=1", bytes(body))
-    assert "Expect" not in headers
-    assert "Transfer-Encoding" not in headers
+    assert headers.keys() == {"Host", "Content-Length"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_no_header_is_sent_but_those_that_were_given(server: Server, transfers: Transfers, method: str) -> None:
+    run(transfers, f"{server.url}/a", method=method)
+    assert server.asked[-1][2].keys() == {"Host"}
+
+
+def test_a_transfers_headers_are_its_own(server: Server, transfers: Transfers) -> None:
+    server.answers["/gone"] = (404, b"<Error/>")
+    first, second = (run(transfers, f"{server.url}/{name}")[0] for name in ("a", "gone"))
+    assert [first.lines[0][9:12], second.lines[0][9:12]] == [b"200", b"404"]
+    assert first.answered_headers()["content-length"] == "13"
 
 
 def test_paths_are_not_tidied(server: Server, transfers: Transfers) -> None:
