@@ -480,7 +480,8 @@ class _Handle:
     def _is_success(self) -> bool:
         """Whether the answer that comes in is one; libcurl tells no status until its end."""
         status = self._lines[0]
-        if status[9:10] == b"1":  # an interim one
+        if self._proxy or status[9:10] == b"1":
+            # Answers before it: a proxy's to CONNECT, or interim ones.
             status = next(line for line in reversed(self._lines) if line.startswith(b"HTTP/"))
         return status[9:10] == b"2"
 
