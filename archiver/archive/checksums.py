@@ -95,11 +95,12 @@ class Checksums:
 
     def wait(self, entry: int) -> int:
         """The entry's CRC32, as soon as all its pieces are there. Raises ``Cancelled``."""
-        with self._changed:
-            while not self.known(entry):
-                if self._cancelled:
-                    raise Cancelled
-                self._changed.wait()
+        if not self.known(entry):
+            with self._changed:
+                while not self.known(entry):
+                    if self._cancelled:
+                        raise Cancelled
+                    self._changed.wait()
         return self._values[entry]
 
     def wait_for_all(self) -> Sequence[int]:
