@@ -24,6 +24,7 @@ from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
 from archiver.aws.clients import PATIENT, PROMPT, QUICK, SLOW, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
+from archiver.aws.handles import HttpSettings
 from archiver.aws.http import S3Http
 from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
@@ -34,7 +35,7 @@ from archiver.aws.queues import open_queue
 from archiver.aws.status import StatusObjects
 from archiver.aws.throttle import Throttle
 from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
-from archiver.aws.transfers import HttpSettings, Transfers
+from archiver.aws.transfers import Transfers
 from archiver.settings import MIB, Settings, load_settings, zone
 from archiver.trace_export import set_up_export
 from archiver.tracing import open_tracer

@@ -19,7 +19,8 @@ from archiver.aws.endpoints import Endpoint, Endpoints
 from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
 from archiver.aws.inlet import Inlet
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, Signing, encoded_path, encoded_query
-from archiver.aws.transfers import Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials

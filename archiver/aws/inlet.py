@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from archiver.archive.streamed_body import WINDOW
-from archiver.aws.transfers import Transfer
+from archiver.aws.transfer import Transfer
 
 #: Bytes that are worth to be sent on; fewer wait for more, but at the end.
 ENOUGH = 128 * 1024

@@ -15,11 +15,12 @@ from archiver.archive.storage import ArchiveStore, SourceStore
 from archiver.archive.traffic import Traffic
 from archiver.aws.crew import SharedObjects
 from archiver.aws.endpoints import Endpoints
+from archiver.aws.handles import HttpSettings
 from archiver.aws.http import S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import HttpSettings, Transfers
+from archiver.aws.transfers import Transfers
 from tests.support.fake_crew import FakeCrewObjects
 from tests.support.fake_s3 import MIB, Checksum, FakeS3
 

@@ -10,7 +10,7 @@ from botocore.exceptions import NoCredentialsError
 from archiver.aws.endpoints import Endpoint
 from archiver.aws.failures import Refused
 from archiver.aws.http import ATTEMPTS, Answer, HttpRequest, S3Http
-from archiver.aws.transfers import Transfer
+from archiver.aws.transfer import Transfer
 
 #: What a server does with a transfer.
 Script = Callable[[Transfer], None]

@@ -16,7 +16,8 @@ from archiver.aws.failures import Refused
 from archiver.aws.http import Answer, S3Http
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 from archiver.errors import StorageUnavailable
 from tests.unit.aws.test_http import Endpoints, Server, answers, breaks, get, http, refuses
 from tests.unit.aws.test_transfers import SETTINGS, server

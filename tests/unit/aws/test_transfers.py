@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from archiver.aws.handles import HttpSettings
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import HttpSettings, Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 
 SETTINGS = HttpSettings(connect_seconds=5, silent_seconds=30)
 #: Only a failure waits for it.

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from archiver.aws.handles import MOST_OF_REFUSAL, HttpSettings
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import MOST_OF_REFUSAL, HttpSettings, Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 from tests.unit.aws.test_transfers import LONG, SETTINGS, Server, run, server
 
 __all__ = ["server"]

@@ -12,7 +12,8 @@ from archiver.aws.failures import Refused
 from archiver.aws.http import HttpRequest, S3Http
 from archiver.aws.inlet import Inlet
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 from tests.support.jobs import noise
 from tests.unit.aws.test_http import Endpoints
 from tests.unit.aws.test_transfers import LONG, SETTINGS, Handler, Server, run

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from archiver.aws.handles import HttpSettings
 from archiver.aws.throttle import Throttle
-from archiver.aws.transfers import HttpSettings, Transfer, Transfers
+from archiver.aws.transfer import Transfer
+from archiver.aws.transfers import Transfers
 
 LONG = 60.0
 
