@@ -80,6 +80,8 @@ class _Loop:
         self._waiting: deque[Transfer] = deque()
         # Uploads go before what waits: they are few, and give back memory that reads need.
         self._uploads: deque[Transfer] = deque()
+        # Those that wait for no place go before both: what waits may wait for the very place that they are led under.
+        self._led: deque[Transfer] = deque()
         self._woken = self._closing = self._over = False
         self._alarm, self._bell = socket.socketpair()
         self._alarm.setblocking(False)
@@ -110,7 +112,8 @@ class _Loop:
             if self._over:
                 return False
             for transfer in transfers:
-                (self._waiting if transfer.body is None else self._uploads).append(transfer)
+                queue = self._led if transfer.led else self._waiting if transfer.body is None else self._uploads
+                queue.append(transfer)
             self._ring()
             return True
 
@@ -153,7 +156,7 @@ class _Loop:
                 self._over = True
             for handle in list(self._running.values()):
                 self._end(handle, reason)
-            for transfer in (*self._uploads, *self._waiting):
+            for transfer in (*self._led, *self._uploads, *self._waiting):
                 _tell_end(transfer, reason)
             self._multi.close()
             if hasattr(self._poll, "close"):
@@ -205,7 +208,7 @@ class _Loop:
             dropped, self._dropped = self._dropped, []
         for handle in [handle for handle in self._running.values() if handle.transfer in dropped]:
             self._end(handle, "dropped")
-        for queue in (self._uploads, self._waiting):
+        for queue in (self._led, self._uploads, self._waiting):
             for transfer in [transfer for transfer in queue if transfer in dropped]:
                 queue.remove(transfer)
                 _tell_end(transfer, "dropped")
@@ -220,10 +223,7 @@ class _Loop:
                 self._end(self._running[curl], f"{text or 'failed'} (curl {code})")
 
     def _begin(self) -> None:
-        while queue := self._uploads or self._waiting:
-            if not queue[0].led and not self._throttle.try_enter():
-                break
-            transfer = queue.popleft()
+        while (transfer := self._next()) is not None:
             try:
                 idle = self._idle[transfer.method]
                 handle = idle.pop() if idle else Handle(transfer.method, self._settings, self.may_go_on)
@@ -237,6 +237,13 @@ class _Loop:
                 _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
             else:
                 self._running[handle.curl] = handle
+
+    def _next(self) -> Transfer | None:
+        """The transfer to begin now; a place of the throttle is taken for it, where it needs one."""
+        if self._led:
+            return self._led.popleft()
+        queue = self._uploads or self._waiting
+        return queue.popleft() if queue and self._throttle.try_enter() else None
 
     def _end(self, handle: Handle, error: str | None) -> None:
         self._multi.remove_handle(handle.curl)

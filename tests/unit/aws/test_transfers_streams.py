@@ -188,6 +188,24 @@ def test_led_transfers_need_no_place(server: BreakingServer, transfers: Transfer
     assert put.status == 200
 
 
+def test_led_transfers_go_before_those_that_wait_for_a_place(
+    server: BreakingServer, transfers: Transfers, throttle: Throttle
+) -> None:
+    server.answers["/a"] = (200, noise(3 * MIB))
+    others = threading.Semaphore(0)
+    with throttle.slot():
+        # Others have asked first, and can't begin before the one place is given back,
+        transfers.start([Transfer("GET", f"{server.url}/other", [], lambda _: others.release())])
+        (inlet,) = opened(transfers, f"{server.url}/a")
+        transfers.start([Transfer("PUT", f"{server.url}/other", [], lambda _: others.release(), body=b"part")])
+        (put,) = run(transfers, f"{server.url}/part", method="PUT", body=body_of((inlet, 3 * MIB)), led=True)
+        assert put.status == 200
+        assert not others.acquire(blocking=False)
+    # and do then.
+    assert others.acquire(timeout=LONG)
+    assert others.acquire(timeout=LONG)
+
+
 def test_led_transfers_slow_the_others_down() -> None:
     throttle = Throttle(8)
     transfers = Transfers(SETTINGS, throttle=throttle)
