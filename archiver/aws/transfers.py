@@ -144,8 +144,8 @@ class _Loop:
         try:
             while not self._closing:
                 self._turn()
-                self._resume()
                 self._collect()
+                self._resume()
                 self._begin()
         except Exception as error:
             # Nobody may wait for ever; the next transfer gets a new loop.
@@ -184,6 +184,8 @@ class _Loop:
 
     def _patience(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
+        if self._resumed:
+            return 0.0
         due = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         if self._uploads or self._waiting:
             return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
@@ -194,14 +196,22 @@ class _Loop:
         self._resumed.append(handle)
 
     def _resume(self) -> None:
+        if self._dropped:
+            self._hang_up()
         while self._resumed:
             # Going on may bring more of them.
             handles, self._resumed = self._resumed, []
             for handle in handles:
                 if handle.curl in self._running:
-                    handle.curl.pause(pycurl.PAUSE_CONT)
-        if self._dropped:
-            self._hang_up()
+                    self._go_on(handle)
+
+    def _go_on(self, handle: Handle) -> None:
+        try:
+            handle.curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error as error:
+            code, text = error.args
+            if code != pycurl.E_BAD_FUNCTION_ARGUMENT:  # it has no connection yet, so nothing of it rests
+                self._end(handle, f"{text} (curl {code})")
 
     def _hang_up(self) -> None:
         with self._lock:

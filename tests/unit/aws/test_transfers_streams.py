@@ -1,7 +1,9 @@
 """Transfers whose bytes go straight on: from an answer into an upload, a window of them in memory."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -204,6 +206,61 @@ def test_led_transfers_go_before_those_that_wait_for_a_place(
     # and do then.
     assert others.acquire(timeout=LONG)
     assert others.acquire(timeout=LONG)
+
+
+def test_the_end_of_what_comes_in_wakes_what_goes_out(server: BreakingServer) -> None:
+    # libcurl's look at slow transfers, once a second, would wake it otherwise.
+    transfers = Transfers(replace(SETTINGS, connect_seconds=600, silent_seconds=0), throttle=Throttle(1))
+    server.answers["/a"] = (200, noise(MIB + 1))
+    for _ in range(3):
+        (inlet,) = opened(transfers, f"{server.url}/a")
+        (put,) = run(transfers, f"{server.url}/part", method="PUT", body=body_of((inlet, MIB + 1)), led=True)
+        assert put.status == 200
+    transfers.close()
+
+
+def test_an_upload_that_ends_as_its_stream_goes_on_ends_alone(transfers: Transfers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as source, socket.create_server(("127.0.0.1", 0)) as sink:
+        told = threading.Event()
+        inlet = Inlet(lambda _: told.set(), transfers.drop)
+        port = source.getsockname()[1]
+        inlet.transfer = Transfer("GET", f"http://127.0.0.1:{port}/", [], inlet.ended, sink=inlet, led=True)
+        transfers.start([inlet.transfer])
+        incoming, _ = source.accept()
+        incoming.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nfirst")
+        assert told.wait(LONG)
+        # Given an upload that waits for more to come in,
+        over = threading.Event()
+        url = f"http://127.0.0.1:{sink.getsockname()[1]}/"
+        put = Transfer("PUT", url, [], lambda _: over.set(), body=body_of(b"head", (inlet, 1_000_000)), led=True)
+        transfers.start([put])
+        outgoing, _ = sink.accept()
+        while not outgoing.recv(MIB).endswith(b"head"):
+            pass
+
+        # when that comes in the same moment as a refusal that hangs up,
+        busy, go_on = threading.Event(), threading.Event()
+
+        def keep(_: Transfer) -> None:
+            busy.set()
+            assert go_on.wait(LONG)
+
+        transfers.start([Transfer("GET", "nothing://", [], keep, led=True)])
+        assert busy.wait(LONG)
+        incoming.sendall(bytes(400_000))
+        outgoing.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        outgoing.close()
+        go_on.set()
+
+        # then only the upload ends.
+        assert over.wait(LONG)
+        assert put.status == 403 or put.error is not None
+        over.clear()
+        inlet.transfer.ended = lambda _: over.set()
+        inlet.close()
+        assert over.wait(LONG)
+        incoming.close()
+    assert inlet.transfer.error == "dropped"
 
 
 def test_led_transfers_slow_the_others_down() -> None:
