@@ -114,11 +114,11 @@ class S3Http:
                 self._sleep(random.uniform(longest / 4, longest))  # noqa: S311 jitter, not a secret
         return [state.outcome for state in states if state.outcome is not None]
 
-    def open_all(self, requests: Sequence[HttpRequest]) -> list[Inlet]:
+    def open_all(self, requests: Sequence[HttpRequest]) -> list[Inlet | Exception]:
         """Ask for objects, whose content comes in as it is taken: S3 has answered for all of them.
 
-        Each is asked once, and none takes a place of the throttle: the caller holds one. Raises ``Refused``, and
-        ``OSError`` where there was no answer that is the object.
+        Each is asked once, and none takes a place of the throttle: the caller holds one, and closes what it gets, which
+        is for each request, in their order, its content or what failed.
         """
         waiter = _Waiter(len(requests))
         ways: dict[str, _Way] = {}
@@ -131,20 +131,18 @@ class S3Http:
         count_request(len(inlets))
         self._transfers.start([inlet.transfer for inlet in inlets if inlet.transfer])
         waiter.wait()
-        try:
-            for state, inlet in zip(states, inlets, strict=True):
-                if not inlet.headers:
-                    self._judge(state)
-                    state.give_up()
-                    assert isinstance(state.outcome, Exception)
-                    raise state.outcome
-                if not _is_of(state, inlet.headers):
-                    raise ConnectionError(f"{state.request.operation} failed: the answer is not what was asked for")
-        except BaseException:
-            for inlet in inlets:
-                inlet.close()
-            raise
-        return inlets
+        return [self._begun(state, inlet) for state, inlet in zip(states, inlets, strict=True)]
+
+    def _begun(self, state: "_State", inlet: Inlet) -> Inlet | Exception:
+        if not inlet.headers:
+            self._judge(state)
+            state.give_up()
+            assert isinstance(state.outcome, Exception)
+            return state.outcome
+        if _is_of(state, inlet.headers):
+            return inlet
+        inlet.close()
+        return ConnectionError(f"{state.request.operation} failed: the answer is not what was asked for")
 
     def _transfer(self, states: Sequence["_State"]) -> None:
         waiter = _Waiter(len(states))

@@ -143,26 +143,32 @@ class S3Objects:
         Each is asked for once; what breaks off ends where it is taken. Raises as ``read_all`` does.
         """
         # One place of the throttle for all of them and for whoever sends them on, or they could wait for each other.
-        with self._throttle.slot():
-            arriving = self._arriving(sources)
-            try:
-                yield arriving
-            finally:
-                for one in arriving:
-                    one.inlet.close()
-                    self._traffic.read(one.inlet.taken)
-
-    def _arriving(self, sources: Sequence[SourceObject]) -> "list[_ArrivingObject]":
         requests = [request_of(source.location, headers=CHECKSUM, etag=source.etag) for source in sources]
-        with _vanishing(sources[0]), source_errors(sources[0]):
-            inlets = self._http.open_all(requests)
-            arriving = [_ArrivingObject(inlet, _checksum(inlet.headers)[0]) for inlet in inlets]
-        for source, one in zip(sources, arriving, strict=True):
-            self._note(source.bucket, one.crc32)
-        return arriving
+        with self._throttle.slot():
+            with source_errors(sources[0]):  # as in read_all
+                outcomes = self._http.open_all(requests)
+            try:
+                yield [self._arriving(source, outcome) for source, outcome in zip(sources, outcomes, strict=True)]
+            finally:
+                for outcome in outcomes:
+                    if isinstance(outcome, Inlet):
+                        outcome.close()
+                        self._traffic.read(outcome.taken)
 
-    def _note(self, bucket: str, crc32: int | None) -> None:
-        self._told[bucket] = crc32 is not None and self._told.get(bucket, True)
+    def _arriving(self, source: SourceObject, outcome: Inlet | Exception) -> "_ArrivingObject":
+        if isinstance(outcome, Exception):
+            with _vanishing(source), source_errors(source):
+                raise outcome
+        return _ArrivingObject(outcome, self._told_crc32(source, outcome.headers))
+
+    def _told_crc32(self, source: SourceObject, headers: Mapping[str, str]) -> int | None:
+        """What S3 says with a whole object, which speaks for its bucket."""
+        try:
+            crc32 = _checksum(headers)[0]
+        except ValueError as error:
+            raise _senseless(source, error) from error
+        self._told[source.bucket] = crc32 is not None and self._told.get(source.bucket, True)
+        return crc32
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:
         """The CRC32 of a range, read without being kept."""
@@ -186,12 +192,7 @@ class S3Objects:
                 raise outcome
         if not read.is_whole:
             return None
-        try:
-            crc32 = _checksum(outcome.headers)[0]
-        except ValueError as error:
-            raise _senseless(read.source, error) from error
-        self._note(read.source.bucket, crc32)
-        return crc32
+        return self._told_crc32(read.source, outcome.headers)
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:

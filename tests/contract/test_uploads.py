@@ -65,7 +65,7 @@ def test_an_object_that_changed_is_not_opened(server: Server) -> None:
     server.put("b", b"content")
     sources = [server.objects.head(Location(server.bucket, key)) for key in "ab"]
     server.put("b", b"another")
-    with pytest.raises(SourceChanged), server.objects.opened(sources):
+    with pytest.raises(SourceChanged, match="/b changed"), server.objects.opened(sources):
         pass
 
 

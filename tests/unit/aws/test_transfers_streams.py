@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
+from archiver.archive.storage import SourceObject
 from archiver.archive.streamed_body import WINDOW, Stream, StreamedBody
+from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused
 from archiver.aws.http import HttpRequest, S3Http
 from archiver.aws.inlet import Inlet
+from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfer import Transfer
 from archiver.aws.transfers import Transfers
+from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 from tests.support.jobs import noise
 from tests.unit.aws.test_http import Endpoints
 from tests.unit.aws.test_transfers import LONG, SETTINGS, Handler, Server, run
@@ -305,23 +309,54 @@ class Answering:
         pass
 
 
-def open_all(answering: Answering, *keys: str) -> list[Inlet]:
-    http = S3Http(
+def http_of(answering: Answering) -> S3Http:
+    return S3Http(
         answering,  # type: ignore[arg-type]
         endpoints=Endpoints(),  # type: ignore[arg-type]
         credentials=lambda: Credentials("k", "s"),
     )
-    return http.open_all([HttpRequest("GetObject", "GET", "bucket", key, etag='"1"') for key in keys])
+
+
+def open_all(answering: Answering, *keys: str) -> list[Inlet | Exception]:
+    return http_of(answering).open_all([HttpRequest("GetObject", "GET", "bucket", key, etag='"1"') for key in keys])
 
 
 def test_objects_are_opened_together() -> None:
     inlets = open_all(Answering(a={"ETag": '"1"'}, b={"ETag": '"1"'}), "a", "b")
-    assert [inlet.headers["etag"] for inlet in inlets] == ['"1"', '"1"']
+    assert [isinstance(inlet, Inlet) and inlet.headers["etag"] for inlet in inlets] == ['"1"', '"1"']
 
 
 @pytest.mark.parametrize("answer", [404, 503, {"ETag": '"2"'}, {"X-Other": "page"}])
-def test_where_one_is_not_the_object_all_are_let_go(answer: int | dict[str, str]) -> None:
+def test_what_is_not_the_object_is_an_error_in_its_place(answer: int | dict[str, str]) -> None:
     answering = Answering(a={"ETag": '"1"'}, b=answer)
-    with pytest.raises((Refused, ConnectionError)):
-        open_all(answering, "a", "b")
-    assert [transfer.url[-1] for transfer in answering.dropped] == (["a"] if isinstance(answer, int) else ["a", "b"])
+    first, second = open_all(answering, "a", "b")
+    assert isinstance(first, Inlet)
+    assert isinstance(second, Refused | ConnectionError)
+    assert [transfer.url[-1] for transfer in answering.dropped] == ([] if isinstance(answer, int) else ["b"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (403, SourceAccessDenied),
+        (404, SourceChanged),
+        (503, StorageUnavailable),
+        ({"ETag": '"1"', "x-amz-checksum-crc32": "abc"}, StorageUnavailable),
+    ],
+    ids=["denied", "gone", "slow down", "senseless checksum"],
+)
+def test_where_one_fails_it_is_named_and_all_are_let_go(
+    answer: int | dict[str, str], raised: type[Exception], throttle: Throttle
+) -> None:
+    answering = Answering(a={"ETag": '"1"'}, b=answer, c={"ETag": '"1"'})
+    objects = S3Objects(
+        None,  # type: ignore[arg-type]  # for rare calls
+        http_of(answering),
+        traffic=Traffic(),
+        throttle=throttle,
+    )
+    sources = [SourceObject("bucket", key, 9, '"1"', 0) for key in "abc"]
+    with pytest.raises(raised, match="s3://bucket/b"), objects.opened(sources):
+        pytest.fail("one is not there")
+    assert [transfer.url[-1] for transfer in answering.dropped] == (["a", "c"] if isinstance(answer, int) else [*"abc"])
+    assert throttle.try_enter()
