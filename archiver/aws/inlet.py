@@ -21,7 +21,7 @@ class Inlet:
         self._drop = drop
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
-        self._over = False
+        self._over = self._left = False
         self._error: str | None = None
         self._go_on: Callable[[], None] | None = None
         self._wake: Callable[[], None] | None = None
@@ -54,6 +54,8 @@ class Inlet:
         self._error = transfer.error
         if transfer.error is None and 200 <= transfer.status < 300 and not self.headers:
             self.headers = transfer.answered_headers()  # of nothing
+        if self._left:
+            self._chunks.clear()
         self._rouse()
         self._tell(transfer)
 
@@ -79,7 +81,11 @@ class Inlet:
 
     def close(self) -> None:
         """Nobody takes any more; what is still under way is hung up on. From any thread."""
-        if self.transfer is not None and not self._over:
+        self._left = True
+        if self._over:
+            # Not with this object, which the collector may find as late as at the end of the job.
+            self._chunks.clear()
+        elif self.transfer is not None:
             self._drop(self.transfer)
 
     def _joined(self, most: int) -> bytes:

@@ -178,6 +178,23 @@ def test_what_nobody_takes_is_hung_up_on(server: BreakingServer, transfers: Tran
     inlet.close()
     assert ended.wait(LONG)
     assert inlet.transfer.error == "dropped"
+    assert not inlet._chunks
+
+
+def test_what_has_come_and_nobody_takes_is_let_go_of(server: BreakingServer, transfers: Transfers) -> None:
+    server.answers["/a"] = (200, noise(WINDOW // 2))
+    ended = threading.Event()
+    inlet = Inlet(lambda _: None, transfers.drop)
+
+    def end(transfer: Transfer) -> None:
+        inlet.ended(transfer)
+        ended.set()
+
+    transfers.start([Transfer("GET", f"{server.url}/a", [], end, sink=inlet, led=True)])
+    assert ended.wait(LONG)
+    assert inlet._chunks
+    inlet.close()
+    assert not inlet._chunks
 
 
 def test_led_transfers_need_no_place(server: BreakingServer, transfers: Transfers, throttle: Throttle) -> None:
