@@ -152,11 +152,13 @@ class Streaming:
         with self._store.opened([self._source(data) for data in course.streamed]) as arriving:
             crc32s = {}
             for data, content in zip(course.streamed, arriving, strict=True):
-                if content.crc32 is None:
+                # Of an object that came in parts S3 tells theirs, as a look may have found out.
+                crc32 = self._source(data).crc32 if content.crc32 is None else content.crc32
+                if crc32 is None:
                     raise StorageUnavailable(f"S3 tells no CRC32 of {self._source(data)}")
                 # Before they have passed: a part with the header alone may wait for it.
-                self._checksums.learn(data.entry, 0, content.crc32, data.stop)
-                crc32s[data.entry] = content.crc32
+                self._checksums.learn(data.entry, 0, crc32, data.stop)
+                crc32s[data.entry] = crc32
             streams = iter(arriving)
             crc32 = 0
             pieces: list[bytes | Stream] = []

@@ -1,6 +1,7 @@
 """Parts that go out while they come in: which ones do, and what happens where one does not end well."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
 from archiver.archive.parallel import open_threads
 from archiver.archive.parts import Carry, PartBuilder
-from archiver.archive.storage import ArchiveObject, UploadGone
+from archiver.archive.storage import ArchiveObject, SourceObject, UploadGone
 from archiver.archive.streamed_body import WINDOW
 from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, SENDING, Streaming
 from archiver.archive.traffic import Traffic
@@ -37,12 +38,17 @@ class Job:
             if name not in s3.buckets[SOURCES]:
                 s3.put_object(SOURCES, name, content)
         listed = {seen.key: seen for seen in self.store.below(Location(SOURCES, ""))}
-        sources = [self.store.head(Location(SOURCES, name)) if looked_at else listed[name] for name in self.names]
+        sources = [self._looked_at(name) if looked_at else listed[name] for name in self.names]
         self.blueprint: Blueprint = make_blueprint(self.names, sources, part_size=5 * MIB, uncopyable=set(range(99)))
         self.checksums = Checksums(self.blueprint.layout.entries)
         self.upload = Upload(self.archives, ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False)
         self.memory = 64 * MIB
         self.upload.open()
+
+    def _looked_at(self, name: str) -> SourceObject:
+        source = self.store.head(Location(SOURCES, name))
+        parts = self.store.part_checksums(source) if source.composite else None
+        return source if parts is None else replace(source, crc32=crc32_of_parts(parts))
 
     def streaming(self, *, begin: int = 0) -> Streaming:
         layout, sources = self.blueprint.layout, self.blueprint.sources
@@ -154,6 +160,15 @@ def test_what_is_known_from_a_listing_alone_waits_for_a_first_object_that_tells(
         pass
     assert any(job.weights())
     assert job.run() == PHOTOS
+
+
+def test_objects_that_came_in_parts_are_streamed_where_a_look_has_told_their_crc32(s3: FakeS3) -> None:
+    for name, content in PHOTOS.items():
+        s3.put_object(SOURCES, name, content, checksum="composite", part_size=MIB)
+    job = Job(s3, PHOTOS)
+    assert all(job.weights()[:-1])
+    assert job.run() == PHOTOS
+    assert s3.calls["read"] == len(PHOTOS)  # none twice
 
 
 def test_one_object_without_a_crc32_speaks_for_its_bucket(s3: FakeS3) -> None:
