@@ -82,11 +82,12 @@ class Inlet:
     def close(self) -> None:
         """Nobody takes any more; what is still under way is hung up on. From any thread."""
         self._left = True
+        # They refer to each other, and the collector may find them as late as at the end of the job.
+        transfer, self.transfer = self.transfer, None
         if self._over:
-            # Not with this object, which the collector may find as late as at the end of the job.
             self._chunks.clear()
-        elif self.transfer is not None:
-            self._drop(self.transfer)
+        elif transfer is not None:
+            self._drop(transfer)
 
     def _joined(self, most: int) -> bytes:
         """What waits, or ``most`` of it: libcurl brings 16 KiB at a time, which alone cost twice as much."""

@@ -1,7 +1,9 @@
 """Transfers whose bytes go straight on: from an answer into an upload, a window of them in memory."""
 
+import gc
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -168,16 +170,17 @@ def test_what_nobody_takes_is_hung_up_on(server: BreakingServer, transfers: Tran
     server.answers["/silent"] = (200, noise(2 * MIB))
     (inlet,) = opened(transfers, f"{server.url}/silent")
     ended = threading.Event()
-    assert inlet.transfer is not None
+    transfer = inlet.transfer
+    assert transfer is not None
 
     def end(transfer: Transfer) -> None:
         inlet.ended(transfer)
         ended.set()
 
-    inlet.transfer.ended = end
+    transfer.ended = end
     inlet.close()
     assert ended.wait(LONG)
-    assert inlet.transfer.error == "dropped"
+    assert transfer.error == "dropped"
     assert not inlet._chunks
 
 
@@ -195,6 +198,23 @@ def test_what_has_come_and_nobody_takes_is_let_go_of(server: BreakingServer, tra
     assert inlet._chunks
     inlet.close()
     assert not inlet._chunks
+
+
+def test_what_is_over_needs_no_collector(server: BreakingServer, transfers: Transfers) -> None:
+    server.answers["/a"] = (200, noise(MIB))
+    gone = []
+    gc.disable()
+    try:
+        for _ in range(3):
+            (inlet,) = opened(transfers, f"{server.url}/a")
+            run(transfers, f"{server.url}/part", method="PUT", body=body_of((inlet, MIB)), led=True)
+            inlet.close()
+            gone.append(weakref.ref(inlet))
+            del inlet
+        # libcurl's handle may have the last one.
+        assert [one() for one in gone[:2]] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_led_transfers_need_no_place(server: BreakingServer, transfers: Transfers, throttle: Throttle) -> None:
@@ -277,11 +297,12 @@ def test_an_upload_that_ends_as_its_stream_goes_on_ends_alone(transfers: Transfe
         assert over.wait(LONG)
         assert put.status == 403 or put.error is not None
         over.clear()
-        inlet.transfer.ended = lambda _: over.set()
+        get = inlet.transfer
+        get.ended = lambda _: over.set()
         inlet.close()
         assert over.wait(LONG)
         incoming.close()
-    assert inlet.transfer.error == "dropped"
+    assert get.error == "dropped"
 
 
 def test_led_transfers_slow_the_others_down() -> None:
