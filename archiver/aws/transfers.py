@@ -46,7 +46,7 @@ class Transfers:
         self._lock = threading.Lock()
 
     def start(self, transfers: Sequence[Transfer]) -> None:
-        """Begin transfers as soon as the throttle lets them, in their order, uploads first."""
+        """Begin transfers as soon as the throttle lets them, in their order, uploads first; led ones at once."""
         with self._lock:
             if self._loop is None or not self._loop.take(transfers):
                 self._loop = _Loop(self._settings, self._throttle)
