@@ -54,15 +54,15 @@ class Upload:
         self._digest = digest
         self._resume = resume
         self._lock = threading.RLock()
-        self._looked = self._aborted = False
+        self._looked = self._aborted = self._beginning = False
         self._id: str | None = None
         self._done: dict[int, UploadedPart] = {}
         self._gone_on = False
 
     @property
     def begun(self) -> bool:
-        """Whether S3 knows of it."""
-        return self._id is not None
+        """Whether S3 knows of it, markers and all: whoever waits for it holds up nobody."""
+        return self._id is not None and not self._beginning
 
     @property
     def resumed(self) -> bool:
@@ -75,12 +75,19 @@ class Upload:
             if self._aborted:
                 raise UploadGone
             if self._id is None and not self.find():
-                self._id = self._store.create(self._archive)
-                if self._archive.owner is not None:
-                    self._mark(self._id, OWNER_NUMBER, self._archive.owner.encode())
-                self._mark(self._id, MARKER_NUMBER, self._digest().encode())
+                self._beginning = True
+                try:
+                    self._begin()
+                finally:
+                    self._beginning = False
             assert self._id is not None
             return self._id
+
+    def _begin(self) -> None:
+        self._id = self._store.create(self._archive)
+        if self._archive.owner is not None:
+            self._mark(self._id, OWNER_NUMBER, self._archive.owner.encode())
+        self._mark(self._id, MARKER_NUMBER, self._digest().encode())
 
     def find(self) -> bool:
         """Whether there is one to go on with. S3 is asked once."""

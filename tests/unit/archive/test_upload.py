@@ -45,6 +45,17 @@ def test_nothing_is_begun_before_it_is_needed(s3: FakeS3, uploads: FakeUploads) 
     assert not s3.calls
 
 
+def test_it_is_begun_once_nobody_has_to_wait_for_it(s3: FakeS3, uploads: FakeUploads) -> None:
+    one = upload(uploads)
+    marking = []
+    s3.before("put_part", lambda _: marking.append(one.begun))
+    one.open()
+
+    # A part that streams holds a place of the throttle, and the marker needs one.
+    assert marking == [False]
+    assert one.begun
+
+
 def test_the_same_parts_are_not_sent_again(s3: FakeS3, uploads: FakeUploads) -> None:
     put(upload(uploads), 1, b"one")
     s3.calls.clear()
