@@ -129,7 +129,8 @@ class Build:
             else:
                 if self.resume:
                     # Those of other plans: earlier attempts may have seen other sources.
-                    abort_uploads(self.archives, self.archive.key, owner=self.archive.owner)
+                    crew = None if self.host is None else self.host.crew
+                    abort_uploads(self.archives, self.archive.key, owner=self.archive.owner, shared=crew)
                 return archive
         raise AssertionError("unreachable")
 

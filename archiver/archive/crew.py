@@ -41,6 +41,8 @@ PLAN = "plan"
 #: What claims hold; a record is longer than either.
 BUILDERS_CLAIM = b"b"
 HELPERS_CLAIM = b""
+#: What is said where a folder can't be cleared.
+LEFT_BEHIND = "what was shared is not deleted: the lifecycle rule will"
 
 log = get_logger(__name__)
 
@@ -92,6 +94,15 @@ class Crew:
             return None
         shared = cut(layout, blueprint.sources, parts, most=chunk_weight(weight, least_job=self.min_weight))
         return shared if len(shared.chunks) > 1 else None
+
+    def forget(self, bucket: str, key: str, upload_id: str) -> None:
+        """Delete what was shared of an upload that nobody goes on with: by a list, for late helpers may have added."""
+        folder = SharedUpload(bucket, key, upload_id).folder
+        try:
+            if names := list(self.objects.sizes(folder)):
+                self.objects.delete(folder, names)
+        except ArchiverError as error:
+            log.warning(LEFT_BEHIND, reason=str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +228,7 @@ class Sharing:
             names = [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)]
             self._crew.objects.delete(self._folder, names)
         except ArchiverError as error:
-            log.warning("what was shared is not deleted: the lifecycle rule will", reason=str(error))
+            log.warning(LEFT_BEHIND, reason=str(error))
 
     def _invite(self, blocks: Sequence[bytes | None]) -> None:
         try:

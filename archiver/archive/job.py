@@ -134,7 +134,7 @@ class Job:
                 if self.delivery.redelivered or rebuild > 0:
                     # Nobody will come back for what an earlier attempt has uploaded.
                     for key in keys or {self._key(1)}:
-                        abort_uploads(archives, key, owner=self._owner)
+                        abort_uploads(archives, key, owner=self._owner, shared=self.services.crew)
                 raise
             except (ArchiveExists, UploadGone):
                 # Another worker with the same message has completed the upload, or aborted it.
@@ -148,14 +148,14 @@ class Job:
         raise TransientError(f"the upload was taken away {rebuilds + 1} times while it was being built")
 
     def abandon(self) -> None:
-        """Abort what attempts have uploaded, as far as S3 lets us: nobody comes back for it.
+        """Abort what attempts have uploaded, and delete what they have shared, as far as S3 lets us: nobody comes back.
 
         Of several archives those before the one that was being built stand, and stay.
         """
         archives = self.services.archives(self.destination.bucket, self.traffic)
         for number in range(1, 2 if self.request.split is None else MAX_ARCHIVES + 1):
             key = self._key(number)
-            abort_uploads(archives, key, owner=self._owner)
+            abort_uploads(archives, key, owner=self._owner, shared=self.services.crew)
             if self.request.split is not None and archives.find_archive(key) is None:
                 return
 

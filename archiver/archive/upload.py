@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Protocol
 
 from archiver.archive.plan import MAX_PARTS
 from archiver.archive.storage import (
@@ -43,6 +44,13 @@ MARKER_SIZE = 64
 Rebuild = Callable[[Set[int]], Mapping[int, UploadedPart]]
 
 log = get_logger(__name__)
+
+
+class SharedUploads(Protocol):
+    """Where jobs share their uploads with others. ``archiver.archive.crew`` has the real one."""
+
+    def forget(self, bucket: str, key: str, upload_id: str) -> None:
+        """Delete what was shared of an upload that nobody goes on with."""
 
 
 class Upload:
@@ -217,10 +225,12 @@ class Upload:
         return resumed
 
 
-def abort_uploads(store: ArchiveStore, key: str, *, owner: str | None = None) -> None:
+def abort_uploads(
+    store: ArchiveStore, key: str, *, owner: str | None = None, shared: SharedUploads | None = None
+) -> None:
     """Drop all unfinished uploads under a key, or those of their ``owner``, as far as S3 lets us.
 
-    The bucket's lifecycle rule does the rest.
+    What jobs have ``shared`` of them goes with them. The bucket's lifecycle rule does the rest.
     """
     try:
         left = [
@@ -231,6 +241,8 @@ def abort_uploads(store: ArchiveStore, key: str, *, owner: str | None = None) ->
         return
     for upload_id in left:
         _abort(store, key, upload_id)
+        if shared is not None:
+            shared.forget(store.bucket, key, upload_id)
 
 
 def _is_of(store: ArchiveStore, key: str, upload_id: str, owner: str) -> bool:
