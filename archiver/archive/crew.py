@@ -59,6 +59,9 @@ class CrewObjects(Protocol):
     def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """An object's bytes [start, stop); None where there is no such object."""
 
+    def has(self, folder: str, name: str) -> bool:
+        """Whether there is an object of this name."""
+
     def sizes(self, folder: str) -> dict[str, int]:
         """The objects of a folder, with their sizes in bytes."""
 
@@ -261,6 +264,7 @@ class Sharing:
             folder=self._folder,
             number=number,
             stretches=len(self._cut.stretches),
+            last=self._cut.stretches[number][-1].number,
             start=at,
             stop=at + len(block),
             digest=digest_of(block),

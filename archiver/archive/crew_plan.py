@@ -43,7 +43,7 @@ class Invitation(_Model):
     """One message on the crew's queue: the stretch ``number`` of ``stretches``, from 0, waits to be built.
 
     ``key`` and ``upload_id`` are the archive's; ``folder`` is where plan and records lie; [start, stop) is the block
-    in the plan, ``digest`` its SHA-256.
+    in the plan, ``digest`` its SHA-256; ``last`` is the last chunk, whose claim tells that nothing is left.
     """
 
     request_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
@@ -53,6 +53,7 @@ class Invitation(_Model):
     folder: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     number: Annotated[int, Field(ge=0, lt=LAST_NUMBER)]
     stretches: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
+    last: Annotated[int, Field(ge=0, lt=LAST_NUMBER)]
     start: _Size
     stop: _Size
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

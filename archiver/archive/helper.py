@@ -56,6 +56,10 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
     services.destinations.check(invitation.bucket, invitation.key)
     if SharedUpload(invitation.bucket, invitation.key, invitation.upload_id).folder != invitation.folder:
         raise LimitExceeded("the plan is that of another upload")
+    # Helpers begin with the last chunk, and the builder comes to it at the end. Most invitations that are received late
+    # cost this one look.
+    if not redelivered and crew.objects.has(invitation.folder, chunk_name(invitation.last)):
+        raise Needless("others have begun it")
     plan = _read_plan(invitation, crew.objects, services)
     traffic, options = Traffic(), services.options
     checksums = _Noted(plan.layout.entries)

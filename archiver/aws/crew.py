@@ -9,7 +9,7 @@ from archiver.archive.crew_plan import MAX_BLOCK, Invitation
 from archiver.archive.location import Location
 from archiver.archive.storage import ArchiveExists, Body
 from archiver.aws.failures import Refused, destination_errors
-from archiver.aws.http import HttpRequest, S3Http
+from archiver.aws.http import Answer, HttpRequest, S3Http
 from archiver.aws.listing import Page, objects_below, read_page
 from archiver.aws.objects import crc32_headers
 from archiver.aws.queues import Queue, string_attributes
@@ -53,16 +53,14 @@ class SharedObjects:
         request = HttpRequest("GetObject", "GET", self._bucket, key, most=MAX_BLOCK)
         if stop is not None:
             request.first, request.last = start, stop - 1
-        try:
-            with destination_errors(self._bucket, key):
-                content = self._http.send(request).content
-        except DestinationUnavailable as error:
-            if isinstance(error.__cause__, Refused) and error.__cause__.status in (404, 416):
-                return None
-            raise
-        if content is None:
+        answer = self._answer(request)
+        if answer is not None and answer.content is None:
             raise StorageUnavailable(f"s3://{self._bucket}/{key} has more than {MAX_BLOCK} bytes")
-        return content
+        return None if answer is None else answer.content
+
+    def has(self, folder: str, name: str) -> bool:
+        """Whether there is an object of this name."""
+        return self._answer(HttpRequest("HeadObject", "HEAD", self._bucket, self._key(folder, name))) is not None
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The objects of a folder, with their sizes in bytes."""
@@ -79,6 +77,16 @@ class SharedObjects:
                 answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True})
                 if errors := answer.get("Errors"):
                     raise StorageUnavailable(f"{len(errors)} objects are not deleted: {errors[0].get('Message')}")
+
+    def _answer(self, request: HttpRequest) -> Answer | None:
+        """What S3 says of an object; None where there is none, or not so many bytes."""
+        try:
+            with destination_errors(request.bucket, request.key):
+                return self._http.send(request)
+        except DestinationUnavailable as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.status in (404, 416):
+                return None
+            raise
 
     def _page(self, query: Mapping[str, str]) -> Page:
         answer = self._http.send(HttpRequest("ListObjectsV2", "GET", self._bucket, query=query))

@@ -14,6 +14,15 @@ def test_an_object_is_there_as_it_was_written(server: Server) -> None:
     assert server.shared.get(FOLDER, "other", 2, 5) is None
 
 
+def test_whether_it_is_there_can_be_asked(server: Server) -> None:
+    assert not server.shared.has(FOLDER, "00003")
+
+    server.shared.put(FOLDER, "00003", b"", new=True)
+
+    assert server.shared.has(FOLDER, "00003")
+    assert not server.shared.has(FOLDER, "0000")
+
+
 def test_only_one_creates_it_and_anybody_replaces_it(server: Server) -> None:
     assert server.shared.put(FOLDER, "00001", b"", new=True)
     assert not server.shared.put(FOLDER, "00001", b"b", new=True)

@@ -36,6 +36,10 @@ class FakeCrewObjects:
             body = self.folders.get(folder, {}).get(name)
             return None if body is None else body[start:stop]
 
+    def has(self, folder: str, name: str) -> bool:
+        with self._called("has"):
+            return name in self.folders.get(folder, {})
+
     def sizes(self, folder: str) -> dict[str, int]:
         with self._called("sizes"):
             return {name: len(body) for name, body in self.folders.get(folder, {}).items()}

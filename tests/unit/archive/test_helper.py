@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from archiver.archive.access import Access
-from archiver.archive.crew import PLAN
+from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name
 from archiver.archive.crew_plan import Invitation, digest_of, read_block
 from archiver.archive.destination import Destinations
 from archiver.archive.helper import Needless, help_build
@@ -127,6 +127,16 @@ def test_a_job_that_is_over_is_needless(other: Services, invitation: Invitation,
     fake.objects.folders.clear()
     with pytest.raises(Needless, match="the job is over"):
         help_build(invitation, services=other)
+
+
+def test_an_invitation_that_comes_late_costs_one_look(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+    fake.objects.put(invitation.folder, chunk_name(invitation.last), BUILDERS_CLAIM)
+    fake.objects.calls.clear()
+
+    with pytest.raises(Needless, match="others have begun it"):
+        help_build(invitation, services=other)
+
+    assert fake.objects.calls == {"has": 1}
 
 
 def test_who_has_no_crew_helps_nobody(s3: FakeS3, invitation: Invitation) -> None:

@@ -19,6 +19,7 @@ INVITATION = Invitation(
     folder="0" * 64,
     number=2,
     stretches=9,
+    last=30,
     start=0,
     stop=10,
     digest="f" * 64,
