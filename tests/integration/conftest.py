@@ -1,15 +1,21 @@
-"""Workers with a scripted pipeline, and the journal of what it did."""
+"""Workers with a scripted pipeline, and the journal of what it did; a site for a job that many workers build."""
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devtools.faults import Rule
+from devtools.localstack import LocalStack
+from devtools.proxy import running_proxy
+from devtools.stack import Stack
 from devtools.worker import Worker
-from tests.conftest import StartWorker
+from tests.conftest import StackClient, StartWorker
+from tests.integration.crew_site import FILES, Site
 from tests.support.waiting import eventually
 
 SCRIPTED = ("--include", "tests.integration.scripted_pipeline")
@@ -64,3 +70,21 @@ def scripted_worker(start_worker: StartWorker, journal: Journal) -> Iterator[Cal
 def command(do: str, **more: Any) -> dict[str, Any]:
     """A payload that tells the scripted pipeline what to do."""
     return {"files": [{"source": "a.txt"}], "metadata": {"do": do, **more}}
+
+
+@pytest.fixture
+def site(
+    client: StackClient, stack: Stack, localstack: LocalStack, start_worker: StartWorker, tmp_path: Path
+) -> Iterator[Site]:
+    """Sources for one large job, and workers that share it."""
+    for name, body in FILES.items():
+        client.put(f"photos/{name}", body)
+    with ExitStack() as proxies:
+
+        def start(faults: Rule | None, **settings: Any) -> Worker:
+            if faults is None:
+                return start_worker(**settings)
+            proxy = proxies.enter_context(running_proxy(localstack.url, faults=faults))
+            return start_worker(endpoint=proxy.url, **settings)
+
+        yield Site(client, stack.crew_url, start, tmp_path)
