@@ -55,20 +55,24 @@ class Fleet:
 
     start: Callable[[], tuple[Worker, ExitStack]]
     rng: random.Random
+    size: int = WORKERS
     workers: list[tuple[Worker, ExitStack]] = field(default_factory=list)
     kills: int = 0
+    #: What those that are no more have logged.
+    logs: list[str] = field(default_factory=list)
 
     def fill(self) -> None:
-        while len(self.workers) < WORKERS:
+        while len(self.workers) < self.size:
             self.workers.append(self.start())
 
-    def kill_one_at_work(self) -> None:
+    def kill_one_at_work(self, is_at_work: Callable[[str], bool] = lambda said: READY in said) -> None:
         """SIGKILL to the process group of a worker that takes messages, and a new one in its place."""
-        at_work = [pair for pair in self.workers if READY in pair[0].output()]
+        at_work = [pair for pair in self.workers if is_at_work(pair[0].output())]
         if not at_work:
             return
         worker, stack = pair = self.rng.choice(at_work)
         worker.kill()
+        self.logs.append(worker.output())
         stack.close()
         self.workers.remove(pair)
         self.kills += 1
@@ -77,6 +81,7 @@ class Fleet:
     def close(self) -> None:
         for worker, stack in self.workers:
             worker.kill()
+            self.logs.append(worker.output())
             stack.close()
 
 
