@@ -23,7 +23,7 @@ from archiver.archive.checksums import Checksums
 from archiver.archive.columns import framed
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads, batched
-from archiver.archive.parts import READING, CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, SHARED_PARTS, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
@@ -173,7 +173,7 @@ class Build:
             upload=upload,
             threads=self.threads,
             carry=deflated.carry,
-            parts_in_flight=self.options.parts_in_flight,
+            parts_in_flight=min(self.options.parts_in_flight, MAX_PARTS if shared is None else SHARED_PARTS),
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,

@@ -36,6 +36,8 @@ READS_AT_ONCE = 512
 #: Parts of a shared plan that are read at once. Where many work on it each has a short time, in which the first parts
 #: are to be on their way up soon, and what one has begun the others wait for at the end.
 READING = 3
+#: Parts of a shared plan that are under way at once, be they streamed or on their way up: for the same reason.
+SHARED_PARTS = 10
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
 #: Bytes of the central directory that are made at once.
@@ -220,7 +222,8 @@ class PartBuilder:
                         futures[self.threads.copies.submit(run, part)] = part
                         continue
                     window = None if streaming is None else streaming.weight(part)
-                    weight = part.size if window is None else window
+                    # No more are taken on than are under way at once: what waits here nobody else may begin.
+                    weight = max(part.size if window is None else window, self.memory // self.parts_in_flight)
                     if budget.take(weight):
                         futures[literals.submit(run, part, weight, streaming if window else None)] = part
                 wait_unless(futures, woken)
@@ -303,8 +306,7 @@ class PartBuilder:
         if streaming is None:
             return self._in_memory(part, buffers)
         buffers.trim()
-        with self.reading:
-            uploaded = streaming.put(part)
+        uploaded = streaming.put(part)
         if uploaded is not None:
             return uploaded
         with streaming.spilling:

@@ -1,7 +1,8 @@
 """Parts that go out while they come in: which ones do, and what happens where one does not end well."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -9,7 +10,8 @@ from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
 from archiver.archive.parallel import open_threads
-from archiver.archive.parts import Carry, PartBuilder
+from archiver.archive.parts import Agenda, Alone, Carry, PartBuilder
+from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject, SourceObject, UploadGone
 from archiver.archive.streamed_body import WINDOW
 from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, SENDING, Streaming
@@ -43,6 +45,7 @@ class Job:
         self.checksums = Checksums(self.blueprint.layout.entries)
         self.upload = Upload(self.archives, ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False)
         self.memory = 64 * MIB
+        self.ended: list[Part] = []
         self.upload.open()
 
     def _looked_at(self, name: str) -> SourceObject:
@@ -58,7 +61,7 @@ class Job:
         streaming = self.streaming()
         return [streaming.weight(part) for part in self.blueprint.parts]
 
-    def run(self) -> dict[str, bytes]:
+    def run(self, agenda: Agenda | None = None) -> dict[str, bytes]:
         """What is in the finished archive."""
         with open_threads(parts=2, reads=2, copies=1) as threads:
             builder = PartBuilder(
@@ -71,10 +74,10 @@ class Job:
                 carry=Carry(0),
                 parts_in_flight=3,
                 memory=self.memory,
-                on_part=lambda _: None,
+                on_part=self.ended.append,
                 streams=True,
             )
-            parts = builder.run(self.blueprint.parts)
+            parts = builder.run(self.blueprint.parts, agenda)
         crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
         self.upload.complete(parts, crc32=crc32, size=self.blueprint.layout.size)
         assert not self.s3.violations
@@ -246,3 +249,36 @@ def test_what_begins_before_the_upload_is_built_in_memory(s3: FakeS3) -> None:
 def test_bytes_that_are_carried_are_not_streamed(s3: FakeS3) -> None:
     job = Job(s3, PHOTOS)
     assert job.streaming(begin=1).weight(job.blueprint.parts[0]) is None
+
+
+@dataclass(frozen=True)
+class Watched(Alone):
+    """An agenda that counts the parts that are taken off it, and says when it is at its end."""
+
+    taken: list[Part] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
+        for part in super().parts(stopped):
+            self.taken.append(part)
+            yield part
+        self.ended.set()
+
+
+def test_no_more_parts_are_taken_on_than_can_be_under_way(s3: FakeS3) -> None:
+    """What is taken off a shared plan nobody else begins."""
+    job = Job(s3, {f"{number:02}.jpg": noise(2 * MIB + number, seed=number) for number in range(24)})
+    agenda = Watched(job.blueprint.parts)
+    seen: list[int] = []
+
+    def wait(_: Call) -> None:
+        # as long as it takes a plan without an end to it to be taken on as a whole
+        agenda.ended.wait(0.3)
+        seen.append(len(agenda.taken) - len(job.ended))
+
+    s3.before("put_part", wait, skip=1, times=3)
+    job.run(agenda)
+
+    assert len(agenda.taken) > 6
+    # three under way, and the next, which waits for one of them
+    assert max(seen) <= 4
