@@ -2,7 +2,7 @@
 
 The workers are those of the service, each a ``celery`` process of its own with one slot; queues are on a LocalStack of
 this run, objects on the S3 that is given, where each worker has an access key of its own: a server that divides its
-bandwidth by keys so gives each a network card. A round before the first warms connections and imports up.
+bandwidth by keys so gives each a network card. A build before each that counts warms connections and imports up.
 """
 
 import argparse
@@ -141,7 +141,9 @@ def main() -> None:
                     bench.build(workers)
                     run = bench.build(workers)
                 runs[count].append(run)
-                print(f"round {round_number + 1}, {count} workers: {run.wall:.2f} s, CPU {run.cpu:.2f} s", flush=True)
+                load = os.getloadavg()[0]
+                told = f"{count} workers: {run.wall:.2f} s, CPU {run.cpu:.2f} s"
+                print(f"round {round_number + 1}, {told}, at a load of {load:.1f}", flush=True)
     first = runs[counts[0]]
     print(f"{options.count} objects, {size / 1e6:,.0f} MB; medians of {options.rounds} rounds, beside the first:")
     for count in counts:

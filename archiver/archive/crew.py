@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 from archiver.archive.blueprint import Blueprint
@@ -37,6 +38,9 @@ PATIENCE_SECONDS = 5.0
 MOST_PATIENCE_SECONDS = 120.0
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
+#: So many of the first stretches, beyond one batch of others, the builder comes to soon itself: to what is left of them
+#: others are invited once half of the other stretches are begun. Most of these messages would find nothing left.
+HELD_BACK = 6
 PLAN = "plan"
 #: What claims hold; a record is longer than either.
 BUILDERS_CLAIM = b"b"
@@ -174,6 +178,8 @@ class Sharing:
         self._own_weight = 0
         self._pace = 0.0  # seconds for each byte of weight
         self._stopped = threading.Event()
+        self._held_back = max(0, min(HELD_BACK, len(shared.stretches) - BATCH))
+        self._half_begun = threading.Event()
         self._sender: JobThreads | None = None
         #: The parts that others have brought, by number.
         self.brought: dict[int, UploadedPart] = {}
@@ -223,6 +229,7 @@ class Sharing:
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
         self._stopped.set()
+        self._half_begun.set()
         if self._sender is not None:
             self._sender.shutdown(wait=True, cancel_futures=True)
         if not over:
@@ -235,26 +242,37 @@ class Sharing:
 
     def _invite(self, blocks: Sequence[bytes | None]) -> None:
         try:
-            plan = bytearray()
-            invitations = []
-            for number, block in enumerate(blocks):
-                if block is None:
-                    continue
-                if any(chunk.number in self._waiting for chunk in self._cut.stretches[number]):
-                    invitations.append(self._invitation(number, block, at=len(plan)))
-                plan += block
-            self._crew.objects.put(self._folder, PLAN, plan)
-            # The builder begins with the first: who comes to help begins with the last.
-            for batch in batched(reversed(invitations), BATCH):
-                if self._stopped.is_set():
-                    return
-                self._crew.queue.send(batch, correlation_id=self._host.correlation_id)
+            self._crew.objects.put(self._folder, PLAN, b"".join(block for block in blocks if block is not None))
+            self._send(blocks, range(self._held_back, len(blocks)))
+            if self._held_back:
+                self._half_begun.wait()
+                self._send(blocks, range(self._held_back))
         except ArchiverError as error:
             log.warning("others can't be invited: the job goes on alone", reason=str(error))
         except Exception:
             log.exception("others can't be invited: the job goes on alone")
 
-    def _invitation(self, number: int, block: bytes, *, at: int) -> Invitation:
+    def _send(self, blocks: Sequence[bytes | None], stretches: range) -> None:
+        """Invite to what nobody has begun of these stretches.
+
+        The builder begins with the first: who comes to help begins with the last.
+        """
+        starts = [0, *accumulate(0 if block is None else len(block) for block in blocks)]
+        invitations = []
+        for number in reversed(stretches):
+            block, left = blocks[number], self._left_of(number)
+            if block is not None and left:
+                invitations.append(self._invitation(number, block, at=starts[number], last=left[-1]))
+        for batch in batched(invitations, BATCH):
+            if self._stopped.is_set():
+                return
+            self._crew.queue.send(batch, correlation_id=self._host.correlation_id)
+
+    def _left_of(self, number: int) -> list[int]:
+        """The chunks of a stretch that nobody has begun, as far as we know."""
+        return [chunk.number for chunk in self._cut.stretches[number] if not self._is_begun(chunk)]
+
+    def _invitation(self, number: int, block: bytes, *, at: int, last: int) -> Invitation:
         upload = self._upload
         return Invitation(
             request_id=self._host.request_id,
@@ -264,7 +282,7 @@ class Sharing:
             folder=self._folder,
             number=number,
             stretches=len(self._cut.stretches),
-            last=self._cut.stretches[number][-1].number,
+            last=last,
             start=at,
             stop=at + len(block),
             digest=digest_of(block),
@@ -321,6 +339,12 @@ class Sharing:
             self._seen.setdefault(number, now)
             if is_record(size) and number not in self._useless:
                 self._take(chunk)
+        others = self._cut.stretches[self._held_back :]
+        if 2 * sum(self._is_begun(stretch[-1]) for stretch in others) >= len(others):
+            self._half_begun.set()
+
+    def _is_begun(self, chunk: Chunk) -> bool:
+        return chunk.number not in self._waiting or chunk.number in self._seen
 
     def _take(self, chunk: Chunk) -> None:
         try:

@@ -43,7 +43,7 @@ class Invitation(_Model):
     """One message on the crew's queue: the stretch ``number`` of ``stretches``, from 0, waits to be built.
 
     ``key`` and ``upload_id`` are the archive's; ``folder`` is where plan and records lie; [start, stop) is the block
-    in the plan, ``digest`` its SHA-256; ``last`` is the last chunk, whose claim tells that nothing is left.
+    in the plan, ``digest`` its SHA-256; ``last`` is the last chunk that is left: once it is claimed, none is any more.
     """
 
     request_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
