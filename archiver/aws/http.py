@@ -310,9 +310,14 @@ def _came(state: _State, transfer: Transfer) -> int:
 
 
 def _is_asked_for(state: _State, headers: Mapping[str, str]) -> bool:
-    """Whether the answer is the object, or its range, and not a page that something on the way made."""
+    """Whether the answer is the object, or its range, and not a page that something on the way made.
+
+    What S3 has taken has an ETag.
+    """
     transfer, target = state.transfer, state.request.target
     assert transfer is not None
+    if state.request.body is not None and "etag" not in headers:
+        return False
     if target is not None and transfer.received != len(target) - state.done:
         return False
     return _is_of(state, headers)

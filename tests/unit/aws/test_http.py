@@ -7,6 +7,7 @@ import pytest
 from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 
+from archiver.archive.streamed_body import StreamedBody
 from archiver.aws.endpoints import Endpoint
 from archiver.aws.failures import Refused
 from archiver.aws.http import ATTEMPTS, Answer, HttpRequest, S3Http
@@ -124,6 +125,24 @@ def test_a_busy_server_is_asked_again_after_a_pause(status: int, code: str) -> N
 
     assert len(server.seen) == 2
     assert len(pauses) == 1
+
+
+def test_a_success_without_an_etag_has_taken_nothing() -> None:
+    client, server, _ = http(answers(200, b"<html>Welcome to the network</html>"), answers(200, b"", ETag='"e"'))
+
+    answer = client.send(HttpRequest("UploadPart", "PUT", "b", "a key", body=b"part"))
+
+    assert answer.headers["etag"] == '"e"'
+    assert len(server.seen) == 2
+
+
+def test_what_goes_out_while_it_comes_in_is_sent_once() -> None:
+    client, server, pauses = http(refuses(503, "SlowDown"))
+
+    with pytest.raises(Refused):
+        client.send(HttpRequest("UploadPart", "PUT", "b", "a key", body=StreamedBody([b"part"], 4)))
+
+    assert (len(server.seen), pauses) == (1, [])
 
 
 def test_it_is_asked_so_often_and_pauses_grow() -> None:
