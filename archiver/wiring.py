@@ -50,7 +50,7 @@ READS = 128
 #: Threads that look at sources; reads need none.
 THREADS = 32
 #: Memory of a part of photos that goes out while it comes in, in MiB: there are as many parts in flight as memory lets.
-STREAM_MIB = 2
+STREAM_MIB = 3
 
 
 def open_services(settings: Settings, *, board: StatusBoard | None = None, tracer: Tracer = UNTRACED) -> Services:

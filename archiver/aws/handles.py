@@ -61,7 +61,7 @@ class Handle:
             self._unsent.append("Expect:")
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, method)
-            curl.setopt(pycurl.UPLOAD_BUFFERSIZE, 512 * 1024)
+            curl.setopt(pycurl.UPLOAD_BUFFERSIZE, 256 * 1024)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._seek)
         self.transfer: Transfer | None = None
