@@ -11,7 +11,6 @@ Pure: the bytes of a checkpoint are zlib's (RFC 1950), whose own checksum tells 
 
 import json
 import struct
-import sys
 import zlib
 from array import array
 from bisect import bisect_left
@@ -19,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from archiver.archive.columns import little_endian
+from archiver.archive.columns import from_little_endian, little_endian
 
 #: Changes with the form of a checkpoint.
 FORM = 1
@@ -161,7 +160,7 @@ def decode(body: bytes) -> Checkpoint:
         if head["form"] != FORM:
             raise BadCheckpoint(f"its form is {head['form']!r}")
         width = int(head["entries"]) * 8
-        columns = [_oflittle_endian(rest[at : at + width]) for at in (0, width, 2 * width)]
+        columns = [from_little_endian("Q", rest[at : at + width]) for at in (0, width, 2 * width)]
         packed = list(_CUT.iter_unpack(rest[3 * width :]))
         found = Checkpoint(
             digest=str(head["digest"]),
@@ -177,14 +176,6 @@ def decode(body: bytes) -> Checkpoint:
     if not whole:
         raise BadCheckpoint("it contradicts itself")
     return found
-
-
-def _oflittle_endian(data: bytes) -> "array[int]":
-    column = _column()
-    column.frombytes(data)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column
 
 
 def _goes_forward(found: Checkpoint) -> bool:

@@ -92,3 +92,11 @@ def little_endian(column: "array[int]") -> bytes:
         column = column[:]
         column.byteswap()
     return column.tobytes()
+
+
+def from_little_endian(code: str, data: bytes) -> "array[int]":
+    """The column of this type code that has these bytes. Raises ``ValueError`` for a part of an item."""
+    column = array(code, data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

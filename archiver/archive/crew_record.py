@@ -4,7 +4,6 @@ It has the CRC32 of each piece of content in the chunk, in the chunk's order: th
 from them follow the CRC32s of the parts, so that a record that is not of these parts, or of other bytes, shows itself.
 """
 
-import sys
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from zlib_ng import zlib_ng
 
+from archiver.archive.columns import from_little_endian, little_endian
 from archiver.archive.plan import Part
 from archiver.archive.storage import UploadedPart
 from archiver.archive.upload import LAST_NUMBER
@@ -70,7 +70,7 @@ def write_record(record: Record) -> bytes:
     model = _Model(
         digest=record.digest,
         parts=[(part.number, part.etag, part.size, part.crc32 or 0) for part in record.parts],
-        crc32s=b64encode(_little_endian(array("I", record.crc32s)).tobytes()).decode(),
+        crc32s=b64encode(little_endian(array("I", record.crc32s))).decode(),
     )
     return model.model_dump_json().encode()
 
@@ -80,7 +80,7 @@ def read_record(body: bytes) -> Record:
     if len(body) > MAX_RECORD:
         raise ValueError(f"a record of {len(body)} bytes, more than {MAX_RECORD}")
     model = _Model.model_validate_json(body)
-    crc32s = _little_endian(array("I", b64decode(model.crc32s, validate=True)))
+    crc32s = from_little_endian("I", b64decode(model.crc32s, validate=True))
     parts = (UploadedPart(number, etag, size, crc32) for number, etag, size, crc32 in model.parts)
     return Record(model.digest, tuple(parts), crc32s)
 
@@ -133,9 +133,3 @@ class _Known:
             raise ValueError(f"{length} of {entry.size} bytes of entry {segment.entry} do not tell its CRC32")
         crc32 = whole if entry.known_crc32 is None else entry.known_crc32
         return zlib_ng.crc32(self._layout.local_header(segment.entry, crc32=crc32)[segment.start : segment.stop])
-
-
-def _little_endian(values: "array[int]") -> "array[int]":
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values

@@ -126,13 +126,13 @@ class _Noted(Checksums):
 class _Joined:
     """Another worker's upload: nothing in it is known to be ours but the ``parts`` that we put."""
 
+    begun = True
+
     def __init__(self, store: ArchiveStore, *, key: str, upload_id: str) -> None:
         self._store = store
         self._key = key
         self._id = upload_id
         self.parts: dict[int, UploadedPart] = {}
-
-    begun = True
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:  # noqa: ARG002 a target's arguments
         return None

@@ -28,7 +28,7 @@ SHORT = MIB
 #: Streams of one part, at most, and the entries that such a part may hold.
 MOST_STREAMS = 8
 MOST_ENTRIES = 64
-#: Bytes on their way out of this process, and of the objects that are read before.
+#: Bytes of a part that are on their way out of this process.
 SENDING = 512 * 1024
 #: Parts in a row that did not end well as streams, after which so many are built in memory before it is tried again.
 MOST_FAILURES = 3

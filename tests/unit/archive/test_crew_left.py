@@ -9,16 +9,11 @@ from tests.support.disturbances import Killed, kill
 from tests.support.fake_crew import FakeCrew
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import SOURCES, delivery, logged, noise, services
+from tests.unit.archive.test_helper import s3
+
+__all__ = ["s3"]
 
 PAYLOAD = {"files": [{"source": f"photos/{n}.jpg"} for n in range(8)]}
-
-
-@pytest.fixture
-def s3() -> FakeS3:
-    s3 = FakeS3()
-    for n in range(8):
-        s3.put_object(SOURCES, f"photos/{n}.jpg", noise(3 * MIB, n))
-    return s3
 
 
 @pytest.fixture

@@ -6,18 +6,19 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from archiver.archive import parts as parts_module
-from archiver.archive.blueprint import make_blueprint
+from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
-from archiver.archive.parallel import open_threads
+from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.parts import Carry, PartBuilder
 from archiver.archive.plan import Part
-from archiver.archive.storage import ArchiveObject
+from archiver.archive.storage import ArchiveObject, SourceStore
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
 from archiver.zipformat.crc import crc32_of_parts
@@ -25,6 +26,23 @@ from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, noise, unzipped
 
 NAMES = [f"{number}.txt" for number in range(20)]
+
+
+def part_builder(
+    blueprint: Blueprint, store: SourceStore, upload: Upload, threads: Threads, *, parts_in_flight: int, memory: int
+) -> PartBuilder:
+    return PartBuilder(
+        layout=blueprint.layout,
+        sources=blueprint.sources,
+        checksums=Checksums(blueprint.layout.entries),
+        store=store,
+        upload=upload,
+        threads=threads,
+        carry=Carry(0),
+        parts_in_flight=parts_in_flight,
+        memory=memory,
+        on_part=lambda _: None,
+    )
 
 
 @pytest.mark.timeout(60)
@@ -46,18 +64,7 @@ def test_two_parts_are_in_flight_however_little_memory_there_is(memory: int) -> 
 
     # when its parts are built in less memory than one of them takes
     with open_threads(parts=2, reads=2, copies=1) as threads:
-        builder = PartBuilder(
-            layout=blueprint.layout,
-            sources=blueprint.sources,
-            checksums=Checksums(blueprint.layout.entries),
-            store=store,
-            upload=upload,
-            threads=threads,
-            carry=Carry(0),
-            parts_in_flight=6,
-            memory=memory,
-            on_part=lambda _: None,
-        )
+        builder = part_builder(blueprint, store, upload, threads, parts_in_flight=6, memory=memory)
         parts = builder.run(blueprint.parts)
         crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
         archive = upload.complete(parts, crc32=crc32, size=blueprint.layout.size)
@@ -81,18 +88,8 @@ def builder_of_small_objects(sources: Callable[[Sequence[Any]], Sequence[Any]] =
         s3.archives(ARCHIVES)(Traffic()), ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=False
     )
     with open_threads(parts=2, reads=2, copies=1) as threads:
-        yield PartBuilder(
-            layout=blueprint.layout,
-            sources=sources(blueprint.sources),
-            checksums=Checksums(blueprint.layout.entries),
-            store=store,
-            upload=upload,
-            threads=threads,
-            carry=Carry(0),
-            parts_in_flight=2,
-            memory=5 * MIB,
-            on_part=lambda _: None,
-        )
+        builder = part_builder(blueprint, store, upload, threads, parts_in_flight=2, memory=5 * MIB)
+        yield replace(builder, sources=sources(blueprint.sources))
 
 
 def literal_body(builder: PartBuilder) -> tuple[bytes, int]:

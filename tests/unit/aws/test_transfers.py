@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,6 +18,9 @@ from archiver.aws.transfers import Transfers
 SETTINGS = HttpSettings(connect_seconds=5, silent_seconds=30)
 #: Only a failure waits for it.
 LONG = 60.0
+
+
+T = TypeVar("T", bound=http.server.HTTPServer)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,14 +65,23 @@ class Server(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
+@contextmanager
+def serving(server: T) -> Iterator[T]:
+    """A server that answers, in a thread of its own, until the end of the block."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving(Server()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

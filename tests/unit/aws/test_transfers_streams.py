@@ -24,7 +24,10 @@ from archiver.aws.transfers import Transfers
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 from tests.support.jobs import noise
 from tests.unit.aws.test_http import Endpoints
-from tests.unit.aws.test_transfers import LONG, SETTINGS, Handler, Server, run
+from tests.unit.aws.test_transfers import LONG, SETTINGS, Handler, Server, run, serving
+from tests.unit.aws.test_transfers_faults import transfers
+
+__all__ = ["transfers"]
 
 MIB = 1024 * 1024
 #: libcurl's piece of an answer: https://curl.se/libcurl/c/CURLOPT_WRITEFUNCTION.html (CURL_MAX_WRITE_SIZE)
@@ -69,25 +72,14 @@ class BreakingServer(Server):
 
 @pytest.fixture
 def server() -> Iterator[BreakingServer]:
-    with BreakingServer() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(BreakingServer()) as server:
         yield server
         server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
 def throttle() -> Throttle:
     return Throttle(1)
-
-
-@pytest.fixture
-def transfers(throttle: Throttle) -> Iterator[Transfers]:
-    transfers = Transfers(SETTINGS, throttle=throttle)
-    yield transfers
-    transfers.close()
 
 
 def opened(transfers: Transfers, *urls: str) -> list[Inlet]:
@@ -308,15 +300,11 @@ def test_an_upload_that_ends_as_its_stream_goes_on_ends_alone(transfers: Transfe
 def test_led_transfers_slow_the_others_down() -> None:
     throttle = Throttle(8)
     transfers = Transfers(SETTINGS, throttle=throttle)
-    with BreakingServer() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(BreakingServer()) as server:
         server.answers["/busy"] = (503, b"")
         (inlet,) = opened(transfers, f"{server.url}/busy")
         assert not inlet.headers
         transfers.close()
-        server.shutdown()
-        thread.join()
     assert throttle.width == 4
 
 
