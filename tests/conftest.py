@@ -13,6 +13,7 @@ from devtools.messages import Message, receive, send, wait_for
 from devtools.processes import tail
 from devtools.stack import Names, Stack, create_stack
 from devtools.worker import Worker, running_worker
+from tests.support.gate import Gate
 from tests.support.oracles import Readers
 from tests.support.waiting import LONG_ENOUGH
 
@@ -55,6 +56,14 @@ def sqs(localstack: LocalStack) -> "SQSClient":
 @pytest.fixture(scope="session")
 def sns(localstack: LocalStack) -> Any:
     return localstack.client("sns")
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Opened at the test's end, however it ends."""
+    gate = Gate()
+    yield gate
+    gate.opened.set()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Where a payload has its archive go, with real workers on a real server."""
 
 import io
-import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from devtools.faults import Request
 from devtools.localstack import LocalStack
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker, running_worker
 from tests.acceptance.conftest import Delivered
 from tests.conftest import StackClient, StartWorker
+from tests.support.gate import Gate
 from tests.support.jobs import noise
 from tests.support.waiting import LONG_ENOUGH
 
@@ -120,6 +119,7 @@ def test_what_is_not_granted_is_a_dead_letter(client: StackClient, archive: dict
 def test_two_requests_for_one_key_at_once(
     slow: str,
     size: int,
+    gate: Gate,
     s3: "S3Client",
     sqs: "SQSClient",
     localstack: LocalStack,
@@ -132,22 +132,17 @@ def test_two_requests_for_one_key_at_once(
     bodies = {f"race-{n}.bin": noise(size + n, seed=n) for n in (1, 2)}
     for key, body in bodies.items():
         client.put(key, body)
-    reached, released = threading.Event(), threading.Event()
+    gate.operation = slow
 
-    def held(request: Request) -> None:
-        if request.operation == slow and not reached.is_set():
-            reached.set()
-            released.wait(LONG_ENOUGH)
-
-    with running_proxy(localstack.url, faults=held) as proxy:
+    with running_proxy(localstack.url, faults=gate) as proxy:
         first = start_worker(on=stack, endpoint=proxy.url, NOTIFY_FAILURES="1")
         loser = client.send(wanted("race-1.bin", key="race.zip"))
-        assert reached.wait(LONG_ENOUGH)
+        assert gate.reached.wait(LONG_ENOUGH)
         # when both have an archive of their own for one key, and the second one is done with it
         second = start_worker(on=stack, NOTIFY_FAILURES="1")
         winner = client.send(wanted("race-2.bin", key="race.zip"))
         won = client.notification(winner).json
-        released.set()
+        gate.opened.set()
         lost = client.notification(loser).json
 
         # then the key has the second's, whole, and the first is told that it is taken

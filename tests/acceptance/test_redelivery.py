@@ -5,7 +5,6 @@ The archive bucket keeps versions, so that an archive that was built twice could
 
 import json
 from collections.abc import Callable
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from devtools.proxy import running_proxy
 from devtools.stack import Names, Stack, create_stack
 from tests.acceptance.conftest import Delivered
 from tests.conftest import StackClient, StartWorker
+from tests.support.gate import Gate
 from tests.support.jobs import noise
 from tests.support.waiting import LONG_ENOUGH, eventually
 
@@ -156,6 +156,7 @@ def test_the_message_comes_again_after_its_job_was_done(
 def test_two_workers_have_the_message_at_once(
     slow: str,
     chosen: str | None,
+    gate: Gate,
     start_worker: StartWorker,
     localstack: LocalStack,
     client: StackClient,
@@ -167,23 +168,17 @@ def test_two_workers_have_the_message_at_once(
     body = noise(SIZE, seed=3)
     client.put("raced.bin", body)
     before = set(versions())
-    reached, released = Event(), Event()
+    gate.operation = slow
 
-    def held(request: Request) -> None:
-        """Keep the first request of that kind, and with it all that come after it, until it is released."""
-        if request.operation == slow and not reached.is_set():
-            reached.set()
-            released.wait(LONG_ENOUGH)
-
-    with running_proxy(localstack.url, faults=first_of(held, on("ChangeMessageVisibility", INTERNAL_ERROR))) as proxy:
+    with running_proxy(localstack.url, faults=first_of(gate, on("ChangeMessageVisibility", INTERNAL_ERROR))) as proxy:
         first = start_worker(endpoint=proxy.url, VISIBILITY_TIMEOUT_SECONDS="3")
         request_id = client.send(wanted("raced.bin", chosen and f"{chosen}{slow}.zip"))
-        assert reached.wait(LONG_ENOUGH)
+        assert gate.reached.wait(LONG_ENOUGH)
         second = start_worker(VISIBILITY_TIMEOUT_SECONDS="60")
 
         # when both build the archive, the second one faster
         notices = [client.notification(request_id).json]
-        released.set()
+        gate.opened.set()
         notices.append(client.notification(request_id).json)
 
         # then there is one archive, which both have told of

@@ -12,7 +12,7 @@ from devtools.proxy import Proxy, running_proxy
 from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import StackClient, StartWorker
-from tests.integration.test_status import Gate
+from tests.support.gate import Gate
 from tests.support.jobs import noise, text
 from tests.support.oracles import Readers
 from tests.support.waiting import LONG_ENOUGH, eventually
@@ -28,13 +28,6 @@ MIB = 1024 * 1024
 #: What a resumed job reads of what a whole one does, killed at half of its parts; to that comes one part, whose
 #: checkpoint may have been under way.
 MOST = 0.6
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    gate.opened.set()
 
 
 @pytest.fixture
@@ -100,7 +93,6 @@ def test_a_worker_that_is_killed_at_half_leaves_half(
     request_id = client.send(payload)
     assert gate.reached.wait(LONG_ENOUGH)
     first.kill()
-    gate.operation = None
     gate.opened.set()
     second = start()
     notification: Message = client.notification(request_id)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from devtools.faults import Answer, Request
+from devtools.faults import ACCESS_DENIED, Answer, Request, first_of
 from devtools.flower import Flower, running_flower
 from devtools.localstack import LocalStack
 from devtools.messages import send
@@ -24,6 +24,7 @@ from devtools.processes import wait_until
 from devtools.proxy import running_proxy
 from devtools.stack import Names, create_stack
 from devtools.worker import running_worker
+from tests.support.gate import Gate
 from tests.support.monitors import Browser, find_browser, run
 
 # The whole story is told in the first test's setup.
@@ -36,27 +37,15 @@ PATIENCE = 120.0
 REFUSED = "refused.zip"
 
 
-class Held:
-    """A rule for the proxy: S3 completes no archive until it is released, and answers nothing else meanwhile.
-
-    One archive, REFUSED, it denies until it is allowed.
-    """
+class Denied:
+    """A rule for the proxy: the archive REFUSED is denied until it is allowed."""
 
     def __init__(self) -> None:
-        self.reached, self._released, self._allowed = threading.Event(), threading.Event(), threading.Event()
+        self.allowed = threading.Event()
 
     def __call__(self, request: Request) -> Answer | None:
-        if request.operation == "CompleteMultipartUpload":
-            self.reached.set()
-            self._released.wait(4 * PATIENCE)
-        denied = request.path.endswith(REFUSED) and request.method in ("POST", "PUT") and not self._allowed.is_set()
-        return Answer(403, "AccessDenied") if denied else None
-
-    def release(self) -> None:
-        self._released.set()
-
-    def allow(self) -> None:
-        self._allowed.set()
+        denied = request.path.endswith(REFUSED) and request.method in ("POST", "PUT") and not self.allowed.is_set()
+        return ACCESS_DENIED if denied else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +93,15 @@ def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
         "WORKER_CONCURRENCY": "2",
         "MAX_ATTEMPTS": "1000",
     }
-    held = Held()
+    held, denied = Gate("CompleteMultipartUpload"), Denied()
     with (
-        running_proxy(localstack.url, faults=held) as proxy,
+        running_proxy(localstack.url, faults=first_of(held, denied)) as proxy,
         running_worker(localstack, stack, settings={**settings, "AWS_ENDPOINT_URL_S3": proxy.url}) as worker,
         running_flower(worker.environment, log=folder / "flower.log") as flower,
         ThreadPoolExecutor() as threads,
         contextlib.ExitStack() as on_the_way_out,
     ):
-        on_the_way_out.callback(held.release)  # a failure in between must not wait for its patience
+        on_the_way_out.callback(held.opened.set)  # a failure in between must not wait for its patience
         assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 2, seconds=PATIENCE)
         assert wait_until(lambda: online(flower), seconds=PATIENCE), flower.program.output()
 
@@ -126,11 +115,11 @@ def story(localstack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> I
         assert wait_until(lambda: len(subscriptions(localstack, prefix)) == 3, seconds=PATIENCE)  # watch listens
         assert wait_until(lambda: shown(flower, slow)["result"] is not None, seconds=PATIENCE), shown(flower, slow)
         running = shown(flower, slow)["result"]
-        held.release()
+        held.opened.set()
         retried = ask("a.txt", archive={"key": REFUSED})
         assert wait_until(lambda: flower.tasks().get(retried, {}).get("state") == "RETRY", seconds=PATIENCE)
         retrying = flower.tasks()[retried]
-        held.allow()
+        denied.allowed.set()
         bad = ask("not there")
         good = [ask("a.txt"), ask("b.txt", "c.txt"), ask("a.txt", "b.txt", "c.txt")]
         watched = watching.result()

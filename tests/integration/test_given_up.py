@@ -13,7 +13,7 @@ from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import StackClient, StartWorker
 from tests.integration.test_queue_retries import depth
-from tests.integration.test_status import Gate
+from tests.support.gate import Gate
 from tests.support.waiting import LONG_ENOUGH, eventually
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def test_after_the_last_failure(
 
 def test_after_the_last_crash(
     worker: Callable[[int], Worker],
+    gate: Gate,
     proxy: Proxy,
     archiver: ArchiverClient,
     client: StackClient,
@@ -108,7 +109,6 @@ def test_after_the_last_crash(
     stack: Stack,
 ) -> None:
     # given a job whose worker is killed as a whole in its only attempt
-    gate = Gate()
     gate.operation, gate.first = "UploadPart", 3
     proxy.set_faults(gate)
     first = worker(1)

@@ -1,14 +1,12 @@
 """Status and cancelling, with real workers: before the start, in the middle, in the last second, and unknown."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from archiver.client import ArchiverClient, StatusObjects
-from devtools.faults import Fault, Hold, Request
 from devtools.localstack import LocalStack
 from devtools.proxy import running_proxy
 from devtools.stack import Stack
@@ -16,6 +14,7 @@ from devtools.worker import Worker
 from tests.conftest import StackClient, StartWorker
 from tests.integration.test_queue_retries import depth
 from tests.support.command import Outcome, run
+from tests.support.gate import Gate
 from tests.support.jobs import noise
 from tests.support.waiting import LONG_ENOUGH, eventually
 
@@ -26,29 +25,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.localstack
 
 MIB = 1024 * 1024
-
-
-class Gate:
-    """Holds the requests of an operation back, from its ``first`` on, until it is opened."""
-
-    def __init__(self) -> None:
-        self.operation: str | None = None
-        self.first = 1
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def __call__(self, request: Request) -> Fault | None:
-        if request.operation != self.operation or request.number < self.first:
-            return None
-        self.reached.set()
-        return Hold(self.opened)
-
-
-@pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
-    yield gate
-    gate.opened.set()
 
 
 @pytest.fixture
@@ -229,7 +205,6 @@ def test_a_job_that_waits_for_s3_is_cancelled_all_the_same(
     assert (outcome.exit_code, outcome.json["state"], outcome.json["too_late"]) == (0, "cancelled", False)
     assert client.notification(request_id).json["status"] == "cancelled"
     # and what they still do leaves nothing; the worker goes on
-    gate.operation = None
     gate.opened.set()
     assert eventually(lambda: gone(s3, sqs, stack))
     client.put("small.txt", b"small")
