@@ -23,7 +23,7 @@ from archiver.archive.manifests import read_manifests
 from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
 from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, resolve
-from archiver.archive.storage import Read, SourceObject
+from archiver.archive.storage import ListedPage, Read, SourceObject
 from archiver.archive.streamed_body import Arriving
 
 KIB = 1024
@@ -59,8 +59,8 @@ class InstantSources:
         del limit
         return self.head(location)
 
-    def below(self, prefix: Location) -> Iterator[SourceObject]:
-        del prefix
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
+        del prefix, after
         return iter(())
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:

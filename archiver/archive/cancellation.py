@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from archiver.archive.location import Location
 from archiver.archive.parallel import wait_unless
-from archiver.archive.storage import Read, SourceObject, SourceStore
+from archiver.archive.storage import ListedPage, Read, SourceObject, SourceStore
 from archiver.archive.streamed_body import Arriving
 from archiver.errors import Cancelled
 
@@ -95,10 +95,12 @@ class CancellableSources:
         self._check()
         return self._store.fetch_small(location, limit=limit)
 
-    def below(self, prefix: Location) -> Iterator[SourceObject]:
-        for found in self._store.below(prefix):
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
+        self._check()
+        for page in self._store.below(prefix, after=after):
             self._check()
-            yield found
+            yield page
+            self._check()
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         self._check()

@@ -1,21 +1,29 @@
-"""What lies below prefixes: each is listed once however often it is named, and all of them within the job's limit."""
+"""What lies below prefixes: each is listed once however often it is named, and all of them within the job's limit.
+
+Where a first page is not all of it, ranges of the keys behind it are listed side by side (``ranges``). An answer that
+does not fit its range has a prefix listed once more, page after page, as every server can. Pages are looked at in the
+order in which they were asked for, not in that of their arrival: so one bucket always takes the same requests.
+"""
 
 import threading
 from array import array
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
-from functools import partial
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 from archiver.archive.access import Access
 from archiver.archive.location import Location
-from archiver.archive.parallel import ordered_map
 from archiver.archive.patterns import Selection
-from archiver.archive.storage import SourceLookup
+from archiver.archive.ranges import Range, Ranges, Shown
+from archiver.archive.storage import BucketMissing, ListedPage, SourceLookup, SourceMissing, SourceObject
 from archiver.archive.tables import SourceTable
-from archiver.errors import LimitExceeded
+from archiver.errors import ArchiverError, LimitExceeded
 
-#: Objects of a listing after which it is told how many there are: those of a page of S3's.
-TOLD_AFTER = 1_000
+#: Pages at a time that guesses lead to: reading more of them at once takes more than one core.
+MOST_PAGES = 16
 
 #: A prefix, and what is taken of what lies below it.
 Prefix = tuple[Location, Selection | None]
@@ -36,6 +44,11 @@ class Allowance:
             if self._left < 0:
                 raise LimitExceeded(f"the sources are more than MAX_FILES={self._most} objects")
 
+    def give(self, count: int) -> None:
+        """Take so many for not brought."""
+        with self._lock:
+            self._left += count
+
 
 def list_prefixes(
     prefixes: Iterable[Prefix],
@@ -48,9 +61,9 @@ def list_prefixes(
     access: Access,
     on_listed: Callable[[int], None] = lambda _: None,
 ) -> dict[Prefix, "array[int]"]:
-    """Put what lies below each prefix and is selected ``into`` a table, and return its numbers there.
+    """Put what lies below each prefix and is selected ``into`` a table, and return its numbers there, in S3's order.
 
-    ``window`` listings go at a time.
+    ``window`` pages are under way at a time, of few prefixes at most ``MOST_PAGES``.
 
     ``on_listed`` is called from the executor's threads with how many objects more were listed.
 
@@ -61,39 +74,163 @@ def list_prefixes(
     times: dict[Prefix, int] = {}
     for prefix in prefixes:
         times[prefix] = times.get(prefix, 0) + 1
-    listings = ordered_map(
-        executor,
-        partial(_below, into=into, sources=sources, allowance=Allowance(most), access=access, on_listed=on_listed),
-        times.items(),
-        window=window,
+    job = _Job(into, sources, Allowance(most), access, on_listed)
+    found: dict[Prefix, array[int]] = {}
+    firsts = (part for named, count in times.items() for part in _Listing(named, count).begin())
+    waiting: deque[_Part] = deque()
+    under_way: deque[tuple[Future[Shown], _Part]] = deque()
+    try:
+        while True:
+            while len(under_way) < window:
+                part = waiting.popleft() if waiting else next(firsts, None)
+                if part is None:
+                    break
+                under_way.append((executor.submit(_bring, part, job), part))
+            if not under_way:
+                return {named: found[named] for named in times}
+            future, part = under_way.popleft()
+            room = min(window, MOST_PAGES) - len(under_way) - len(waiting)
+            listing = part.listing
+            waiting.extend(listing.came(part, future, allowance=job.allowance, room=room))
+            if not listing.under_way:
+                found[listing.named] = listing.numbers(into)
+    finally:
+        for future, _ in under_way:
+            future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What all listings of a job share."""
+
+    into: SourceTable
+    sources: SourceLookup
+    allowance: Allowance
+    access: Access
+    on_listed: Callable[[int], None]
+
+
+class _Unfitting(Exception):
+    """A page does not fit the range that it was asked for."""
+
+
+class _Listing:
+    """What lies below one prefix: parts of it, and how many of them a page is awaited of."""
+
+    def __init__(self, named: Prefix, times: int) -> None:
+        self.named = named
+        self.times = times
+        self.ranges = Ranges(named[0].key)
+        self.divides = True
+        self.marker: SourceObject | None = None
+        self.under_way = 0
+        self._parts: dict[Range, _Part] = {}
+        self._unfitting = False
+
+    def begin(self) -> list["_Part"]:
+        """The part to begin with, which is all of it."""
+        return self._asked([self.ranges.head])
+
+    def came(self, part: "_Part", page: "Future[Shown]", *, allowance: Allowance, room: int) -> list["_Part"]:
+        """The parts to ask a page of next, at most ``room`` unless they go on, now that one has come."""
+        self.under_way -= 1
+        try:
+            shown = page.result()
+        except _Unfitting:
+            self._unfitting = True
+        if not self._unfitting:
+            parts = self._asked(self.ranges.shown(part.range, shown, room=room))
+            if self.under_way or self.ranges.is_whole():
+                return parts
+        if self.under_way:
+            return []
+        # Whatever has come is listed anew.
+        allowance.give(self.times * sum(len(part.numbers) for part in self._parts.values()))
+        self.ranges, self._parts, self.marker = Ranges(self.named[0].key), {}, None
+        self.divides = self._unfitting = False
+        return self.begin()
+
+    def _asked(self, ranges: Sequence[Range]) -> list["_Part"]:
+        self.under_way += len(ranges)
+        return [self._parts.setdefault(at, _Part(self, at)) for at in ranges]
+
+    def numbers(self, table: SourceTable) -> "array[int]":
+        """The numbers of all objects, once every part is listed."""
+        found = array("I")
+        for at in self.ranges:
+            found.extend(self._parts[at].numbers)
+        if self.marker is not None and not found:
+            found.append(table.append(self.marker))
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """A range of a listing, the pages of it that are still to come, and the numbers of its objects in the table."""
+
+    listing: _Listing
+    range: Range
+    pages: Iterator[ListedPage] | None = None
+    numbers: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def page(self, sources: SourceLookup) -> ListedPage:
+        """The next page. Raises what ``sources`` raises, or ``_Unfitting`` where it was asked for behind a guess."""
+        after = self.range.after or None
+        try:
+            if self.pages is None:
+                self.pages = sources.below(self.listing.named[0], after=after)
+            return next(self.pages, ListedPage((), more=False))
+        except (ArchiverError, SourceMissing, BucketMissing) as error:
+            if after is None:
+                raise
+            raise _Unfitting from error
+
+
+def _bring(part: _Part, job: _Job) -> Shown:
+    """Put the next page's objects into the table, those that lie in the part's range."""
+    listing, at = part.listing, part.range
+    page = part.page(job.sources)
+    keys = [item.key for item in page.objects]
+    fits = _fits(keys, prefix=listing.named[0].key, behind=at.after if at.last is None else at.last)
+    if listing.ranges.learnt:
+        if not fits:
+            raise _Unfitting
+    elif listing.divides and at.last is None and page.more and keys:
+        listing.divides = fits
+        if fits:
+            listing.ranges.learn(keys)
+    kept = len(keys) if at.upto is None else bisect_right(keys, at.upto)
+    chosen = _chosen(listing, page.objects[:kept], job.access)
+    job.allowance.take(listing.times * len(chosen))
+    part.numbers.extend(map(job.into.append, chosen))
+    if kept:
+        job.on_listed(kept)
+    return Shown(
+        first=keys[0] if kept else None,
+        last=keys[kept - 1] if kept else None,
+        beyond=keys[kept] if kept < len(keys) else None,
+        kept=kept,
+        listed=len(keys),
+        more=page.more,
     )
-    return dict(zip(times, listings, strict=True))
 
 
-def _below(
-    named: tuple[Prefix, int],
-    *,
-    into: SourceTable,
-    sources: SourceLookup,
-    allowance: Allowance,
-    access: Access,
-    on_listed: Callable[[int], None],
-) -> "array[int]":
-    (prefix, selection), times = named
-    found = array("I")
-    marker = None
-    for count, item in enumerate(sources.below(prefix), 1):
-        if count % TOLD_AFTER == 0:
-            on_listed(TOLD_AFTER)
+def _fits(keys: Sequence[str], *, prefix: str, behind: str) -> bool:
+    """Whether these are keys below a prefix and behind a key, in S3's order: texts are ordered as their UTF-8 is."""
+    if not keys:
+        return True
+    ordered = keys[0] > behind and all(one < other for one, other in pairwise(keys))
+    return ordered and keys[0].startswith(prefix) and keys[-1].startswith(prefix)
+
+
+def _chosen(listing: _Listing, items: Sequence[SourceObject], access: Access) -> list[SourceObject]:
+    """What of a page is taken; a marker is put aside."""
+    (prefix, selection), chosen = listing.named, []
+    for item in items:
         if not access.comes_along(item.bucket, item.key):
             continue
         if item.key == prefix.key:
-            marker = item if selection is None else None
-            continue
-        if selection is not None and not selection.takes(item.key[len(prefix.key) :]):
-            continue
-        allowance.take(times)
-        found.append(into.append(item))
-    if marker is not None and not found:
-        found.append(into.append(marker))
-    return found
+            listing.marker = item if selection is None else None
+        elif selection is None or selection.takes(item.key[len(prefix.key) :]):
+            chosen.append(item)
+    return chosen

@@ -84,6 +84,14 @@ class SourceObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedPage:
+    """Objects that a page of a listing shows, in S3's order, and whether more pages follow."""
+
+    objects: Sequence[SourceObject]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Bytes of an object that are wanted: from ``start`` on, as many as ``target`` has room for."""
 
@@ -140,7 +148,7 @@ class SourceLookup(Protocol):
 
     def head(self, location: Location) -> SourceObject: ...
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject: ...
-    def below(self, prefix: Location) -> Iterator[SourceObject]: ...
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]: ...
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]: ...
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None: ...
 

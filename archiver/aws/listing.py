@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from archiver.archive.location import Location
-from archiver.archive.storage import SourceObject
+from archiver.archive.storage import ListedPage, SourceObject
 from archiver.aws.listings import going_forward
 from archiver.errors import StorageUnavailable
 
@@ -87,7 +87,15 @@ def read_page(bucket: str, content: bytes) -> Page:
 
 
 def objects_below(prefix: Location, ask: Callable[[Mapping[str, str]], Page]) -> Iterator[SourceObject]:
-    """Every object below a prefix, in S3's order, of the pages that ``ask`` brings for their queries.
+    """Every object below a prefix, in S3's order, as ``pages_below`` brings them."""
+    for page in pages_below(prefix, ask):
+        yield from page.objects
+
+
+def pages_below(
+    prefix: Location, ask: Callable[[Mapping[str, str]], Page], *, after: str | None = None
+) -> Iterator[ListedPage]:
+    """The pages of what lies below a prefix and behind the key ``after``, that ``ask`` brings for their queries.
 
     Raises what ``ask`` raises, and ``StorageUnavailable`` where the pages don't go forward.
     """
@@ -95,7 +103,7 @@ def objects_below(prefix: Location, ask: Callable[[Mapping[str, str]], Page]) ->
     def pages() -> Iterator[Mapping[str, Any]]:
         token = None
         while True:
-            page = ask(page_query(prefix=prefix.key, token=token))
+            page = ask(page_query(prefix=prefix.key, after=after if token is None else None, token=token))
             yield page.as_fields()
             token = page.next_token
 
@@ -106,4 +114,4 @@ def objects_below(prefix: Location, ask: Callable[[Mapping[str, str]], Page]) ->
         identity=lambda item: item.key,
         markers=("NextContinuationToken",),
     ):
-        yield from page["Contents"]
+        yield ListedPage(page["Contents"], page["IsTruncated"])

@@ -13,13 +13,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location, other_writing
-from archiver.archive.storage import BucketMissing, Read, SourceMissing, SourceObject
+from archiver.archive.storage import BucketMissing, ListedPage, Read, SourceMissing, SourceObject
 from archiver.archive.streamed_body import Arriving
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused, Side, archived, source_errors
 from archiver.aws.http import Answer, HttpRequest, S3Http
 from archiver.aws.inlet import Inlet
-from archiver.aws.listing import ARCHIVED_CLASSES, Page, objects_below, page_query, read_page
+from archiver.aws.listing import ARCHIVED_CLASSES, Page, page_query, pages_below, read_page
 from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of, version_query
 from archiver.aws.throttle import Throttle
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
@@ -72,10 +72,13 @@ class S3Objects:
         self._traffic.read(seen.size)
         return replace(seen, body=answer.content)
 
-    def below(self, prefix: Location) -> Iterator[SourceObject]:
-        """Every object below a prefix, in S3's order. Raises as ``head`` does; nothing there yields nothing."""
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
+        """The pages of what lies below a prefix, in S3's order; with ``after`` only of what comes behind that key.
+
+        Each is asked for when it is taken. Raises as ``head`` does.
+        """
         with source_errors(prefix, Side.LIST):
-            yield from objects_below(prefix, partial(self._page, prefix.bucket))
+            yield from pages_below(prefix, partial(self._page, prefix.bucket), after=after)
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         """Up to 1,000 objects whose keys come behind one in S3's order and begin with ``prefix``.

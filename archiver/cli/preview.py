@@ -1,5 +1,6 @@
 """What building an archive would take: the engine's own resolution, layout and plan, and nothing written."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,14 +18,14 @@ from archiver.archive.plan import PlanError, bytes_copied, bytes_literal, never_
 from archiver.archive.portions import portions
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
-from archiver.archive.storage import SourceLookup, SourceObject
+from archiver.archive.storage import ListedPage, SourceLookup, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.cli.alternatives import Alternative, alternatives, build_requests
 from archiver.errors import LimitExceeded
 from archiver.text import redacted
 from archiver.zipformat.layout import DataBytes
 
-#: Objects of one answer of ListObjectsV2, and parts of one answer of GetObjectAttributes.
+#: Parts of one answer of GetObjectAttributes.
 PAGE = 1000
 
 #: Where an entry's CRC32 comes from.
@@ -190,6 +191,7 @@ class _Counted:
     def __init__(self, store: SourceLookup, requests: Counter[str]) -> None:
         self._store = store
         self._requests = requests
+        self._lock = threading.Lock()
 
     def head(self, location: Location) -> SourceObject:
         self._requests["HeadObject"] += 1
@@ -199,16 +201,18 @@ class _Counted:
         self._requests["GetObject"] += 1
         return self._store.fetch_small(location, limit=limit)
 
-    def below(self, prefix: Location) -> Iterator[SourceObject]:
-        count = 0
-        for source in self._store.below(prefix):
-            count += 1
-            yield source
-        self._requests["ListObjectsV2"] += max(1, -(-count // PAGE))
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
+        for page in self._store.below(prefix, after=after):
+            self._listed()
+            yield page
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
-        self._requests["ListObjectsV2"] += 1
+        self._listed()
         return self._store.page(after, prefix=prefix)
+
+    def _listed(self) -> None:
+        with self._lock:
+            self._requests["ListObjectsV2"] += 1
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         parts = self._store.part_checksums(source)

@@ -63,7 +63,8 @@ def test_an_archived_object_can_be_listed_and_nothing_else(server: Server, size:
     server.put("old/a", noise(size), archived=True)
     location = Location(server.bucket, "old/a")
 
-    (listed,) = server.objects.below(Location(server.bucket, "old/"))
+    (page,) = server.objects.below(Location(server.bucket, "old/"))
+    (listed,) = page.objects
     assert listed.archived
     with pytest.raises(SourceArchived, match=r"s3://.*/old/a .*restored"):
         server.objects.head(location)
@@ -118,12 +119,26 @@ def test_below_a_prefix_comes_in_order(server: Server) -> None:
     for key in ("p/b", "p/a/z", "p/", "p", "pp/x", "p/ü", "p/Z"):
         server.put(key, key.encode())
 
-    found = list(server.objects.below(Location(server.bucket, "p/")))
+    (page,) = server.objects.below(Location(server.bucket, "p/"))
+
+    found = page.objects
+    assert not page.more
 
     assert [item.key for item in found] == ["p/", "p/Z", "p/a/z", "p/b", "p/ü"]
     assert [item.size for item in found] == [2, 3, 5, 3, 4]
     assert found[3].etag == server.objects.head(Location(server.bucket, "p/b")).etag
-    assert list(server.objects.below(Location(server.bucket, "nothing/"))) == []
+    (nothing,) = server.objects.below(Location(server.bucket, "nothing/"))
+    assert (list(nothing.objects), nothing.more) == ([], False)
+
+
+def test_below_a_prefix_comes_what_lies_behind_a_key(server: Server) -> None:
+    # In ASCII, as below.
+    for key in ("p/a", "p/b", "p/b/c", "p/c", "q"):
+        server.put(key, key.encode())
+
+    for after, expected in {"p/b": ["p/b/c", "p/c"], "p/aa": ["p/b", "p/b/c", "p/c"], "p/d": [], "a": None}.items():
+        (page,) = server.objects.below(Location(server.bucket, "p/"), after=after)
+        assert [item.key for item in page.objects] == (["p/a", "p/b", "p/b/c", "p/c"] if expected is None else expected)
 
 
 def test_a_page_begins_behind_a_key(server: Server) -> None:

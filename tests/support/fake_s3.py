@@ -27,6 +27,7 @@ from archiver.archive.traffic import Traffic
 from archiver.errors import SourceArchived
 from tests.support.fake_model import (
     MIB,
+    PAGE,
     Action,
     Call,
     Checksum,
@@ -54,6 +55,8 @@ class FakeS3:
         self.violations: list[str] = []
         #: Whether CopyPartResult and ListParts tell CRC32s, as S3 does and some servers do not.
         self.tells_part_checksums = True
+        #: Objects of one page of a listing.
+        self.page = PAGE
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
         self._held: dict[int, int] = {}

@@ -16,6 +16,7 @@ from archiver.archive.storage import (
     Body,
     BucketMissing,
     CopyRefused,
+    ListedPage,
     Read,
     SourceMissing,
     SourceObject,
@@ -31,7 +32,6 @@ from tests.support.fake_model import (
     MAX_NUMBER,
     MAX_PART,
     MIN_PART,
-    PAGE,
     OpenUpload,
     crc32_of,
     etag_of,
@@ -94,21 +94,28 @@ class FakeObjects:
         self._traffic.read(len(stored.content))
         return replace(seen_source(location, stored), body=flipped(stored.content) if flips else stored.content)
 
-    def below(self, prefix: Location) -> Iterator[SourceObject]:
-        self._s3.called("below", prefix.bucket, prefix.key)
-        yield from self._listed(prefix.bucket, prefix.key)
+    def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
+        more = True
+        while more:
+            self._s3.called("below", prefix.bucket, prefix.key)
+            behind = self._behind(prefix.bucket, prefix.key, after)
+            page = behind[: self._s3.page]
+            more = len(behind) > len(page)
+            yield ListedPage(page, more)
+            after = page[-1].key if page else after
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
         self._s3.called("page", after.bucket, after.key)
-        behind = (found for found in self._listed(after.bucket, prefix) if found.key.encode() > after.key.encode())
-        return list(itertools.islice(behind, PAGE))
+        return self._behind(after.bucket, prefix, after.key)[: self._s3.page]
 
-    def _listed(self, name: str, prefix: str) -> list[SourceObject]:
+    def _behind(self, name: str, prefix: str, after: str | None) -> list[SourceObject]:
         with self._s3.lock:
             if name not in self._s3.buckets:
                 raise BucketMissing(name)
             bucket = self._s3.buckets[name]
             keys = sorted((key for key in bucket if key.startswith(prefix)), key=str.encode)
+            if after is not None:
+                keys = [key for key in keys if key.encode() > after.encode()]
             found = [(key, bucket[key][-1]) for key in keys]
         return [
             SourceObject(name, key, len(stored.content), stored.etag, stored.modified, archived=stored.archived)

@@ -10,9 +10,10 @@ import pytest
 
 from archiver.archive.location import Location
 from archiver.archive.looks import SMALL, SMALL_BUDGET
+from archiver.archive.parallel import batched
 from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, Resolution, resolve
-from archiver.archive.storage import SourceObject
+from archiver.archive.storage import ListedPage, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.errors import (
     InvalidPayload,
@@ -181,11 +182,11 @@ def test_a_listing_ends_where_the_limit_is_passed(s3: FakeS3) -> None:
     class Endless:
         """A prefix below which there is no end."""
 
-        def below(self, prefix: Location) -> Iterator[SourceObject]:
+        def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
             nonlocal taken
             while True:
                 taken += 1
-                yield SourceObject(prefix.bucket, f"{prefix.key}{taken}", 1, '"e"', 0)
+                yield ListedPage([SourceObject(prefix.bucket, f"{after or prefix.key}{taken:09}", 1, '"e"', 0)], True)
 
     endless: Any = Endless()
     request = parse_request({"files": [{"source": "p/"}]}, max_files=9, default_bucket="source-images")
@@ -246,11 +247,13 @@ class TestRepeatedSources:
         class Large:
             """Ninety objects below each prefix."""
 
-            def below(self, prefix: Location) -> Iterator[SourceObject]:
+            def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
                 nonlocal taken
-                for n in range(90):
-                    taken += 1
-                    yield SourceObject(prefix.bucket, f"{prefix.key}{n}", 1, '"e"', 0)
+                for page in batched(range(90), 5):
+                    taken += len(page)
+                    yield ListedPage(
+                        [SourceObject(prefix.bucket, f"{prefix.key}{n:02}", 1, '"e"', 0) for n in page], page[-1] < 89
+                    )
 
         large: Any = Large()
         request = parse_request(
@@ -265,7 +268,7 @@ class TestRepeatedSources:
                 limits=Limits(max_files=100, max_archive_bytes=1 << 40),
             )
 
-        assert taken <= 110, "a listing ends once the job has too many"
+        assert taken <= 100 + 8 * 5, "no page is asked for once the job has too many"
 
 
 class TestAnEmptyFolder:
@@ -424,7 +427,9 @@ class TestMissingSources:
             resolved(s3, "p/", clock=lambda: next(minutes))
 
         told = [line["found"] for line in lines if line["event"] == "listing sources"]
-        assert told == [1_000, 2_000]
+        assert told[0] == 1_000
+        assert told[-1] == 2_500
+        assert told == sorted(told)
 
 
 def test_an_odd_key_below_a_prefix_is_named(s3: FakeS3) -> None:

@@ -39,7 +39,8 @@ class Job:
         for name, content in contents.items():
             if name not in s3.buckets[SOURCES]:
                 s3.put_object(SOURCES, name, content)
-        listed = {seen.key: seen for seen in self.store.below(Location(SOURCES, ""))}
+        (page,) = self.store.below(Location(SOURCES, ""))
+        listed = {seen.key: seen for seen in page.objects}
         sources = [self._looked_at(name) if looked_at else listed[name] for name in self.names]
         self.blueprint: Blueprint = make_blueprint(self.names, sources, part_size=5 * MIB, uncopyable=set(range(99)))
         self.checksums = Checksums(self.blueprint.layout.entries)

@@ -74,6 +74,16 @@ def test_the_build_does_what_the_dry_run_said(s3: FakeS3, payload: dict[str, obj
     assert shown.requests == dict(+done)
 
 
+def test_the_dry_run_tells_the_pages_of_a_listing_however_many_are_read_at_a_time(s3: FakeS3) -> None:
+    s3.page = 5
+
+    shown = previewed(s3, files("many/"), options=OPTIONS)
+    told, s3.calls["below"] = s3.calls["below"], 0
+    build_archive(files("many/"), delivery=delivery(), services=services(s3, options=OPTIONS))
+
+    assert shown.requests["ListObjectsV2"] == told == s3.calls["below"] >= 40 / 5
+
+
 def test_the_build_of_a_small_archive_is_one_request_as_promised(s3: FakeS3) -> None:
     shown = previewed(s3, files("small.jpg"))
 
