@@ -23,7 +23,7 @@ from archiver.archive.tables import SourceTable
 from archiver.errors import ArchiverError, LimitExceeded
 
 #: Pages at a time that guesses lead to: reading more of them at once takes more than one core.
-MOST_PAGES = 16
+MOST_PAGES = 8
 
 #: A prefix, and what is taken of what lies below it.
 Prefix = tuple[Location, Selection | None]

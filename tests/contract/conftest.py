@@ -16,7 +16,7 @@ from archiver.archive.traffic import Traffic
 from archiver.aws.crew import SharedObjects
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.handles import HttpSettings
-from archiver.aws.http import S3Http
+from archiver.aws.http import Answer, HttpRequest, S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
@@ -52,6 +52,7 @@ class Server(Protocol):
     ) -> str | None: ...
     def delete(self, key: str) -> None: ...
     def content(self, key: str) -> bytes: ...
+    def set_page(self, size: int) -> None: ...
 
 
 @dataclass
@@ -88,6 +89,20 @@ class FakeServer:
     def content(self, key: str) -> bytes:
         return self.s3.content(self.bucket, key)
 
+    def set_page(self, size: int) -> None:
+        self.s3.page = size
+
+
+class PagedHttp(S3Http):
+    """Asks for pages of so many objects, where that is set."""
+
+    page: int | None = None
+
+    def send(self, request: HttpRequest) -> Answer:
+        if request.operation == "ListObjectsV2" and self.page is not None:
+            request.query = {**request.query, "max-keys": str(self.page)}
+        return super().send(request)
+
 
 class RealServer:
     def __init__(self, client: "S3Client") -> None:
@@ -100,7 +115,7 @@ class RealServer:
         self.traffic = Traffic()
         throttle = Throttle(16)
         self.transfers = Transfers(HttpSettings(connect_seconds=5, silent_seconds=60), throttle=throttle)
-        http = S3Http(
+        self.http = http = PagedHttp(
             self.transfers,
             endpoints=Endpoints(lambda _region, _config: client),
             credentials=lambda: Credentials("test", "test"),
@@ -126,6 +141,9 @@ class RealServer:
         storage: Literal["GLACIER", "STANDARD"] = "GLACIER" if archived else "STANDARD"
         call = partial(self.client.put_object, ChecksumAlgorithm=algorithm, StorageClass=storage)
         return call(**where, Body=content).get("VersionId")
+
+    def set_page(self, size: int) -> None:
+        self.http.page = size
 
     def _put_in_parts(self, where: dict[str, Any], content: bytes) -> None:
         call: Callable[..., Any] = self.client.create_multipart_upload
