@@ -205,8 +205,10 @@ def _bring(part: _Part, job: _Job) -> Shown:
     part.numbers.extend(map(job.into.append, chosen))
     if kept:
         job.on_listed(kept)
+    # A folder's marker says nothing of where keys differ.
+    first = 1 if kept > 1 and keys[0] == listing.named[0].key else 0
     return Shown(
-        first=keys[0] if kept else None,
+        first=keys[first] if kept else None,
         last=keys[kept - 1] if kept else None,
         beyond=keys[kept] if kept < len(keys) else None,
         kept=kept,

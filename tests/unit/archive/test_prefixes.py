@@ -199,10 +199,14 @@ def test_several_prefixes_are_listed_each_as_often_as_it_takes(s3: FakeS3) -> No
     assert found == [sorted(others), COUNTERS, ["r/1"], ["s/"], [], COUNTERS[::10]]
 
 
-def test_a_marker_that_a_page_follows_is_left_out(s3: FakeS3) -> None:
-    store(s3, ["p/", *COUNTERS])
+def test_a_marker_that_pages_follow_is_left_out_and_costs_no_guesses(s3: FakeS3) -> None:
+    store(s3, COUNTERS)
+    assert below(s3.objects(Traffic())) == [COUNTERS]
+    without = s3.calls.pop("below")
+    store(s3, ["p/"])
 
     assert below(s3.objects(Traffic())) == [COUNTERS]
+    assert s3.calls["below"] <= without + 1
 
 
 def test_the_limit_ends_it_soon(s3: FakeS3) -> None:
