@@ -17,8 +17,11 @@ class Incoming(Protocol):
 
     ``take`` never waits: it returns up to ``most`` of those that have come; None where there are none yet, and then
     ``wake`` is called once there may be more. It raises ``ConnectionError`` where they broke off, and is not to be
-    asked for more than there are.
+    asked for more than there are. ``lane`` is the storage's way that they come by, and have to go out by.
     """
+
+    @property
+    def lane(self) -> int: ...
 
     def take(self, most: int, wake: Callable[[], None]) -> bytes | None: ...
 
@@ -34,6 +37,7 @@ class Stream:
     """One object's ``size`` bytes on their way through a body."""
 
     def __init__(self, content: Incoming, size: int) -> None:
+        self.lane = content.lane
         self._content = content
         self._left = size
 
@@ -54,6 +58,8 @@ class StreamedBody:
         self._pieces = list(reversed(pieces))
         self._size = size
         self._crc32 = 0
+        #: The way by which its streams come in.
+        self.lane = next((piece.lane for piece in pieces if isinstance(piece, Stream)), 0)
 
     def __len__(self) -> int:
         return self._size

@@ -123,9 +123,10 @@ class S3Http:
         waiter = _Waiter(len(requests))
         ways: dict[str, _Way] = {}
         states, inlets = [], []
+        lane = self._transfers.lane()
         for request in requests:
-            state, inlet = _State(request), Inlet(waiter.one_ended, self._transfers.drop)
-            state.transfer = inlet.transfer = self._prepared(state, ways, inlet.ended, inlet=inlet)
+            state, inlet = _State(request), Inlet(waiter.one_ended, self._transfers.drop, lane=lane)
+            state.transfer = inlet.transfer = self._prepared(state, ways, inlet.ended, lane=lane, inlet=inlet)
             states.append(state)
             inlets.append(inlet)
         count_request(len(inlets))
@@ -148,8 +149,11 @@ class S3Http:
         waiter = _Waiter(len(states))
         ways: dict[str, _Way] = {}
         transfers = []
+        # Of short requests most is Python's work, and two threads would wait for each other.
+        bodies = (state.request.body for state in states)
+        lane = next((body.lane for body in bodies if isinstance(body, StreamedBody)), 0)
         for state in states:
-            state.transfer = self._prepared(state, ways, waiter.one_ended)
+            state.transfer = self._prepared(state, ways, waiter.one_ended, lane=lane)
             transfers.append(state.transfer)
         count_request(len(transfers))
         self._transfers.start(transfers)
@@ -160,6 +164,8 @@ class S3Http:
         state: "_State",
         ways: dict[str, "_Way"],
         ended: Callable[[Transfer], None],
+        *,
+        lane: int,
         inlet: Inlet | None = None,
     ) -> Transfer:
         request = state.request
@@ -190,6 +196,7 @@ class S3Http:
             ended=ended,
             sink=inlet,
             led=inlet is not None or isinstance(request.body, StreamedBody),
+            lane=lane,
             target=None if request.target is None else request.target[state.done :],
             most=request.most,
             body=request.body,

@@ -11,12 +11,13 @@ ENOUGH = 128 * 1024
 
 
 class Inlet:
-    """What one transfer brings. All but ``close`` and the properties is for the transfers' own thread.
+    """What one transfer brings by a ``lane``. All but ``close`` and the properties is for that lane's thread.
 
     ``opened`` is called once: as soon as the answer's headers are there, or it is certain that none will be.
     """
 
-    def __init__(self, opened: Callable[[Transfer], None], drop: Callable[[Transfer], None]) -> None:
+    def __init__(self, opened: Callable[[Transfer], None], drop: Callable[[Transfer], None], *, lane: int = 0) -> None:
+        self.lane = lane
         self._opened: Callable[[Transfer], None] | None = opened
         self._drop = drop
         self._chunks: deque[bytes] = deque()

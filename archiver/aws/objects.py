@@ -225,6 +225,10 @@ class _ArrivingObject:
     inlet: Inlet
     crc32: int | None
 
+    @property
+    def lane(self) -> int:
+        return self.inlet.lane
+
     def take(self, most: int, wake: Callable[[], None]) -> bytes | None:
         return self.inlet.take(most, wake)
 

@@ -1,6 +1,7 @@
-"""HTTP by libcurl: one thread drives all transfers of a process, and the bytes move outside the interpreter's lock.
+"""HTTP by libcurl: few threads drive all transfers of a process, and the bytes move outside the interpreter's lock.
 
 A transfer is handed over whole and its end is a callback; what it costs in Python is a few calls, whatever its size.
+Each thread has a lane of its own, with its connections; what belongs together goes by one lane, and needs no locks.
 Connections are kept and used again. Source: https://curl.se/libcurl/c/libcurl-multi.html
 """
 
@@ -26,37 +27,56 @@ log = get_logger(__name__)
 
 #: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
 _LOOK_SECONDS = 0.02
+#: Threads that move bytes, where there are as many cores: one fills a core. More than two would wait for the
+#: interpreter's lock most of the time.
+LANES = min(2, os.cpu_count() or 1)
 
 
 class Transfers:
     """All transfers of one process; a forked child begins anew. Nothing is opened before the first one."""
 
-    def __init__(self, settings: HttpSettings, *, throttle: Throttle) -> None:
+    def __init__(self, settings: HttpSettings, *, throttle: Throttle, lanes: int = LANES) -> None:
         self._settings = settings
         self._throttle = throttle
         self._lock = threading.Lock()
-        self._loop: _Loop | None = None
-        self._inherited: _Loop | None = None
+        self._loops: list[_Loop | None] = [None] * lanes
+        self._last = -1
+        self._inherited: list[_Loop | None] = []
         forked = weakref.WeakMethod(self._forked)
         os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
 
     def _forked(self) -> None:
-        # The loop's thread is the parent's, and so are its connections: to let go of them would say goodbye on them.
-        self._inherited, self._loop = self._loop or self._inherited, None
+        # Their threads are the parent's, and so are the connections: to let go of them would say goodbye on them.
+        self._inherited += self._loops
+        self._loops = [None] * len(self._loops)
         self._lock = threading.Lock()
 
-    def start(self, transfers: Sequence[Transfer]) -> None:
-        """Begin transfers as soon as the throttle lets them, in their order, uploads first; led ones at once."""
+    def lane(self) -> int:
+        """The lane for what comes next: one after the other."""
         with self._lock:
-            if self._loop is None or not self._loop.take(transfers):
-                self._loop = _Loop(self._settings, self._throttle)
-                self._loop.take(transfers)
+            self._last = (self._last + 1) % len(self._loops)
+            return self._last
+
+    def start(self, transfers: Sequence[Transfer]) -> None:
+        """Begin transfers, all of one lane, as soon as the throttle lets them.
+
+        In the lane's order, uploads first; led ones at once.
+        """
+        if not transfers:
+            return
+        lane = transfers[0].lane
+        with self._lock:
+            loop = self._loops[lane]
+            if loop is None or not loop.take(transfers):
+                loop = self._loops[lane] = _Loop(self._settings, self._throttle)
+                loop.take(transfers)
 
     def drop(self, transfer: Transfer) -> None:
         """Hang up on a transfer, which then ends with an error, unless it has ended."""
         with self._lock:
-            if self._loop is not None:
-                self._loop.drop(transfer)
+            loop = self._loops[transfer.lane]
+            if loop is not None:
+                loop.drop(transfer)
 
     def slow_down(self) -> None:
         """An answer asked for less in a way that its status does not tell."""
@@ -65,13 +85,14 @@ class Transfers:
     def close(self) -> None:
         """End what is under way, with an error."""
         with self._lock:
-            if self._loop is not None:
-                self._loop.close()
-                self._loop = None
+            for lane, loop in enumerate(self._loops):
+                if loop is not None:
+                    loop.close()
+                    self._loops[lane] = None
 
 
 class _Loop:
-    """The thread, and all that it alone touches."""
+    """The thread of a lane, and all that it alone touches."""
 
     def __init__(self, settings: HttpSettings, throttle: Throttle) -> None:
         self._settings = settings

@@ -53,6 +53,8 @@ class FakeArriving:
     arrive: Callable[[], object]
     _early: bool = True
 
+    lane = 0
+
     def take(self, most: int, wake: Callable[[], None]) -> bytes | None:
         self._early = not self._early
         if self._early:

@@ -16,6 +16,8 @@ class Content:
     def __init__(self, *pieces: bytes | None) -> None:
         self.pieces = list(pieces)
 
+    lane = 0
+
     def take(self, most: int, wake: Callable[[], None]) -> bytes | None:
         if not self.pieces:
             raise ConnectionError("broke off")

@@ -274,6 +274,41 @@ def test_a_fault_of_ours_ends_those_who_wait_and_the_next_goes_on(server: Server
     assert good.status == 200
 
 
+def test_each_lane_has_a_thread_of_its_own_until_the_close(server: Server) -> None:
+    transfers = Transfers(SETTINGS, throttle=Throttle(8), lanes=2)
+    lanes = [transfers.lane() for _ in range(4)]
+    threads: list[threading.Thread] = []
+    for lane in lanes:
+        over = threading.Event()
+
+        def end(_: Transfer, over: threading.Event = over) -> None:
+            threads.append(threading.current_thread())
+            over.set()
+
+        transfers.start([Transfer("GET", f"{server.url}/a", [], end, lane=lane)])
+        assert over.wait(LONG)
+
+    assert lanes == [0, 1, 0, 1]
+    assert threads[0] is threads[2] is not threads[1] is threads[3]
+    transfers.close()
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_transfer_is_dropped_in_its_lane() -> None:
+    transfers = Transfers(SETTINGS, throttle=Throttle(8), lanes=2)
+    ended = threading.Semaphore(0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        hanging = [Transfer("GET", url, [], lambda _: ended.release(), lane=lane) for lane in (0, 1)]
+        for transfer in hanging:
+            transfers.start([transfer])
+        transfers.drop(hanging[1])
+        assert ended.acquire(timeout=LONG)
+        assert [transfer.error for transfer in hanging] == [None, "dropped"]
+        transfers.close()
+    assert hanging[0].error == "closed"
+
+
 def test_nothing_is_opened_before_the_first_transfer() -> None:
     before = threading.active_count()
     Transfers(SETTINGS, throttle=Throttle(1)).close()

@@ -313,11 +313,17 @@ class Answering:
 
     def __init__(self, **answers: int | dict[str, str]) -> None:
         self.answers = answers
+        self.started: list[Transfer] = []
         self.dropped: list[Transfer] = []
+        self.next_lane = 0
+
+    def lane(self) -> int:
+        return self.next_lane
 
     def start(self, transfers: list[Transfer]) -> None:
         for transfer in transfers:
             answer = self.answers[transfer.url.rpartition("/")[2]]
+            self.started.append(transfer)
             assert transfer.led
             if isinstance(answer, int):
                 transfer.status = answer
@@ -325,8 +331,11 @@ class Answering:
                 transfer.ended(transfer)
                 continue
             transfer.lines.extend([b"HTTP/1.1 200 OK", *(f"{name}: {text}".encode() for name, text in answer.items())])
-            assert transfer.sink is not None
-            transfer.sink.begins(transfer)
+            if transfer.sink is None:
+                transfer.status = 200
+                transfer.ended(transfer)
+            else:
+                transfer.sink.begins(transfer)
 
     def drop(self, transfer: Transfer) -> None:
         self.dropped.append(transfer)
@@ -350,6 +359,19 @@ def open_all(answering: Answering, *keys: str) -> list[Inlet | Exception]:
 def test_objects_are_opened_together() -> None:
     inlets = open_all(Answering(a={"ETag": '"1"'}, b={"ETag": '"1"'}), "a", "b")
     assert [isinstance(inlet, Inlet) and inlet.headers["etag"] for inlet in inlets] == ['"1"', '"1"']
+
+
+def test_what_is_opened_together_goes_out_by_the_same_lane(throttle: Throttle) -> None:
+    answering = Answering(a={"ETag": '"1"'}, b={"ETag": '"1"'}, part={"ETag": '"2"'})
+    answering.next_lane = 1
+    http = http_of(answering)
+    objects = S3Objects(None, http, traffic=Traffic(), throttle=throttle)  # type: ignore[arg-type]  # for rare calls
+    with objects.opened([SourceObject("bucket", key, 9, '"1"', 0) for key in "ab"]) as arriving:
+        # when what was opened meanwhile has another lane
+        answering.next_lane = 0
+        body = StreamedBody([b"header", *(Stream(content, 9) for content in arriving)], 24)
+        http.send(HttpRequest("UploadPart", "PUT", "bucket", "part", body=body))
+    assert [transfer.lane for transfer in answering.started] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("answer", [404, 503, {"ETag": '"2"'}, {"X-Other": "page"}])
