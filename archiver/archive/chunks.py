@@ -33,7 +33,7 @@ CHUNKS_OF_LEAST_JOB = 4
 MOST_STRETCH = 512 * MIB
 #: The first stretch is so large a part of the whole, and each further one of what is left: the last ones are short, so
 #: that all workers end at about the same time.
-SHARE = 6
+SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from archiver.logs import get_logger
 
 #: Between two looks at what has come, in seconds: while there is other work, and while there is none.
 LOOK_SECONDS = 2.0
-WAIT_SECONDS = 0.2
+WAIT_SECONDS = 0.1
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
 #: at most so many seconds.
 PATIENCE = 3.0

@@ -145,9 +145,6 @@ class _Joined:
         copied = self.parts[number] = self._store.copy_part(self._key, self._id, number, source, start, stop)
         return copied
 
-    def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]:
-        return list(parts)
-
 
 class _Stretch:
     """The agenda of a helper: chunks from the back, since the builder comes from the front, each claimed first."""

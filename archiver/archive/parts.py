@@ -69,7 +69,6 @@ class Target(Protocol):
     def uploaded(self, number: int, size: int) -> UploadedPart | None: ...
     def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart: ...
-    def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]: ...
 
 
 class Agenda(Protocol):
@@ -138,12 +137,6 @@ class PartBuilder:
         """
         agenda = agenda or Alone(plan)
         parts = self.follow(agenda)
-        if agenda.brought:
-            there = {part.number: part for part in self.upload.listed(list(agenda.brought.values()))}
-            lost = [part for part in plan if part.number in agenda.brought and part.number not in there]
-            if lost:
-                log.warning("parts that others were to bring are not there: built here", parts=len(lost))
-            parts |= there | self.build(lost)
         for _ in range(READS - 1):
             refuted = self.checksums.refuted()
             if not refuted:

@@ -91,7 +91,7 @@ def test_others_are_invited_to_the_first_stretches_once_half_of_the_others_are_b
 
 
 def test_who_is_not_helped_invites_nobody_to_what_it_comes_to_soon(fake: FakeCrew) -> None:
-    builder = Builder(fake, photos=400)
+    builder = Builder(fake, photos=4_000)
     builder.sharing.open(resumed=False)
     builder.begin_chunk()
     builder.sharing.close(over=True)
@@ -101,7 +101,7 @@ def test_who_is_not_helped_invites_nobody_to_what_it_comes_to_soon(fake: FakeCre
 
 def test_an_invitation_names_the_last_chunk_that_is_left(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "check_record", lambda *_: [])
-    builder = Builder(fake, photos=400)
+    builder = Builder(fake, photos=4_000)
     builder.sharing.open(resumed=False)
     try:
         count = len(builder.cut.stretches)
@@ -118,7 +118,7 @@ def test_an_invitation_names_the_last_chunk_that_is_left(fake: FakeCrew, monkeyp
     for chunk in before:
         builder.bring(chunk, digests[count - 2])
     fake.queue.invitations.clear()
-    follower = Builder(fake, photos=400)
+    follower = Builder(fake, photos=4_000)
     follower.sharing.open(resumed=True)
     try:
         numbers = follower.invited(count - HELD_BACK - 1)
