@@ -200,7 +200,7 @@ class Settings(LivenessSettings):
         None, ge=1, le=256, description="deprecated: concurrent S3 reads of one job, 128 unless S3 slows them down"
     )
     worker_gib_dollars: float = Field(
-        0.001,
+        0.002,
         gt=0,
         le=1_000,
         allow_inf_nan=False,

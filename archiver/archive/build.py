@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from archiver.archive.crew import Host, Sharing
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
-ENGINE = 4
+ENGINE = 5
 #: Names that are put together at once for a digest.
 NAMES_AT_ONCE = 1_000
 #: Plans that S3 refused a copy of, after which no object of a refusing bucket is copied any more.

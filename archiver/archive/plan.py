@@ -293,8 +293,8 @@ class _Planner:
 
     def _literal(self, begin: int, end: int) -> None:
         whole = end - begin <= _WHOLE
-        # Rather a little over the wish than a file less: of photos of 3 MiB three make a part, not two.
-        most = max(self.part_size, min(self.part_size * 5 // 4, MIN_PART + _WHOLE))
+        # Rather a little over the wish than a file less: of photos of 3 MiB three make a part, of 6 MB two.
+        most = max(self.part_size, min(self.part_size * 3 // 2, MIN_PART + _WHOLE))
         if begin - self.open >= MIN_PART and (
             begin - self.open >= self.part_size or (whole and end - self.open > most)
         ):
