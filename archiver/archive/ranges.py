@@ -106,17 +106,19 @@ class Ranges:
         return [at, *self._divided(at, page, room - 1)]
 
     def is_whole(self) -> bool:
-        """Whether each range, listed to its end, has begun where those before it had ended.
+        """Whether each range, listed to its end, begins with the very key that the one before it has ended at.
 
-        Where it has not, the bucket has changed meanwhile, or a server has answered as S3 does not.
+        Where it does not, the bucket has changed meanwhile, or a server answers as S3 does not: be it in another order,
+        in which keys may lie in none of the ranges.
         """
         expected: str | None = None
+        ended = False
         for at in self:
-            if expected is not None and (at.upto is None or expected <= at.upto):
-                if at.first is None or at.first > expected:
-                    return False
-                expected = None
-            expected = at.beyond if at.beyond is not None else expected
+            begin = at.beyond if at.first is None else at.first
+            if begin is not None if ended else expected not in (None, begin):
+                return False
+            expected = at.beyond
+            ended = expected is None and (at.last is None or at.last != at.upto)
         return expected is None
 
     def _judge(self, at: Range, page: Shown) -> None:

@@ -86,8 +86,9 @@ class LastFirst(Executor):
 class Server:
     """A bucket of these keys, and what its listing answers behind a key; it counts pages."""
 
-    def __init__(self, keys: Iterable[str], answer: Callable[[list[str], str], list[str]]) -> None:
+    def __init__(self, keys: Iterable[str], answer: Callable[[list[str], str], list[str]], *, page: int = 100) -> None:
         self._keys = sorted(keys)
+        self._page = page
         self._answer = answer
         self.pages = 0
 
@@ -95,10 +96,11 @@ class Server:
         keys = [key for key in self._keys if key.startswith(prefix.key)]
         if after is not None:
             keys = self._answer(self._keys, after)
-        for start in range(0, max(1, len(keys)), 100):
+        for start in range(0, max(1, len(keys)), self._page):
             self.pages += 1
-            page = [SourceObject(SOURCES, key, 1, '"e"', 1) for key in keys[start : start + 100]]
-            yield ListedPage(page, start + 100 < len(keys))
+            stop = start + self._page
+            page = [SourceObject(SOURCES, key, 1, '"e"', 1) for key in keys[start:stop]]
+            yield ListedPage(page, stop < len(keys))
 
 
 def behind(keys: list[str], after: str) -> list[str]:
@@ -264,6 +266,18 @@ class TestAnAnswerThatDoesNotFit:
 
         assert below(server) == [keys[::-1]]
         assert server.pages == 10
+
+    def test_to_an_order_without_case(self) -> None:
+        """Each page has S3's order, too, and yet no range has ``p/abb``."""
+
+        def caseless(key: str) -> tuple[str, str]:
+            return key.lower(), key
+
+        keys = ["p/a", "p/aBB", "p/abb", "p/b"]
+        server = Server(keys, lambda keys, after: [key for key in keys if caseless(key) > caseless(after)], page=2)
+        server._keys = sorted(keys, key=caseless)
+
+        assert below(server, most=len(keys)) == [keys]
 
 
 class TestAnError:
