@@ -188,22 +188,23 @@ class Build:
                 archive = upload.put_whole(body, crc32=crc32)
         else:
             with self._shared(shared, blueprint, upload, builder.checksums, builder.on_part) as agenda:
-                with self.tracer.span("parts", {"archiver.parts": len(plan), "archiver.copies": copies}):
-                    try:
-                        with self._opening(upload):
-                            parts = deflated.parts + builder.run(plan, agenda)
-                    except CopiesRefused as refusal:
-                        raise refusal.of_sources(blueprint.order) from refusal
-                crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
-                with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
-                    archive = upload.complete(
-                        parts,
-                        crc32=crc32,
-                        size=layout.size,
-                        rebuild=None
-                        if agenda is None
-                        else lambda numbers: builder.build([part for part in plan if part.number in numbers]),
-                    )
+                try:
+                    told = {"archiver.parts": len(plan), "archiver.copies": copies}
+                    with self.tracer.span("parts", told), self._opening(upload):
+                        parts = deflated.parts + builder.run(plan, agenda)
+                    crc32 = crc32_of_parts((part.crc32 or 0, part.size) for part in parts)
+                    with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": len(parts)}):
+                        archive = upload.complete(
+                            parts,
+                            crc32=crc32,
+                            size=layout.size,
+                            rebuild=None
+                            if agenda is None
+                            else lambda numbers: builder.build([part for part in plan if part.number in numbers]),
+                        )
+                except CopiesRefused as refusal:
+                    # The completion may build parts, too.
+                    raise refusal.of_sources(blueprint.order) from refusal
         progress.step("completed")
         return archive
 
