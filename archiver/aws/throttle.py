@@ -30,6 +30,7 @@ class Throttle:
         self._owed = False
         self._width = float(widest)
         self._decreased_at = float("-inf")
+        self._own = threading.local()
         forked = weakref.WeakMethod(self._forked)
         os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
 
@@ -38,6 +39,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._under_way = self._queued = 0
+        self._own = threading.local()
 
     @property
     def width(self) -> int:
@@ -46,7 +48,14 @@ class Throttle:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a place, and hold it; a request that ends with an exception widens nothing."""
+        """Wait for a place, and hold it; a request that ends with an exception widens nothing.
+
+        A thread that holds one needs no other: where there is but one, it would wait for itself.
+        """
+        own = self._own
+        if getattr(own, "holds", False):
+            yield
+            return
         with self._lock:
             self._queued += 1
             try:
@@ -57,10 +66,12 @@ class Throttle:
             self._under_way += 1
             self._owed = False
         went_well = False
+        own.holds = True
         try:
             yield
             went_well = True
         finally:
+            own.holds = False
             self._leave(widen=went_well)
 
     def try_enter(self) -> bool:

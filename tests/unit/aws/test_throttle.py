@@ -184,3 +184,21 @@ def test_one_that_takes_places_without_a_pause_leaves_every_second_one_to_those_
 
     waiter.join(LONG_ENOUGH)
     assert not waiter.is_alive()
+
+
+def test_who_holds_a_place_needs_no_other() -> None:
+    """As a part that is streamed when its job is cancelled: it aborts the upload while it holds its objects' place."""
+    throttle = Throttle(1)
+
+    def hold() -> None:
+        with throttle.slot():
+            pass_through(throttle, 1)
+            assert not throttle.try_enter(), "it is held until the end"
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    holder.join(LONG_ENOUGH)
+    assert not holder.is_alive()
+    pass_through(throttle, 1)
+    assert throttle.try_enter(), "it was given back once"
+    assert not throttle.try_enter()
