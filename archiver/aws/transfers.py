@@ -235,14 +235,19 @@ class _Loop:
                 self._end(handle, f"{text} (curl {code})")
 
     def _hang_up(self) -> None:
+        left = []
         with self._lock:
             dropped, self._dropped = self._dropped, []
+            # A queue that grows meanwhile can't be gone through.
+            for queue in (self._led, self._uploads, self._waiting):
+                found = [transfer for transfer in queue if transfer in dropped]
+                for transfer in found:
+                    queue.remove(transfer)
+                left += found
         for handle in [handle for handle in self._running.values() if handle.transfer in dropped]:
             self._end(handle, "dropped")
-        for queue in (self._led, self._uploads, self._waiting):
-            for transfer in [transfer for transfer in queue if transfer in dropped]:
-                queue.remove(transfer)
-                _tell_end(transfer, "dropped")
+        for transfer in left:
+            _tell_end(transfer, "dropped")
 
     def _collect(self) -> None:
         left = 1

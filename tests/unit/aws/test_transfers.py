@@ -3,6 +3,7 @@
 import http.server
 import select
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from archiver.aws.transfers import Transfers
 SETTINGS = HttpSettings(connect_seconds=5, silent_seconds=30)
 #: Only a failure waits for it.
 LONG = 60.0
+#: So many of those that wait are dropped.
+DROPPED = 200
 
 
 T = TypeVar("T", bound=http.server.HTTPServer)
@@ -313,3 +316,38 @@ def test_nothing_is_opened_before_the_first_transfer() -> None:
     before = threading.active_count()
     Transfers(SETTINGS, throttle=Throttle(1)).close()
     assert threading.active_count() == before
+
+
+def test_to_drop_one_of_many_that_wait_while_more_come_ends_no_other() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    transfers = Transfers(SETTINGS, throttle=Throttle(1))
+    enough = threading.Event()
+    ended: list[str | None] = []
+
+    def end(transfer: Transfer) -> None:
+        ended.append(transfer.error)
+        if len(ended) == DROPPED:
+            enough.set()
+
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            waiting = [Transfer("GET", url, [], end) for _ in range(2_000)]
+            transfers.start(waiting)
+
+            def add() -> None:
+                while not enough.is_set():
+                    transfers.start([Transfer("GET", url, [], lambda _: None)])
+
+            adding = threading.Thread(target=add, daemon=True)
+            adding.start()
+            for transfer in waiting[-DROPPED:]:
+                transfers.drop(transfer)
+            assert enough.wait(LONG)
+            adding.join()
+            assert set(ended) == {"dropped"}
+            transfers.close()
+    finally:
+        enough.set()
+        sys.setswitchinterval(before)
