@@ -24,6 +24,8 @@ from archiver.zipformat.layout import DataBytes, HeaderBytes, Layout, Segment
 MAX_RECORD = 4 * 1024 * 1024
 
 _Crc32 = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
+# The completion says them to S3 as they are, in XML, which can't say every character.
+_ETag = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=128)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     digest: str
-    parts: Annotated[list[tuple[int, str, int, _Crc32]], Field(max_length=LAST_NUMBER), FailFast()]
+    parts: Annotated[list[tuple[int, _ETag, int, _Crc32]], Field(max_length=LAST_NUMBER), FailFast()]
     crc32s: str
 
 
