@@ -115,7 +115,8 @@ class Ranges:
         ended = False
         for at in self:
             begin = at.beyond if at.first is None else at.first
-            if begin is not None if ended else expected not in (None, begin):
+            fits = begin is None if ended else expected in (None, begin)
+            if not fits:
                 return False
             expected = at.beyond
             ended = expected is None and (at.last is None or at.last != at.upto)
