@@ -121,8 +121,12 @@ def test_a_plan_that_is_another_is_needless(
 
 def test_a_job_that_is_over_is_needless(other: Services, invitation: Invitation, s3: FakeS3, fake: FakeCrew) -> None:
     s3.uploads.clear()
+    before = set(fake.objects.folders[invitation.folder])
     with pytest.raises(Needless, match="the upload is over"):
         help_build(invitation, services=other)
+
+    # and what it has claimed after the job had cleared the folder it has deleted
+    assert set(fake.objects.folders[invitation.folder]) == before
 
     fake.objects.folders.clear()
     with pytest.raises(Needless, match="the job is over"):
