@@ -194,30 +194,31 @@ class _Counted:
         self._lock = threading.Lock()
 
     def head(self, location: Location) -> SourceObject:
-        self._requests["HeadObject"] += 1
+        self._count("HeadObject")
         return self._store.head(location)
 
     def fetch_small(self, location: Location, *, limit: int) -> SourceObject:
-        self._requests["GetObject"] += 1
+        self._count("GetObject")
         return self._store.fetch_small(location, limit=limit)
 
     def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
         for page in self._store.below(prefix, after=after):
-            self._listed()
+            self._count("ListObjectsV2")
             yield page
 
     def page(self, after: Location, *, prefix: str) -> list[SourceObject]:
-        self._listed()
+        self._count("ListObjectsV2")
         return self._store.page(after, prefix=prefix)
-
-    def _listed(self) -> None:
-        with self._lock:
-            self._requests["ListObjectsV2"] += 1
 
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None:
         parts = self._store.part_checksums(source)
-        self._requests["GetObjectAttributes"] += max(1, -(-len(parts or ()) // PAGE))
+        self._count("GetObjectAttributes", max(1, -(-len(parts or ()) // PAGE)))
         return parts
+
+    def _count(self, operation: str, times: int = 1) -> None:
+        # From many threads at once.
+        with self._lock:
+            self._requests[operation] += times
 
 
 def described(shown: Preview) -> dict[str, Any]:
