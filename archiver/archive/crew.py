@@ -104,12 +104,7 @@ class Crew:
 
     def forget(self, bucket: str, key: str, upload_id: str) -> None:
         """Delete what was shared of an upload that nobody goes on with: by a list, for late helpers may have added."""
-        folder = SharedUpload(bucket, key, upload_id).folder
-        try:
-            if names := list(self.objects.sizes(folder)):
-                self.objects.delete(folder, names)
-        except ArchiverError as error:
-            log.warning(LEFT_BEHIND, reason=str(error))
+        clear(self.objects, SharedUpload(bucket, key, upload_id).folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +128,17 @@ class SharedUpload:
     def folder(self) -> str:
         """Where its plan and records are: the same for each attempt that goes on with it, and nobody's guess."""
         return hashlib.sha256(f"{self.bucket}\n{self.key}\n{self.upload_id}".encode()).hexdigest()
+
+
+def clear(objects: CrewObjects, folder: str, names: Sequence[str] | None = None) -> None:
+    """Delete these objects of a folder, None: all that a list shows, as far as the storage lets us."""
+    try:
+        if names is None:
+            names = list(objects.sizes(folder))
+        if names:
+            objects.delete(folder, names)
+    except ArchiverError as error:
+        log.warning(LEFT_BEHIND, reason=str(error))
 
 
 def is_record(size: int) -> bool:
@@ -234,11 +240,7 @@ class Sharing:
             self._sender.shutdown(wait=True, cancel_futures=True)
         if not over:
             return
-        try:
-            names = [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)]
-            self._crew.objects.delete(self._folder, names)
-        except ArchiverError as error:
-            log.warning(LEFT_BEHIND, reason=str(error))
+        clear(self._crew.objects, self._folder, [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)])
 
     def _invite(self, blocks: Sequence[bytes | None]) -> None:
         try:

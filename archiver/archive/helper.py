@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
-from archiver.archive.crew import HELPERS_CLAIM, LEFT_BEHIND, PLAN, CrewObjects, SharedUpload, chunk_name
+from archiver.archive.crew import HELPERS_CLAIM, PLAN, CrewObjects, SharedUpload, chunk_name, clear
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
@@ -21,7 +21,7 @@ from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.traffic import Traffic
-from archiver.errors import ArchiverError, LimitExceeded
+from archiver.errors import LimitExceeded
 from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
 
@@ -197,10 +197,7 @@ class _Stretch:
 
     def forget(self) -> None:
         """Delete what was claimed and told here: the job, which is over, may have cleared the folder before."""
-        try:
-            self._objects.delete(self._invitation.folder, [chunk_name(number) for number in self._left])
-        except ArchiverError as error:
-            log.warning(LEFT_BEHIND, reason=str(error))
+        clear(self._objects, self._invitation.folder, [chunk_name(number) for number in self._left])
 
     def _look(self) -> None:
         self._there = self._objects.sizes(self._invitation.folder)

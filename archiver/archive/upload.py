@@ -147,7 +147,7 @@ class Upload:
         """Write an archive that is one part in one request."""
         return self._store.put(self._archive, body, crc32=crc32)
 
-    def listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]:
+    def _listed(self, parts: Sequence[UploadedPart]) -> list[UploadedPart]:
         """Parts that somebody else has put, with the ETags that they have now; those that differ are left out.
 
         Where the parts are not ours to list, all of them as they are told.
@@ -177,7 +177,7 @@ class Upload:
             except ArchiveRefused:
                 # Somebody else at work on the same upload has put the same bytes again, and S3 may have given them
                 # another ETag: it does where a KMS key encrypts.
-                there = {part.number: part for part in self.listed(parts)}
+                there = {part.number: part for part in self._listed(parts)}
                 lost = {part.number for part in parts} - there.keys()
                 if lost and rebuild is not None:
                     log.warning("parts that others have put over ours are built again", parts=len(lost))
