@@ -27,7 +27,7 @@ def build(self: Any, body: str) -> dict[str, Any]:
     settings = load_settings()
     letter = Letter.from_dict(self.request.get(LETTER_HEADER))
     invitation = Invitation.model_validate_json(body)
-    bound: dict[str, Any] = {"request_id": invitation.request_id, "stretch": invitation.number}
+    bound: dict[str, Any] = {"request_id": invitation.request_id, "turn": invitation.number}
     if letter.correlation_id is not None:
         bound["correlation_id"] = letter.correlation_id
     client = process_sqs_client(letter.queue_url, region=settings.aws_region, pid=os.getpid())
@@ -39,7 +39,7 @@ def build(self: Any, body: str) -> dict[str, Any]:
 
 
 def _built(invitation: Invitation, *, redelivered: bool) -> dict[str, Any]:
-    log.info("help started", stretches=invitation.stretches, archive_key=invitation.key)
+    log.info("help started", turns=invitation.turns, archive_key=invitation.key)
     try:
         done = help_build(invitation, services=wiring.services(), redelivered=redelivered)
     except Needless as reason:

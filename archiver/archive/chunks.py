@@ -1,7 +1,8 @@
 """Which parts of a plan other workers may build: chunks, runs of parts that need nothing from outside themselves. Pure.
 
-Others are invited to a stretch of chunks at a time, and whoever builds one of them claims that alone: a stretch is long
-enough for reads and uploads to overlap, a chunk short enough to wait for at the end.
+Others are invited to stretches of chunks, several to each, and whoever builds a chunk claims that alone. A turn is what
+one of them builds of a stretch before its slot is free for something else: reads and uploads overlap in it all the way.
+A chunk is short enough to wait for at the end.
 
 A local header holds the CRC32 of its entry. So where S3 tells none, header and content stay together: in one chunk, or
 with the builder, whose header waits until others have brought the content. Besides, the builder keeps what only it has:
@@ -10,7 +11,7 @@ deflated bytes, the list of missing sources, and the central directory.
 Parts are weighed by the time that they take: by bytes that pass a worker, and by requests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -29,11 +30,13 @@ MOST_CHUNK = 128 * MIB
 CHUNKS = 64
 MOST_CHUNKS = 1_500
 CHUNKS_OF_LEAST_JOB = 4
-#: A stretch takes some ten seconds at most, and has two chunks' weight, where these are not as long themselves.
-MOST_STRETCH = 512 * MIB
-#: The first stretch is so large a part of the whole, and each further one of what is left: the last ones are short, so
-#: that all workers end at about the same time.
-SHARE = 4
+#: A turn ends with the chunk that brings it to this weight, which takes some ten seconds.
+TURN = 512 * MIB
+#: So many turns has a small job, too, where there are two chunks for each: to so many one batch of messages invites.
+LEAST_TURNS = 10
+#: A stretch is so many turns and so many entries at most: each who is invited to it reads the plan of all of it.
+MOST_STRETCH = 4 * TURN
+MOST_ENTRIES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,14 @@ class Chunk:
     def stop(self) -> int:
         """The archive's byte behind its last."""
         return self.parts[-1].stop
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one message invites to: a stretch, by its index, and the number of the chunk to begin with."""
+
+    stretch: int
+    begin: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,32 +130,63 @@ def cut(layout: Layout, sources: Sequence[SourceObject | None], parts: Sequence[
     close()
     return Cut(
         tuple(chunks),
-        tuple(_stretches(chunks, least=min(2 * most, MOST_STRETCH))),
+        tuple(_stretches(layout, chunks)),
         tuple(kept),
         tuple(late),
         sum(weights.of),
     )
 
 
-def _stretches(chunks: Sequence[Chunk], *, least: int) -> list[tuple[Chunk, ...]]:
-    """From the back, where others begin, in the plan's order."""
-    left = sum(chunk.weight for chunk in chunks)
-    stretches: list[tuple[Chunk, ...]] = []
+def _stretches(layout: Layout, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, ...]]:
+    """In the plan's order."""
     run: list[Chunk] = []
-    heavy = 0
-    most = 0
-    for chunk in reversed(chunks):
-        if run and (heavy + chunk.weight > most or chunk.stop != run[-1].start):
-            stretches.append(tuple(reversed(run)))
-            run, heavy = [], 0
-        if not run:
-            most = max(least, min(MOST_STRETCH, left // SHARE))
+    for chunk in chunks:
+        if run and (
+            run[-1].stop != chunk.start
+            or sum(one.weight for one in run) + chunk.weight > MOST_STRETCH
+            or layout.find(chunk.stop - 1) - layout.find(run[0].start) >= MOST_ENTRIES
+        ):
+            yield tuple(run)
+            run = []
         run.append(chunk)
-        heavy += chunk.weight
-        left -= chunk.weight
     if run:
-        stretches.append(tuple(reversed(run)))
-    return stretches[::-1]
+        yield tuple(run)
+
+
+def turns(stretches: Sequence[Sequence[Chunk]]) -> list[Turn]:
+    """All turns: one of each stretch and then the next of each, from the back, since the builder comes from the front.
+
+    Those of one stretch begin in other places: each goes on towards where the next one began.
+    """
+    least = min(LEAST_TURNS, sum(map(len, stretches)) // 2) // max(1, len(stretches))
+    counts = [
+        min(len(stretch), max(1, least, -(-sum(chunk.weight for chunk in stretch) // TURN))) for stretch in stretches
+    ]
+    return [
+        Turn(index, stretches[index][len(stretches[index]) * (counts[index] - turn) // counts[index] - 1].number)
+        for turn in range(max(counts, default=0))
+        for index in reversed(range(len(stretches)))
+        if turn < counts[index]
+    ]
+
+
+def next_chunk(left: Sequence[int], *, last: int, after: int | None = None) -> int | None:
+    """The chunk of a stretch to try next, by its number, of those that are left, in ascending order.
+
+    That before ``after``, or else one where its neighbours can be built next and nobody comes by soon: all go towards
+    the front. ``last`` is the stretch's last chunk.
+    """
+    if after is not None and after - 1 in left:
+        return after - 1
+    longest: list[int] = []
+    run: list[int] = []
+    for number in left:
+        run = [*run, number] if run and number == run[-1] + 1 else [number]
+        if len(run) >= len(longest):
+            longest = run
+    if not longest:
+        return None
+    return last if longest[-1] == last else longest[(len(longest) - 1) // 2]
 
 
 class _Weights:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from archiver.archive.blueprint import Blueprint
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import Chunk, Cut, chunk_weight, cut, weight_of
+from archiver.archive.chunks import Chunk, Cut, Turn, chunk_weight, cut, turns, weight_of
 from archiver.archive.crew_plan import Invitation, digest_of, write_block
 from archiver.archive.crew_record import check_record, read_record
 from archiver.archive.parallel import JobThreads, batched
@@ -28,9 +28,11 @@ from archiver.archive.storage import Body, UploadedPart
 from archiver.errors import ArchiverError
 from archiver.logs import get_logger
 
-#: Between two looks at what has come, in seconds: while there is other work, and while there is none.
+#: Between two looks at what has come, in seconds: while there is other work, and, at first, while there is none.
 LOOK_SECONDS = 2.0
-WAIT_SECONDS = 0.1
+WAIT_SECONDS = 0.05
+#: While so many chunks are missing, or fewer, each is asked for by its name, which takes S3 less time than a list.
+FEW = 4
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
 #: at most so many seconds.
 PATIENCE = 3.0
@@ -38,13 +40,10 @@ PATIENCE_SECONDS = 5.0
 MOST_PATIENCE_SECONDS = 120.0
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
-#: So many of the first stretches, beyond one batch of others, the builder comes to soon itself: to what is left of them
-#: others are invited once half of the other stretches are begun. Most of these messages would find nothing left.
-HELD_BACK = 6
 PLAN = "plan"
-#: What claims hold; a record is longer than either.
+#: What the builder's claims hold; no claim is longer than ``MOST_CLAIM`` bytes, and each record is.
 BUILDERS_CLAIM = b"b"
-HELPERS_CLAIM = b""
+MOST_CLAIM = 16
 #: What is said where a folder can't be cleared.
 LEFT_BEHIND = "what was shared is not deleted: the lifecycle rule will"
 
@@ -143,7 +142,12 @@ def clear(objects: CrewObjects, folder: str, names: Sequence[str] | None = None)
 
 def is_record(size: int) -> bool:
     """Whether an object of a chunk's name, of so many bytes, is no claim any more."""
-    return size > max(len(BUILDERS_CLAIM), len(HELPERS_CLAIM))
+    return size > MOST_CLAIM
+
+
+def helpers_claim(turn: int) -> bytes:
+    """What the claims of a turn hold: if its message comes again, they are its own."""
+    return b"turn %d" % turn
 
 
 def chunk_name(number: int) -> str:
@@ -175,6 +179,7 @@ class Sharing:
         self._checksums = checksums
         self._on_part = on_part
         self._folder = upload.folder
+        self._turns = turns(shared.stretches)
         self._digests: dict[int, str | None] = {}  # of the block of each chunk's stretch
         self._waiting: dict[int, Chunk] = {chunk.number: chunk for chunk in shared.chunks}
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
@@ -184,15 +189,13 @@ class Sharing:
         self._own_weight = 0
         self._pace = 0.0  # seconds for each byte of weight
         self._stopped = threading.Event()
-        self._held_back = max(0, min(HELD_BACK, len(shared.stretches) - BATCH))
-        self._half_begun = threading.Event()
         self._sender: JobThreads | None = None
         #: The parts that others have brought, by number.
         self.brought: dict[int, UploadedPart] = {}
 
     def open(self, *, resumed: bool) -> None:
         """Take what an earlier attempt left, write the plan and invite, the latter in a thread of its own."""
-        log.info("others are invited", chunks=len(self._cut.chunks), stretches=len(self._cut.stretches))
+        log.info("others are invited", chunks=len(self._cut.chunks), turns=len(self._turns))
         blocks: list[bytes | None] = []
         for stretch in self._cut.stretches:
             block = write_block(self._blueprint.layout, self._blueprint.sources, stretch)
@@ -220,8 +223,9 @@ class Sharing:
                 # Not later: while it waits its patience would grow as fast as the time that it waits.
                 self._own_weight += chunk.weight
                 self._pace = (self._crew.clock() - self._began) / self._own_weight
+        began = self._crew.clock()
         while self._waiting and not stopped():
-            self._look()
+            self._look_for_the_last()
             for chunk in list(self._waiting.values()):
                 if self._is_overdue(chunk):
                     log.info("a chunk is not brought in time: built here", chunk=chunk.number)
@@ -229,13 +233,14 @@ class Sharing:
                     break
             else:
                 if self._waiting:
-                    self._crew.wait(self._stopped, WAIT_SECONDS)
+                    # The longer it takes, the less a moment matters.
+                    waited = self._crew.clock() - began
+                    self._crew.wait(self._stopped, min(LOOK_SECONDS, max(WAIT_SECONDS, waited / 20)))
         yield from _copies_first(self._cut.late)
 
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
         self._stopped.set()
-        self._half_begun.set()
         if self._sender is not None:
             self._sender.shutdown(wait=True, cancel_futures=True)
         if not over:
@@ -245,37 +250,34 @@ class Sharing:
     def _invite(self, blocks: Sequence[bytes | None]) -> None:
         try:
             self._crew.objects.put(self._folder, PLAN, b"".join(block for block in blocks if block is not None))
-            self._send(blocks, range(self._held_back, len(blocks)))
-            if self._held_back:
-                self._half_begun.wait()
-                self._send(blocks, range(self._held_back))
+            self._send(blocks)
         except ArchiverError as error:
             log.warning("others can't be invited: the job goes on alone", reason=str(error))
         except Exception:
             log.exception("others can't be invited: the job goes on alone")
 
-    def _send(self, blocks: Sequence[bytes | None], stretches: range) -> None:
-        """Invite to what nobody has begun of these stretches.
-
-        The builder begins with the first: who comes to help begins with the last.
-        """
+    def _send(self, blocks: Sequence[bytes | None]) -> None:
+        """Invite to all stretches of which something is left, as far as we know."""
         starts = [0, *accumulate(0 if block is None else len(block) for block in blocks)]
-        invitations = []
-        for number in reversed(stretches):
-            block, left = blocks[number], self._left_of(number)
-            if block is not None and left:
-                invitations.append(self._invitation(number, block, at=starts[number], last=left[-1]))
-        for batch in batched(invitations, BATCH):
+        due = [turn for turn in self._turns if blocks[turn.stretch] is not None and self._is_left(turn.stretch)]
+        for batch in batched(enumerate(due), BATCH):
             if self._stopped.is_set():
                 return
-            self._crew.queue.send(batch, correlation_id=self._host.correlation_id)
+            self._crew.queue.send(
+                [self._invitation(turn, number, len(due), starts) for number, turn in batch],
+                correlation_id=self._host.correlation_id,
+            )
 
-    def _left_of(self, number: int) -> list[int]:
-        """The chunks of a stretch that nobody has begun, as far as we know."""
-        return [chunk.number for chunk in self._cut.stretches[number] if not self._is_begun(chunk)]
+    def _is_left(self, stretch: int) -> bool:
+        """Whether there is a chunk of the stretch that nobody has begun."""
+        return any(
+            chunk.number in self._waiting and chunk.number not in self._seen for chunk in self._cut.stretches[stretch]
+        )
 
-    def _invitation(self, number: int, block: bytes, *, at: int, last: int) -> Invitation:
-        upload = self._upload
+    def _invitation(self, turn: Turn, number: int, count: int, starts: Sequence[int]) -> Invitation:
+        upload, stretch = self._upload, self._cut.stretches[turn.stretch]
+        digest = self._digests[turn.begin]
+        assert digest is not None
         return Invitation(
             request_id=self._host.request_id,
             bucket=upload.bucket,
@@ -283,11 +285,13 @@ class Sharing:
             upload_id=upload.upload_id,
             folder=self._folder,
             number=number,
-            stretches=len(self._cut.stretches),
-            last=last,
-            start=at,
-            stop=at + len(block),
-            digest=digest_of(block),
+            turns=count,
+            first=stretch[0].number,
+            last=stretch[-1].number,
+            begin=turn.begin,
+            start=starts[turn.stretch],
+            stop=starts[turn.stretch + 1],
+            digest=digest,
         )
 
     def _own(self, chunk: Chunk) -> Iterator[Part]:
@@ -341,19 +345,22 @@ class Sharing:
             self._seen.setdefault(number, now)
             if is_record(size) and number not in self._useless:
                 self._take(chunk)
-        others = self._cut.stretches[self._held_back :]
-        if 2 * sum(self._is_begun(stretch[-1]) for stretch in others) >= len(others):
-            self._half_begun.set()
 
-    def _is_begun(self, chunk: Chunk) -> bool:
-        return chunk.number not in self._waiting or chunk.number in self._seen
+    def _look_for_the_last(self) -> None:
+        """Take what has come while nothing else is left to do."""
+        if len(self._waiting) > FEW:
+            self._look()
+            return
+        for number, chunk in list(self._waiting.items()):
+            if number not in self._useless:
+                self._take(chunk)
 
     def _take(self, chunk: Chunk) -> None:
         try:
             body = self._crew.objects.get(self._folder, chunk_name(chunk.number))
-            record = None if body is None else read_record(body)
-            if record is None:
+            if body is None or not is_record(len(body)):
                 return
+            record = read_record(body)
             if record.digest != self._digests.get(chunk.number):
                 raise ValueError("it is the record of another chunk")
             for piece, crc32 in check_record(record, self._blueprint.layout, chunk.parts):

@@ -32,6 +32,7 @@ _LEVEL = 1
 _Crc32 = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
 _Size = Annotated[int, Field(ge=0)]
 _Number = Annotated[int, Field(ge=1, le=LAST_NUMBER)]
+_Chunk = Annotated[int, Field(ge=0, lt=LAST_NUMBER)]
 _Text = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
@@ -40,10 +41,11 @@ class _Model(BaseModel):
 
 
 class Invitation(_Model):
-    """One message on the crew's queue: the stretch ``number`` of ``stretches``, from 0, waits to be built.
+    """One message on the crew's queue: the turn ``number`` of ``turns``, from 0, waits for somebody.
 
-    ``key`` and ``upload_id`` are the archive's; ``folder`` is where plan and records lie; [start, stop) is the block
-    in the plan, ``digest`` its SHA-256; ``last`` is the last chunk that is left: once it is claimed, none is any more.
+    ``key`` and ``upload_id`` are the archive's; ``folder`` is where plan and records lie; [start, stop) is the
+    stretch's block in the plan, ``digest`` its SHA-256; its chunks are those from ``first`` to ``last``, and the turn
+    begins with the chunk ``begin``, where nobody has.
     """
 
     request_id: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")]
@@ -51,9 +53,11 @@ class Invitation(_Model):
     key: _Text
     upload_id: _Text
     folder: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    number: Annotated[int, Field(ge=0, lt=LAST_NUMBER)]
-    stretches: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
-    last: Annotated[int, Field(ge=0, lt=LAST_NUMBER)]
+    number: _Chunk
+    turns: Annotated[int, Field(ge=1, le=LAST_NUMBER)]
+    first: _Chunk
+    last: _Chunk
+    begin: _Chunk
     start: _Size
     stop: _Size
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -71,7 +75,7 @@ class _Block(_Model):
     chunks: Annotated[
         list[
             tuple[
-                Annotated[int, Field(ge=0, lt=LAST_NUMBER)],
+                _Chunk,
                 Annotated[
                     list[tuple[_Number, Annotated[int, Field(ge=1, le=MAX_PART)], int, _Size]],
                     Field(min_length=1, max_length=LAST_NUMBER),

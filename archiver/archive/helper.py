@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
-from archiver.archive.crew import HELPERS_CLAIM, PLAN, CrewObjects, SharedUpload, chunk_name, clear
+from archiver.archive.chunks import TURN, next_chunk, weight_of
+from archiver.archive.crew import PLAN, CrewObjects, SharedUpload, chunk_name, clear, helpers_claim
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
@@ -43,7 +44,7 @@ class Help:
 
 
 def help_build(invitation: Invitation, *, services: Services, redelivered: bool = False) -> Help:
-    """Build what nobody has begun of an invitation's stretch, upload the parts and leave a record of each chunk.
+    """Build what nobody has begun of an invitation's stretch, a turn of it at most, and leave a record of each chunk.
 
     ``redelivered``: an earlier receive of the invitation may have claimed chunks and died. Raises ``Needless``,
     ``LimitExceeded`` where the invitation or the plan asks for what no payload may, and what keeps the chunks from
@@ -56,15 +57,21 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
     services.destinations.check(invitation.bucket, invitation.key)
     if SharedUpload(invitation.bucket, invitation.key, invitation.upload_id).folder != invitation.folder:
         raise LimitExceeded("the plan is that of another upload")
-    # Helpers begin with the last chunk, and the builder comes to it at the end. Most invitations that are received late
-    # cost this one look.
-    if not redelivered and crew.objects.has(invitation.folder, chunk_name(invitation.last)):
+    claims = _Claims(crew.objects, invitation)
+    if redelivered:
+        claims.find_own()
+    elif crew.objects.has(invitation.folder, chunk_name(invitation.begin)):
+        claims.look()
+    # Most invitations that are received late cost these two looks.
+    if not claims.are_left:
         raise Needless("others have begun it")
     plan = _read_plan(invitation, crew.objects, services)
+    if list(plan.chunks) != list(range(invitation.first, invitation.last + 1)):
+        raise LimitExceeded(f"the plan has other chunks than {invitation.first} to {invitation.last}")
     traffic, options = Traffic(), services.options
     checksums = _Noted(plan.layout.entries)
     upload = _Joined(services.archives(invitation.bucket, traffic), key=invitation.key, upload_id=invitation.upload_id)
-    stretch = _Stretch(plan, invitation, crew.objects, checksums, upload.parts, redelivered=redelivered)
+    turn = _Turn(plan, claims, checksums, upload.parts)
     with open_threads(parts=1, reads=1, copies=options.copy_concurrency) as threads:
         builder = PartBuilder(
             layout=plan.layout,
@@ -76,20 +83,20 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
             carry=Carry(0),
             parts_in_flight=min(options.parts_in_flight, SHARED_PARTS),
             memory=options.memory,
-            on_part=stretch.on_part,
+            on_part=turn.on_part,
             reading=threading.Semaphore(READING),
             streams=options.streams,
         )
         try:
-            built = builder.follow(stretch)
+            built = builder.follow(turn)
         except UploadGone:
-            stretch.forget()
+            turn.forget()
             raise Needless("the upload is over") from None
         except CopiesRefused as refusal:
             raise Needless(f"S3 refuses copies: {next(iter(refusal.refused.values()))}") from None
     if not built:
         raise Needless("others have begun it")
-    return Help(stretch.recorded, len(built), sum(part.size for part in built.values()), time.monotonic() - began)
+    return Help(turn.recorded, len(built), sum(part.size for part in built.values()), time.monotonic() - began)
 
 
 def _read_plan(invitation: Invitation, objects: CrewObjects, services: Services) -> StretchPlan:
@@ -147,27 +154,65 @@ class _Joined:
         return copied
 
 
-class _Stretch:
-    """The agenda of a helper: chunks from the back, since the builder comes from the front, each claimed first."""
+class _Claims:
+    """Which chunks of an invitation's stretch are ours to build. Used by one thread."""
+
+    def __init__(self, objects: CrewObjects, invitation: Invitation) -> None:
+        self.invitation = invitation
+        self.objects = objects
+        # As far as we know.
+        self._left = list(range(invitation.first, invitation.last + 1))
+        self._own: list[int] = []
+        self._after: int | None = invitation.begin + 1
+
+    @property
+    def are_left(self) -> bool:
+        """Whether there may be something to build."""
+        return bool(self._left or self._own)
+
+    def look(self) -> dict[str, int]:
+        """See what others have begun; returns all that is there, with sizes in bytes."""
+        there = self.objects.sizes(self.invitation.folder)
+        self._left = [number for number in self._left if chunk_name(number) not in there]
+        return there
+
+    def find_own(self) -> None:
+        """Look, and take what an earlier receive of the invitation has claimed and left."""
+        there = self.look()
+        claim = helpers_claim(self.invitation.number)
+        for number in range(self.invitation.first, self.invitation.last + 1):
+            name = chunk_name(number)
+            if there.get(name) == len(claim) and self.objects.get(self.invitation.folder, name) == claim:
+                self._own.append(number)
+
+    def next(self) -> int | None:
+        """Claim a chunk; None where none is left."""
+        if self._own:
+            return self._own.pop()
+        while (number := next_chunk(self._left, last=self.invitation.last, after=self._after)) is not None:
+            claim = helpers_claim(self.invitation.number)
+            self._after = number
+            if self.objects.put(self.invitation.folder, chunk_name(number), claim, new=True):
+                self._left.remove(number)
+                return number
+            # Where somebody else is, there may be more by now.
+            self._left.remove(number)
+            self.look()
+            self._after = None
+        return None
+
+
+class _Turn:
+    """The agenda of a helper: chunks until it has built enough of them, each claimed first."""
 
     def __init__(
-        self,
-        plan: StretchPlan,
-        invitation: Invitation,
-        objects: CrewObjects,
-        checksums: _Noted,
-        uploaded: Mapping[int, UploadedPart],
-        *,
-        redelivered: bool,
+        self, plan: StretchPlan, claims: _Claims, checksums: _Noted, uploaded: Mapping[int, UploadedPart]
     ) -> None:
         self._plan = plan
-        self._invitation = invitation
-        self._objects = objects
+        self._claims = claims
         self._checksums = checksums
         self._uploaded = uploaded
-        self._redelivered = redelivered
         self._lock = threading.Lock()
-        self._there: dict[str, int] | None = None
         self._chunk_of: dict[int, int] = {}
         self._left: dict[int, int] = {}
         #: Chunks that have their record.
@@ -175,13 +220,10 @@ class _Stretch:
         self.brought: Mapping[int, UploadedPart] = {}
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
-        if self._redelivered:
-            self._look()
-        for number, parts in reversed(self._plan.chunks.items()):
-            if stopped():
-                return
-            if not self._claim(number):
-                continue
+        weight = 0
+        while weight < TURN and not stopped() and (number := self._claims.next()) is not None:
+            parts = self._plan.chunks[number]
+            weight += weight_of(self._plan.layout, parts)
             self._left[number] = len(parts)
             self._chunk_of.update((part.number, number) for part in parts)
             yield from Alone(parts).parts(stopped)
@@ -197,22 +239,7 @@ class _Stretch:
 
     def forget(self) -> None:
         """Delete what was claimed and told here: the job, which is over, may have cleared the folder before."""
-        clear(self._objects, self._invitation.folder, [chunk_name(number) for number in self._left])
-
-    def _look(self) -> None:
-        self._there = self._objects.sizes(self._invitation.folder)
-
-    def _claim(self, number: int) -> bool:
-        """Whether the chunk is ours."""
-        name = chunk_name(number)
-        if self._there is not None and (size := self._there.get(name)) is not None:
-            # What an earlier receive of the invitation claimed and left is ours as well.
-            return self._redelivered and size == len(HELPERS_CLAIM)
-        if self._objects.put(self._invitation.folder, name, HELPERS_CLAIM, new=True):
-            return True
-        if self._there is None:
-            self._look()  # where one has been begun there are more
-        return False
+        clear(self._claims.objects, self._claims.invitation.folder, [chunk_name(number) for number in self._left])
 
     def _record(self, number: int) -> None:
         parts = self._plan.chunks[number]
@@ -228,7 +255,8 @@ class _Stretch:
             else self._uploaded[part.number]
             for part in parts
         ]
-        record = Record(self._invitation.digest, tuple(uploaded), crc32s)
-        self._objects.put(self._invitation.folder, chunk_name(number), write_record(record))
+        invitation = self._claims.invitation
+        record = Record(invitation.digest, tuple(uploaded), crc32s)
+        self._claims.objects.put(invitation.folder, chunk_name(number), write_record(record))
         with self._lock:
             self.recorded += 1

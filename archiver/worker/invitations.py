@@ -33,7 +33,7 @@ def chunk_call(letter: Letter, queue: str) -> dict[str, Any] | str:
         queue,
         task=CHUNK_TASK,
         args=[letter.body],
-        argsrepr=f"stretch {invitation.number + 1} of {invitation.stretches}",
+        argsrepr=f"turn {invitation.number + 1} of {invitation.turns}",
         task_id=letter.message_id,
         timelimit=(None, None),
         parent_id=invitation.request_id,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.archive.blueprint import make_blueprint
-from archiver.archive.chunks import cut
+from archiver.archive.chunks import cut, next_chunk
 from archiver.archive.crew_plan import read_block, write_block
 from archiver.archive.crew_record import pieces
 from archiver.archive.plan import MIB, MIN_PART
@@ -86,3 +86,30 @@ def test_every_part_is_in_one_chunk_or_the_builders_and_chunks_need_nothing_else
             entry = layout.entries[first]
             # That of nothing is known, told or not.
             assert plan.layout.entries[0] == replace(entry, crc32=entry.known_crc32)
+
+
+@given(st.integers(1, 60), st.lists(st.integers(0, 59), max_size=6), st.sets(st.integers(0, 59)))
+def test_helpers_of_one_stretch_build_each_chunk_once(count: int, begins: list[int], begun: set[int]) -> None:
+    # given chunks that somebody has begun, and helpers that know only what each has met
+    claimed = {number for number in begun if number < count}
+    known = [set(range(count)) for _ in (0, *begins)]
+    after: list[int | None] = [begin + 1 for begin in (count - 1, *begins)]
+    built: list[int] = []
+    working = set(range(len(known)))
+    while working:
+        for one in sorted(working):
+            number = next_chunk(sorted(known[one]), last=count - 1, after=after[one])
+            if number is None:
+                working.discard(one)
+                continue
+            assert number in known[one]
+            known[one].discard(number)
+            after[one] = number
+            if number in claimed:
+                known[one] -= claimed
+                after[one] = None
+            else:
+                claimed.add(number)
+                built.append(number)
+
+    assert sorted([*built, *(number for number in begun if number < count)]) == list(range(count))

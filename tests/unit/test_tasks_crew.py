@@ -60,7 +60,7 @@ def test_it_returns_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert figures == {"chunks": 2, "parts": 9, "bytes": 70_000_000, "seconds": 1.235}
     assert asked == [(INVITATION, False)]
-    assert {(line["request_id"], line["correlation_id"], line["stretch"]) for line in lines} == {("job-1", "c-1", 2)}
+    assert {(line["request_id"], line["correlation_id"], line["turn"]) for line in lines} == {("job-1", "c-1", 2)}
 
 
 @pytest.mark.parametrize(

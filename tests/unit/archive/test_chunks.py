@@ -2,19 +2,26 @@
 
 from itertools import pairwise
 
+import pytest
+
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.chunks import (
     CHUNKS_OF_LEAST_JOB,
     COPY_WEIGHT,
     LEAST_CHUNK,
+    LEAST_TURNS,
     MOST_CHUNK,
     MOST_STRETCH,
     READ_WEIGHT,
+    TURN,
     Cut,
     chunk_weight,
     cut,
+    next_chunk,
+    turns,
     weight_of,
 )
+from archiver.archive.memory import KIB
 from archiver.archive.plan import GIB, MIB, MIN_PART
 from archiver.archive.storage import SourceObject
 
@@ -49,14 +56,62 @@ def test_photos_are_shared_but_for_the_directory() -> None:
     assert [chunk.number for chunk in found.chunks] == list(range(len(found.chunks)))
 
 
-def test_stretches_are_shorter_towards_the_front_and_take_every_chunk_once() -> None:
-    found = shared(planned(*(source(n, 4 * MIB) for n in range(1_000))))
+@pytest.mark.parametrize(
+    ("photos", "size", "stretches"), [(100, 4 * MIB, 1), (1_000, 4 * MIB, 2), (40_000, 20 * KIB, 3), (1, 300 * MIB, 1)]
+)
+def test_a_stretch_is_what_one_reads_of_the_plan(photos: int, size: int, stretches: int) -> None:
+    found = shared(planned(*(source(n, size) for n in range(photos)), uncopyable=True))
 
     assert [chunk for stretch in found.stretches for chunk in stretch] == list(found.chunks)
-    weights = [sum(chunk.weight for chunk in stretch) for stretch in found.stretches]
-    assert max(weights) <= MOST_STRETCH
-    assert min(weights[1:]) >= 32 * MIB
-    assert weights[-1] > 4 * weights[1]
+    assert len(found.stretches) == stretches
+    assert max(sum(chunk.weight for chunk in stretch) for stretch in found.stretches) <= MOST_STRETCH
+
+
+@pytest.mark.parametrize(
+    ("photos", "expected"),
+    [
+        (16, 1),  # as many as there are pairs of chunks
+        (100, LEAST_TURNS - 2),
+        (400, LEAST_TURNS),
+        (4_000, -(-4_000 * (4 * MIB + READ_WEIGHT) // TURN)),
+    ],
+)
+def test_turns_are_enough_for_all_and_for_some_at_once(photos: int, expected: int) -> None:
+    found = shared(planned(*(source(n, 4 * MIB) for n in range(photos)), uncopyable=True))
+
+    due = turns(found.stretches)
+
+    assert abs(len(due) - expected) <= len(found.stretches)
+    # each begins elsewhere, the first of each stretch at its end, the last stretch first
+    assert len({turn.begin for turn in due}) == len(due)
+    assert [turn.stretch for turn in due[: len(found.stretches)]] == list(reversed(range(len(found.stretches))))
+    for turn in due:
+        assert turn.begin in [chunk.number for chunk in found.stretches[turn.stretch]]
+    for turn in due[: len(found.stretches)]:
+        assert turn.begin == found.stretches[turn.stretch][-1].number
+
+
+def test_where_nothing_is_shared_there_are_no_turns() -> None:
+    assert turns([]) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "after", "expected"),
+    [
+        ([3, 4, 5, 6], 6, 5),
+        ([3, 4, 5, 6], 7, 6),
+        ([3, 4, 6], 6, 3),  # the one before has been begun: another run
+        ([3, 4, 5, 6, 9], None, 4),  # its owner comes from behind: half of it
+        ([3, 8, 9], None, 9),  # nobody is behind the last
+        ([3], None, 3),
+        ([], 5, None),
+        ([], None, None),
+    ],
+)
+def test_the_next_chunk_is_one_that_nobody_comes_by_soon(
+    left: list[int], after: int | None, expected: int | None
+) -> None:
+    assert next_chunk(left, last=9, after=after) == expected
 
 
 def test_a_header_whose_crc32_is_learned_stays_with_its_content() -> None:

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from archiver.archive.crew import BUILDERS_CLAIM, HELPERS_CLAIM, PATIENCE_SECONDS, PLAN, chunk_name
+import archiver.archive.helper
+from archiver.archive.crew import BUILDERS_CLAIM, PATIENCE_SECONDS, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, read_block
 from archiver.archive.crew_record import read_record, write_record
+from archiver.archive.helper import Help
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.progress import Progress
 from archiver.archive.storage import UploadGone
@@ -97,9 +100,7 @@ def test_others_build_all_but_the_directory(s3: FakeS3, builder: Services, other
     assert fake.waits == 0
     assert fake.queue.correlation_ids == {"c-1"}
     assert {invitation.request_id for invitation in fake.queue.invitations} == {"request-1"}
-    assert [line["stretches"] for line in lines if line["event"] == "others are invited"] == [
-        len(fake.queue.invitations)
-    ]
+    assert [line["turns"] for line in lines if line["event"] == "others are invited"] == [len(fake.queue.invitations)]
 
 
 def test_nobody_comes(s3: FakeS3, builder: Services, fake: FakeCrew) -> None:
@@ -113,23 +114,68 @@ def test_others_are_sent_the_back_first(builder: Services, fake: FakeCrew) -> No
 
     build(builder)
 
-    numbers = [invitation.number for invitation in fake.queue.invitations]
-    assert numbers == sorted(numbers, reverse=True)
-    assert len(numbers) > 1
+    begins = [invitation.begin for invitation in fake.queue.invitations]
+    assert begins == sorted(begins, reverse=True)
+    assert len(begins) > 1
 
 
-def test_some_is_brought(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
-    fake.at_first = helping(other, fake, of=slice(0, 1))
+@pytest.mark.parametrize("helped", [1, 2])
+def test_some_is_brought(
+    helped: int, s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)  # a chunk each
+    found: list[Help | None] = []
+    fake.at_first = lambda: found.extend(help_with(other, invitation) for invitation in invited(fake)[:helped])
 
     build(builder)
 
+    assert [done and done.chunks for done in found] == [1] * helped
     assert s3.calls["read"] == COUNT  # none twice
+
+
+def test_many_help_at_once_with_one_stretch(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
+    found: list[Help | None] = []
+
+    def help_all() -> None:
+        with ThreadPoolExecutor(4) as threads:
+            found.extend(threads.map(lambda invitation: help_with(other, invitation), invited(fake)))
+
+    fake.at_first = help_all
+    build(builder)
+
+    assert sum(done.chunks for done in found if done) > 1
+    assert s3.calls["read"] == COUNT  # none twice
+
+
+def test_a_message_that_comes_again_takes_what_it_had_claimed_and_leaves_others_theirs(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
+) -> None:
+    # given claims of a turn that died, and of one that is alive
+    brought: list[Help | None] = []
+
+    def claim() -> None:
+        first, second, *_ = invited(fake)
+        names = chunks_of(fake, first)
+        fake.objects.put(first.folder, names[1], helpers_claim(first.number))
+        fake.objects.put(first.folder, names[2], helpers_claim(second.number))
+        # when its message comes again
+        brought.append(help_with(other, first, redelivered=True))
+        left = {name: fake.objects.get(first.folder, name) for name in names}
+        assert left.pop(names[2]) == helpers_claim(second.number)
+        assert all(is_record(len(body)) for body in left.values() if body)
+        fake.objects.delete(first.folder, [names[2]])
+
+    fake.at_first = claim
+    build(builder)
+
+    assert brought[0] is not None
+    assert s3.calls["read"] == COUNT
 
 
 def test_a_helper_dies_with_its_claim(s3: FakeS3, builder: Services, fake: FakeCrew) -> None:
     def claim() -> None:
         invited(fake)
-        fake.objects.put(fake.queue.invitations[0].folder, "00002", HELPERS_CLAIM)
+        fake.objects.put(fake.queue.invitations[0].folder, "00002", helpers_claim(0))
 
     fake.at_first = claim
     with logged() as lines:
@@ -147,7 +193,7 @@ def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
         for invitation in invited(fake):
             for name in chunks_of(fake, invitation):
                 if name != chunk_name(0):
-                    fake.objects.put(invitation.folder, name, HELPERS_CLAIM)
+                    fake.objects.put(invitation.folder, name, helpers_claim(0))
         fake.now += 10
 
     fake.at_first = claim
@@ -162,7 +208,7 @@ def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Ser
     # given a helper that has claimed a stretch, and brings it while the builder waits
     def claim() -> None:
         for number in chunks_of(fake, invited(fake)[0]):
-            fake.objects.put(fake.queue.invitations[0].folder, number, HELPERS_CLAIM)
+            fake.objects.put(fake.queue.invitations[0].folder, number, helpers_claim(0))
 
     def bring() -> None:
         if fake.waits == 3:
@@ -190,7 +236,7 @@ def test_a_record_that_is_none_is_no_harm(
         helping(other, fake, of=slice(0, 1))()
         (folder,) = fake.objects.folders
         for name, body in fake.objects.folders[folder].items():
-            if name == PLAN or len(body) < 2:
+            if name == PLAN or not is_record(len(body)):
                 continue
             record = read_record(body)
             match how:
@@ -237,10 +283,10 @@ def test_an_invitation_that_is_delivered_twice_is_built_once(
     s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
 ) -> None:
     def twice() -> None:
-        for invitation in invited(fake):
-            first, second = help_with(other, invitation), help_with(other, invitation)
-            assert first is not None
-            assert second is None
+        invitation = invited(fake)[0]
+        first, second = help_with(other, invitation), help_with(other, invitation)
+        assert first is not None
+        assert second is None
 
     fake.at_first = twice
     build(builder)

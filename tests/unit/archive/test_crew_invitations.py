@@ -1,14 +1,15 @@
-"""Whom a builder invites to what, and when: by messages, of which few are to find nothing left."""
+"""Whom a builder invites to what, and how it waits for them."""
 
 import pytest
 
 from archiver.archive import crew
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import Chunk, Cut
-from archiver.archive.crew import BATCH, HELD_BACK, HELPERS_CLAIM, LOOK_SECONDS, Host, SharedUpload, Sharing, chunk_name
+from archiver.archive.chunks import Chunk, Cut, turns
+from archiver.archive.crew import PATIENCE_SECONDS, Host, SharedUpload, Sharing, chunk_name, helpers_claim
+from archiver.archive.crew_plan import Invitation
 from archiver.archive.crew_record import Record, write_record
-from archiver.archive.plan import MIB, Part
+from archiver.archive.plan import MIB
 from archiver.archive.storage import SourceObject, UploadedPart
 from tests.support.fake_crew import FakeCrew
 from tests.support.waiting import eventually
@@ -17,7 +18,7 @@ UPLOAD = SharedUpload("archives", "a.zip", "upload-1")
 
 
 class Builder:
-    """A builder whose next part the test asks for; it has nothing in memory but the plan."""
+    """A builder that has nothing in memory but the plan."""
 
     def __init__(self, fake: FakeCrew, *, photos: int) -> None:
         self.fake = fake
@@ -32,15 +33,9 @@ class Builder:
         self.sharing = Sharing(host, found, self.blueprint, UPLOAD, checksums=checksums, on_part=lambda _: None)
         self.parts = self.sharing.parts(lambda: False)
 
-    def begin_chunk(self) -> Part:
-        """Go on to the next chunk of its own, some time later."""
-        self.fake.now += LOOK_SECONDS
-        first = {chunk.parts[0].number for chunk in self.cut.chunks}
-        return next(part for part in self.parts if part.number in first)
-
     def claim(self, chunk: Chunk) -> None:
         """As a helper does."""
-        self.fake.objects.put(UPLOAD.folder, chunk_name(chunk.number), HELPERS_CLAIM)
+        self.fake.objects.put(UPLOAD.folder, chunk_name(chunk.number), helpers_claim(0))
 
     def bring(self, chunk: Chunk, digest: str) -> None:
         """As a helper does that has built it; of bytes that there are none of."""
@@ -48,10 +43,10 @@ class Builder:
         record = Record(digest, parts, [])
         self.fake.objects.put(UPLOAD.folder, chunk_name(chunk.number), write_record(record))
 
-    def invited(self, count: int) -> list[int]:
-        """The stretches that others are invited to, in the order of the messages, once there are so many."""
+    def invited(self, count: int) -> list[Invitation]:
+        """The invitations, once there are so many."""
         assert eventually(lambda: len(self.fake.queue.invitations) >= count)
-        return [invitation.number for invitation in self.fake.queue.invitations]
+        return list(self.fake.queue.invitations)
 
 
 @pytest.fixture
@@ -60,71 +55,74 @@ def fake() -> FakeCrew:
 
 
 @pytest.mark.parametrize("photos", [40, 400, 4_000])
-def test_others_are_invited_to_the_first_stretches_once_half_of_the_others_are_begun(
-    photos: int, fake: FakeCrew
-) -> None:
+def test_others_are_invited_by_turns_to_all_stretches(photos: int, fake: FakeCrew) -> None:
     builder = Builder(fake, photos=photos)
-    stretches = builder.cut.stretches
-    count = len(stretches)
-    held_back = max(0, min(HELD_BACK, count - BATCH))
-    others = stretches[held_back:]
     builder.sharing.open(resumed=False)
     try:
-        # at first to all but those
-        expected = list(reversed(range(held_back, count)))
-        assert builder.invited(len(expected)) == expected
-        # not while fewer have begun
-        half = -(-len(others) // 2)
-        for stretch in others[1 - half :]:
-            builder.claim(stretch[-1])
-        builder.begin_chunk()
-        assert builder.invited(len(expected)) == expected
-        # but then, to what the builder has not begun itself
-        builder.claim(others[-half][-1])
-        builder.begin_chunk()
-        own = {stretch[-1].number for stretch in stretches} & {0, 1}
-        left = [number for number in reversed(range(held_back)) if stretches[number][-1].number not in own]
-        assert builder.invited(len(expected) + len(left)) == expected + left
+        expected = turns(builder.cut.stretches)
+        found = builder.invited(len(expected))
     finally:
         builder.sharing.close(over=True)
+
+    assert [(one.number, one.turns, one.begin) for one in found] == [
+        (number, len(expected), turn.begin) for number, turn in enumerate(expected)
+    ]
+    for one, turn in zip(found, expected, strict=True):
+        stretch = builder.cut.stretches[turn.stretch]
+        assert (one.first, one.last) == (stretch[0].number, stretch[-1].number)
+    assert len({(one.start, one.stop, one.digest) for one in found}) == len(builder.cut.stretches)
     assert fake.objects.left == {}
 
 
-def test_who_is_not_helped_invites_nobody_to_what_it_comes_to_soon(fake: FakeCrew) -> None:
-    builder = Builder(fake, photos=4_000)
-    builder.sharing.open(resumed=False)
-    builder.begin_chunk()
-    builder.sharing.close(over=True)
-
-    assert min(invitation.number for invitation in fake.queue.invitations) == HELD_BACK
-
-
-def test_an_invitation_names_the_last_chunk_that_is_left(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a job whose last stretch was brought as a whole, and of the one before one chunk
     monkeypatch.setattr(crew, "check_record", lambda *_: [])
     builder = Builder(fake, photos=4_000)
     builder.sharing.open(resumed=False)
     try:
-        count = len(builder.cut.stretches)
-        builder.invited(count - HELD_BACK)
+        found = builder.invited(len(turns(builder.cut.stretches)))
     finally:
         builder.sharing.close(over=False)
-    last = {one.number: one.last for one in fake.queue.invitations}
-    assert last == {number: builder.cut.stretches[number][-1].number for number in range(HELD_BACK, count)}
-
-    # when another goes on, after the last chunk of the last stretch has been brought, and the whole of the one before
     *_, before, stretch = builder.cut.stretches
-    digests = {one.number: one.digest for one in fake.queue.invitations}
-    builder.bring(stretch[-1], digests[count - 1])
-    for chunk in before:
-        builder.bring(chunk, digests[count - 2])
+    digests = {one.last: one.digest for one in found}
+    for chunk in (*stretch, before[-1]):
+        builder.bring(chunk, digests[stretch[-1].number if chunk in stretch else before[-1].number])
     fake.queue.invitations.clear()
+
+    # when another goes on
     follower = Builder(fake, photos=4_000)
     follower.sharing.open(resumed=True)
     try:
-        numbers = follower.invited(count - HELD_BACK - 1)
+        left = [turn for turn in turns(builder.cut.stretches) if turn.stretch < len(builder.cut.stretches) - 1]
+        again = follower.invited(len(left))
     finally:
         follower.sharing.close(over=True)
 
-    # then others are invited to what is left of them
-    assert numbers == [count - 1, *reversed(range(HELD_BACK, count - 2))]
-    assert fake.queue.invitations[0].last == stretch[-2].number
+    # then it invites to all but what has been brought
+    assert [(one.begin, one.turns) for one in again] == [(turn.begin, len(left)) for turn in left]
+
+
+def test_claims_of_an_attempt_before_are_nobodys(fake: FakeCrew) -> None:
+    builder = Builder(fake, photos=40)
+    for chunk in builder.cut.chunks:
+        builder.claim(chunk)
+    builder.sharing.open(resumed=True)
+    try:
+        assert builder.invited(1)
+    finally:
+        builder.sharing.close(over=True)
+
+
+def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
+    # given chunks that have been claimed by who is dead
+    builder = Builder(fake, photos=400)
+    for chunk in builder.cut.chunks:
+        builder.claim(chunk)
+    gets: list[int] = []
+    fake.while_waiting = lambda: gets.append(fake.objects.calls["get"] + fake.objects.calls["sizes"])
+
+    for _ in builder.parts:
+        pass
+
+    assert fake.now - 1000 > PATIENCE_SECONDS
+    assert len(gets) < 20 * (fake.now - 1000)

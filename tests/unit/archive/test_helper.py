@@ -133,14 +133,38 @@ def test_a_job_that_is_over_is_needless(other: Services, invitation: Invitation,
         help_build(invitation, services=other)
 
 
-def test_an_invitation_that_comes_late_costs_one_look(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
-    fake.objects.put(invitation.folder, chunk_name(invitation.last), BUILDERS_CLAIM)
+def test_an_invitation_that_comes_late_costs_two_looks(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+    for number in range(invitation.first, invitation.last + 1):
+        fake.objects.put(invitation.folder, chunk_name(number), BUILDERS_CLAIM)
     fake.objects.calls.clear()
 
     with pytest.raises(Needless, match="others have begun it"):
         help_build(invitation, services=other)
 
-    assert fake.objects.calls == {"has": 1}
+    assert fake.objects.calls == {"has": 1, "sizes": 1}
+
+
+def test_who_finds_its_first_chunk_begun_takes_another(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+    fake.objects.put(invitation.folder, chunk_name(invitation.begin), BUILDERS_CLAIM)
+
+    done = help_build(invitation, services=other)
+
+    assert done.chunks == invitation.last - invitation.first
+
+
+@pytest.mark.parametrize("change", [{"first": 1}, {"last": 0}, {"last": 9_000}, {"first": 0, "last": 9_999}])
+def test_chunks_that_are_not_the_plans_are_refused(
+    change: dict[str, int], other: Services, invitation: Invitation, s3: FakeS3
+) -> None:
+    with pytest.raises(LimitExceeded, match="the plan has other chunks"):
+        help_build(invitation.model_copy(update=change), services=other)
+
+    (upload,) = s3.uploads.values()
+    assert list(upload.parts) == [10_000]
+
+
+def test_one_that_begins_elsewhere_begins_somewhere(other: Services, invitation: Invitation) -> None:
+    assert help_build(invitation.model_copy(update={"begin": 9_000}), services=other).chunks
 
 
 def test_who_has_no_crew_helps_nobody(s3: FakeS3, invitation: Invitation) -> None:

@@ -18,8 +18,10 @@ INVITATION = Invitation(
     upload_id="u",
     folder="0" * 64,
     number=2,
-    stretches=9,
+    turns=9,
+    first=20,
     last=30,
+    begin=25,
     start=0,
     stop=10,
     digest="f" * 64,
@@ -37,7 +39,7 @@ def test_an_invitation_is_a_call_that_belongs_to_its_job() -> None:
     headers = call["headers"]
     assert (headers["task"], headers["id"]) == (CHUNK_TASK, "m-1")
     assert (headers["root_id"], headers["parent_id"]) == ("job-1", "job-1")
-    assert headers["argsrepr"] == "stretch 3 of 9"
+    assert headers["argsrepr"] == "turn 3 of 9"
     assert headers["timelimit"] == [None, None]
     assert Letter.from_dict(headers[LETTER_HEADER]).correlation_id == "c-1"
     ((body,), *_) = json.loads(call["body"])
