@@ -6,6 +6,7 @@ GenerateDataKey. A code that is in no row is worth another attempt.
 """
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -171,6 +172,17 @@ def refusal(status: int, body: bytes) -> Refused:
     )
 
 
+def root_of(body: bytes) -> str:
+    """The name of the XML element that the body of an answer is, whatever its namespace; empty where it is none.
+
+    S3 may send white space before it, which keeps the connection alive.
+    """
+    try:
+        return ET.fromstring(body.strip()).tag.rpartition("}")[2]  # noqa: S314 of what is none of S3's the name is all
+    except ET.ParseError:
+        return ""
+
+
 def _element(body: bytes, name: str) -> str | None:
     found = re.search(f"<{name}>([^<]*)</{name}>", body.decode(errors="replace"))
     return unescape(found[1]) if found else None
@@ -255,8 +267,8 @@ def copy_errors(source: SourceObject, bucket: str, key: str) -> Iterator[None]:
     doing = f"copying {source} into s3://{bucket}/{key}"
     try:
         yield
-    except ClientError as error:
-        refused = refused_by(error)
+    except (ClientError, Refused) as error:
+        refused = error if isinstance(error, Refused) else refused_by(error)
         if refused.verdict(Side.WRITE) is Verdict.NO_BUCKET and refused.bucket == bucket:
             raise DestinationUnavailable(f"{doing} failed: no such bucket: {bucket!r}") from error
         match refused.verdict(Side.COPY):

@@ -19,7 +19,10 @@ _PAUSE = int(pycurl.WRITEFUNC_PAUSE)
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How to connect: seconds, the file of trusted certificates, and the proxy of each scheme, where there is one."""
+    """How to connect: seconds, the file of trusted certificates, and the proxy of each scheme, where there is one.
+
+    After ``silent_seconds`` without a byte a transfer is given up that has no number of its own.
+    """
 
     connect_seconds: float
     silent_seconds: float
@@ -43,6 +46,7 @@ class Handle:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(settings.connect_seconds * 1000))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, int(settings.silent_seconds))
+        self._silent = self._usual_silence = settings.silent_seconds
         self._lines: list[bytes] = []
         curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
@@ -57,7 +61,8 @@ class Handle:
         self._unsent = ["Accept:"]
         if method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
-        elif method != "GET":
+        self._sends = method not in ("GET", "HEAD")
+        if self._sends:
             self._unsent.append("Expect:")
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, method)
@@ -86,8 +91,13 @@ class Handle:
         if (transfer.sink is not None) != self._has_sink:
             self._has_sink = transfer.sink is not None
             curl.setopt(pycurl.WRITEFUNCTION, self._offer if self._has_sink else self._write)
-        if transfer.body is not None:
-            curl.setopt(pycurl.INFILESIZE_LARGE, len(transfer.body))
+        if self._sends:
+            # Else one without a body would wait for the bytes of the one before it.
+            curl.setopt(pycurl.INFILESIZE_LARGE, 0 if transfer.body is None else len(transfer.body))
+        silent = self._usual_silence if transfer.silent_seconds is None else transfer.silent_seconds
+        if silent != self._silent:
+            curl.setopt(pycurl.LOW_SPEED_TIME, int(silent))
+            self._silent = silent
 
     def unload(self) -> Transfer:
         """The transfer, which has ended."""
@@ -144,7 +154,8 @@ class Handle:
     def _read(self, size: int) -> bytes | int:
         transfer = self.transfer
         assert transfer is not None
-        assert transfer.body is not None
+        if transfer.body is None:
+            return b""
         if isinstance(transfer.body, StreamedBody):
             return self._read_on(transfer.body, size)
         chunk = bytes(memoryview(transfer.body)[self._sent : self._sent + size])

@@ -1,6 +1,6 @@
 """Requests to S3 on the native way: signed here, sent by libcurl, retried by one policy that the throttle sees.
 
-For what is asked thousands of times: GET, HEAD and LIST of sources, PUT of parts. Everything else is boto3's.
+For what is asked thousands of times: GET, HEAD and LIST of sources, PUT and copies of parts. All else is boto3's.
 """
 
 import random
@@ -16,7 +16,7 @@ from botocore.exceptions import NoCredentialsError
 from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import count_request
 from archiver.aws.endpoints import Endpoint, Endpoints
-from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
+from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal, root_of
 from archiver.aws.inlet import Inlet
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, Signing, encoded_path, encoded_query
 from archiver.aws.transfer import Transfer
@@ -35,6 +35,8 @@ MAX_PAUSE = 10.0
 #: Answers that another attempt may not get: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable"})
+#: The status of an error that S3 puts into a success, as boto3 has it: the answer had begun before S3 knew.
+_HIDDEN = 500
 
 
 @dataclass(slots=True, eq=False)
@@ -43,8 +45,9 @@ class HttpRequest:
 
     ``first`` and ``last`` are the range of a GET in bytes, inclusive; one that breaks off goes on where it was, so it
     is pinned by ``etag``, which the answer must have. ``target`` takes the content and must be filled by it; without
-    one the answer has it, where it is no longer than ``most`` bytes. A checksum in ``headers`` guards the ``body``; one
-    that is streamed can be sent once.
+    one the answer has it, where it is no longer than ``most`` bytes, and must be the XML ``element``, where one is
+    named: a success may hold an error in its place. A checksum in ``headers`` guards the ``body``; one that is streamed
+    can be sent once. ``silent_seconds`` without a byte are waited for, None: as many as usual.
     """
 
     operation: str
@@ -58,7 +61,9 @@ class HttpRequest:
     etag: str | None = None
     target: memoryview | None = None
     most: int | None = None
+    element: str | None = None
     body: PartBody | None = None
+    silent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class S3Http:
             target=None if request.target is None else request.target[state.done :],
             most=request.most,
             body=request.body,
+            silent_seconds=request.silent_seconds,
         )
 
     def _signer(self, region: str) -> Signer:
@@ -220,24 +226,29 @@ class S3Http:
             # What came of a pinned range is as good as the rest will be.
             state.failed(f"{request.operation} failed: {transfer.error}", came=_came(state, transfer))
         elif 200 <= transfer.status < 300:
-            headers = transfer.answered_headers()
-            if _is_asked_for(state, headers):
-                state.outcome = Answer(headers, bytes(transfer.content))
-            else:
-                state.failed(f"{request.operation} failed: the answer is not what was asked for")
+            self._judge_success(state, transfer)
         else:
-            self._judge_refusal(state, transfer)
+            self._judge_refusal(state, transfer, refusal(transfer.status, bytes(transfer.content)))
 
-    def _judge_refusal(self, state: "_State", transfer: Transfer) -> None:
+    def _judge_success(self, state: "_State", transfer: Transfer) -> None:
+        headers, content = transfer.answered_headers(), bytes(transfer.content)
+        element = None if state.request.element is None else root_of(content)
+        if element == "Error":
+            self._judge_refusal(state, transfer, refusal(_HIDDEN, content))
+        elif element == state.request.element and _is_asked_for(state, headers):
+            state.outcome = Answer(headers, content)
+        else:
+            state.failed(f"{state.request.operation} failed: the answer is not what was asked for")
+
+    def _judge_refusal(self, state: "_State", transfer: Transfer, refused: Refused) -> None:
         headers = transfer.answered_headers()
-        refused = refusal(transfer.status, bytes(transfer.content))
         if refused.slows_down and transfer.status not in SLOW_DOWN_STATUSES:
             # The transfers know the status alone.
             self._transfers.slow_down()
         elsewhere = self._is_elsewhere(state, refused, headers)
         if (elsewhere or self._is_skewed(refused, headers)) and state.corrections < MOST_CORRECTIONS:
             state.corrections += 1
-        elif transfer.status in _PASSING or refused.slows_down or refused.code in _PASSING_CODES:
+        elif refused.status in _PASSING or refused.slows_down or refused.code in _PASSING_CODES:
             state.failed(refused)
         else:
             state.outcome = refused

@@ -18,7 +18,8 @@ class Sink(Protocol):
 class Transfer:
     """One request; once it has ended, its answer, too.
 
-    ``headers`` are lines. ``body`` is sent with PUT and POST. The content of an answer of status 2xx goes to
+    ``headers`` are lines. ``body`` is sent with PUT and POST, which say so where they have none. It is given up after
+    ``silent_seconds`` without a byte, None: after as many as usual. The content of an answer of status 2xx goes to
     ``target``, where there is one, which it must not outgrow, else to ``content``, and is hung up on where it is
     longer than ``most`` bytes: ``is_cut``. A ``sink`` is offered it piece by piece in place of both. Of any other
     answer ``content`` has the first 64 KiB. ``ended`` is called from the lane's thread and must not wait. One that is
@@ -31,6 +32,7 @@ class Transfer:
     headers: Sequence[str]
     ended: Callable[["Transfer"], None]
     body: PartBody | None = None
+    silent_seconds: float | None = None
     target: memoryview | None = None
     sink: Sink | None = None
     led: bool = False

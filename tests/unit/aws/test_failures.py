@@ -23,6 +23,7 @@ from archiver.aws.failures import (
     copy_errors,
     destination_errors,
     refusal,
+    root_of,
     source_errors,
     unlisted_uploads,
     unseen_archive,
@@ -124,16 +125,22 @@ def test_of_a_listing_names_what_is_listed(code: str, status: int, meaning: type
     ],
 )
 def test_of_a_copy_names_its_side(code: str, status: int, meaning: type[Exception], told: str) -> None:
-    with pytest.raises(meaning, match=told), copy_errors(SOURCE, "archives", "a.zip"):
-        raise failure(code, status)
+    for refused in (failure(code, status), Refused(status, code, "m")):
+        with pytest.raises(meaning, match=told) as error, copy_errors(SOURCE, "archives", "a.zip"):
+            raise refused
+        assert error.value.__cause__ is refused
 
 
-def test_of_a_copy_into_a_bucket_that_is_not_there_is_the_destinations() -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [failure("NoSuchBucket", 404, BucketName="archives"), Refused(404, "NoSuchBucket", "m", bucket="archives")],
+)
+def test_of_a_copy_into_a_bucket_that_is_not_there_is_the_destinations(refused: Exception) -> None:
     with (
         pytest.raises(DestinationUnavailable, match="no such bucket: 'archives'"),
         copy_errors(SOURCE, "archives", "a.zip"),
     ):
-        raise failure("NoSuchBucket", 404, BucketName="archives")
+        raise refused
 
 
 @pytest.mark.parametrize("error", [EndpointConnectionError(endpoint_url="x"), ConnectionResetError()])
@@ -195,3 +202,19 @@ def test_the_body_of_an_answer_tells_code_message_and_bucket() -> None:
 
     assert (told.status, told.code, told.message, told.bucket) == (404, "NoSuchBucket", "no & no", "b")
     assert (refusal(404, b"").code, refusal(500, b"<html>").code) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "root"),
+    [
+        (b"<Error><Code>c</Code></Error>", "Error"),
+        (b'<?xml version="1.0"?>\n \n<CopyPartResult xmlns="http://s3/"><ETag/></CopyPartResult>', "CopyPartResult"),
+        (b' \n<?xml version="1.0" encoding="UTF-8"?><s:Error xmlns:s="http://s3/"/>', "Error"),
+        (b"<Error><Code>c</Code>", ""),
+        (b"<html><p>Welcome</html>", ""),
+        (b"Error", ""),
+        (b"", ""),
+    ],
+)
+def test_an_answer_is_the_element_that_it_is_whole(body: bytes, root: str) -> None:
+    assert root_of(body) == root

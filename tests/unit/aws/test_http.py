@@ -136,6 +136,41 @@ def test_a_success_without_an_etag_has_taken_nothing() -> None:
     assert len(server.seen) == 2
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"<Error><Code>AccessDenied</Code></Error>",
+        b"<Result><Half>",
+        b"<html>Welcome to the network</html>",
+        b"",
+    ],
+)
+def test_a_success_that_is_not_the_element_that_was_asked_for_is_none(first: bytes) -> None:
+    client, server, pauses = http(answers(200, first), answers(200, b"<Result/>"))
+
+    answer = client.send(HttpRequest("UploadPartCopy", "PUT", "b", "a key", element="Result"))
+
+    assert answer.content == b"<Result/>"
+    assert (len(server.seen), len(pauses)) == (2, 1)
+
+
+def test_an_error_in_a_success_is_a_failure_of_s3s_in_the_end() -> None:
+    client, server, _ = http(answers(200, b"<Error><Code>InternalError</Code><Message>m</Message></Error>"))
+
+    with pytest.raises(Refused) as refused:
+        client.send(HttpRequest("UploadPartCopy", "PUT", "b", "a key", element="Result"))
+
+    assert (refused.value.status, str(refused.value)) == (500, "InternalError: m")
+    assert len(server.seen) == ATTEMPTS
+
+
+def test_an_object_that_reads_like_an_error_is_an_object() -> None:
+    client, server, _ = http(answers(200, b"<Error><Code>InternalError</Code></Error>"))
+
+    assert client.send(get()).content == b"<Error><Code>InternalError</Code></Error>"
+    assert len(server.seen) == 1
+
+
 def test_what_goes_out_while_it_comes_in_is_sent_once() -> None:
     client, server, pauses = http(refuses(503, "SlowDown"))
 

@@ -174,6 +174,14 @@ def test_a_body_is_sent_as_it_is(server: Server, transfers: Transfers) -> None:
     assert headers.keys() == {"Host", "Content-Length"}
 
 
+def test_a_put_without_a_body_says_so_behind_one_that_has_one(server: Server, transfers: Transfers) -> None:
+    for body in (b"part", None, b"another"):
+        run(transfers, f"{server.url}/k", method="PUT", body=body)
+    assert [received for *_, received in server.asked] == [b"part", b"", b"another"]
+    _, _, headers, _ = server.asked[1]
+    assert headers == {"Host": server.url.removeprefix("http://"), "Content-Length": "0"}
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_no_header_is_sent_but_those_that_were_given(server: Server, transfers: Transfers, method: str) -> None:
     run(transfers, f"{server.url}/a", method=method)
