@@ -209,7 +209,7 @@ def _count(**_: Any) -> None:
 
 
 def _send_with(client: "S3Client", headers: dict[str, str]) -> None:
-    """Have a client send headers with each request, copies included, and sign them."""
+    """Have a client send headers with each request, and sign them."""
 
     def add(params: dict[str, Any], **_: Any) -> None:
         params["headers"].update(headers)

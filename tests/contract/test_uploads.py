@@ -242,3 +242,17 @@ def test_a_version_is_copied_as_it_was(server: Server) -> None:
     complete(server, upload_id, [server.uploads.copy_part(ARCHIVE.key, upload_id, 1, source, 1, 6 * MIB)])
 
     assert server.content(ARCHIVE.key) == before[1:]
+
+
+def test_a_key_is_copied_that_looks_like_something_else(server: Server) -> None:
+    sources = {"%41": noise(6 * MIB), "a/../b c+d": noise(6 * MIB, seed=1), "ü?versionId=v&x#y": noise(6 * MIB, seed=2)}
+    upload_id = server.uploads.create(ARCHIVE)
+    parts = []
+    for number, (key, content) in enumerate(sources.items(), 1):
+        server.put(key, content)
+        source = server.objects.head(Location(server.bucket, key))
+        parts.append(server.uploads.copy_part(ARCHIVE.key, upload_id, number, source, 0, 6 * MIB))
+
+    complete(server, upload_id, parts)
+
+    assert server.content(ARCHIVE.key) == b"".join(sources.values())

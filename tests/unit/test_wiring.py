@@ -1,5 +1,6 @@
 """What the settings and the SDK's own environment become."""
 
+import http.server
 import subprocess
 import sys
 from typing import Any
@@ -8,12 +9,13 @@ import pytest
 
 from archiver.archive.access import Access
 from archiver.archive.location import Location
-from archiver.archive.storage import SourceObject
+from archiver.archive.storage import ArchiveObject, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.aws.notify import QueueNotifier
 from archiver.aws.topics import Notifiers, TopicNotifier
 from archiver.settings import Settings
 from archiver.wiring import open_services
+from tests.unit.aws.test_transfers import serving
 
 
 def settings(bucket: str = "archives", **more: str) -> Settings:
@@ -72,27 +74,52 @@ def test_further_buckets_of_archives_are_no_sources_either() -> None:
     assert services.limits.access.complaint(Location("exports", "a"))
 
 
-@pytest.mark.parametrize("pays", [True, False])
-def test_where_the_requester_pays_every_request_says_so(pays: bool) -> None:
-    services = open_services(settings(aws_region="eu-west-1", requester_pays=str(int(pays))))
-    sent: list[bytes | None] = []
+class Listener(http.server.BaseHTTPRequestHandler):
+    """Takes copies and completes uploads, and keeps what it heard."""
 
-    class Sent(Exception):
+    protocol_version = "HTTP/1.1"
+    server: "Listening"
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.heard.append((self.command, self.headers["x-amz-request-payer"], self.headers["Authorization"]))
+        root = "CopyPartResult" if self.command == "PUT" else "CompleteMultipartUploadResult"
+        answer = f"<{root}><ETag>e</ETag></{root}>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_PUT  # noqa: N815 the standard library's name
+
+    def log_message(self, *_: Any) -> None:
         pass
 
-    def stop(request: Any, **_: Any) -> None:
-        sent.append(request.headers.get("x-amz-request-payer"))
-        raise Sent
 
-    uploads: Any = services.archives("archives", Traffic())
-    source = SourceObject("sources", "film", 9 << 20, "etag", 0)
-    uploads._slow.meta.events.register_first("before-send.s3.UploadPartCopy", stop)
-    with pytest.raises(Sent):
-        uploads._slow.upload_part_copy(
-            Bucket="archives", Key="k", UploadId="u", PartNumber=1, CopySource={"Bucket": source.bucket, "Key": "k"}
-        )
+class Listening(http.server.ThreadingHTTPServer):
+    daemon_threads = True
 
-    assert sent == [b"requester" if pays else None]
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Listener)
+        self.heard: list[tuple[str, str | None, str]] = []
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_where_the_requester_pays_every_request_says_so(pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Listening()) as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3.server_address[1]}")
+        services = open_services(settings(aws_region="eu-west-1", requester_pays=str(int(pays))))
+        uploads = services.archives("archives", Traffic())
+
+        # by the native client, and by botocore's
+        part = uploads.copy_part("k", "u", 1, SourceObject("sources", "film", 9 << 20, "etag", 0), 0, 9 << 20)
+        uploads.complete(ArchiveObject("k", {}, None), "u", [part], crc32=0, size=9 << 20)
+
+    assert [(method, payer) for method, payer, _ in s3.heard] == [
+        ("PUT", "requester" if pays else None),
+        ("POST", "requester" if pays else None),
+    ]
+    assert all(("x-amz-request-payer" in signature) is pays for _, _, signature in s3.heard)
 
 
 def test_without_a_destination_queue_nobody_is_notified() -> None:
