@@ -60,7 +60,7 @@ class Transfers:
     def start(self, transfers: Sequence[Transfer]) -> None:
         """Begin transfers, all of one lane, as soon as the throttle lets them.
 
-        In the lane's order, uploads first; led ones at once.
+        In the lane's order, what writes first; led ones at once.
         """
         if not transfers:
             return
@@ -99,8 +99,8 @@ class _Loop:
         self._throttle = throttle
         self._lock = threading.Lock()
         self._waiting: deque[Transfer] = deque()
-        # Uploads go before what waits: they are few, and give back memory that reads need.
-        self._uploads: deque[Transfer] = deque()
+        # Uploads and copies go before reads: they are few, and uploads give back memory that reads need.
+        self._writes: deque[Transfer] = deque()
         # Those that wait for no place go before both: what waits may wait for the very place that they are led under.
         self._led: deque[Transfer] = deque()
         self._woken = self._closing = self._over = False
@@ -133,7 +133,8 @@ class _Loop:
             if self._over:
                 return False
             for transfer in transfers:
-                queue = self._led if transfer.led else self._waiting if transfer.body is None else self._uploads
+                reads = transfer.method in ("GET", "HEAD")
+                queue = self._led if transfer.led else self._waiting if reads else self._writes
                 queue.append(transfer)
             self._ring()
             return True
@@ -177,7 +178,7 @@ class _Loop:
                 self._over = True
             for handle in list(self._running.values()):
                 self._end(handle, reason)
-            for transfer in (*self._led, *self._uploads, *self._waiting):
+            for transfer in (*self._led, *self._writes, *self._waiting):
                 _tell_end(transfer, reason)
             self._multi.close()
             if hasattr(self._poll, "close"):
@@ -208,7 +209,7 @@ class _Loop:
         if self._resumed:
             return 0.0
         due = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-        if self._uploads or self._waiting:
+        if self._writes or self._waiting:
             return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
         return due
 
@@ -239,7 +240,7 @@ class _Loop:
         with self._lock:
             dropped, self._dropped = self._dropped, []
             # A queue that grows meanwhile can't be gone through.
-            for queue in (self._led, self._uploads, self._waiting):
+            for queue in (self._led, self._writes, self._waiting):
                 found = [transfer for transfer in queue if transfer in dropped]
                 for transfer in found:
                     queue.remove(transfer)
@@ -278,7 +279,7 @@ class _Loop:
         """The transfer to begin now; a place of the throttle is taken for it, where it needs one."""
         if self._led:
             return self._led.popleft()
-        queue = self._uploads or self._waiting
+        queue = self._writes or self._waiting
         return queue.popleft() if queue and self._throttle.try_enter() else None
 
     def _end(self, handle: Handle, error: str | None) -> None:

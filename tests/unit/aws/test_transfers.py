@@ -116,7 +116,8 @@ def test_systems_without_epoll_have_poll(server: Server, transfers: Transfers, m
     assert [bytes(transfer.content) for transfer in ended] == [f"content of /{number}".encode() for number in range(20)]
 
 
-def test_uploads_go_first(server: Server) -> None:
+@pytest.mark.parametrize("body", [b"part", None], ids=["upload", "copy"])
+def test_what_writes_goes_first(body: bytes | None, server: Server) -> None:
     transfers = Transfers(SETTINGS, throttle=Throttle(1))
     ended: list[str] = []
     over = threading.Event()
@@ -127,7 +128,7 @@ def test_uploads_go_first(server: Server) -> None:
             over.set()
 
     gets = [Transfer("GET", f"{server.url}/{number}", [], end) for number in range(2)]
-    transfers.start([*gets, Transfer("PUT", f"{server.url}/part", [], end, body=b"part")])
+    transfers.start([*gets, Transfer("PUT", f"{server.url}/part", [], end, body=body)])
     assert over.wait(LONG)
     transfers.close()
     assert ended == ["PUT", "GET", "GET"]
