@@ -1,9 +1,8 @@
-"""A page of ListObjectsV2: asked for, and read with the standard library, which takes an eighth of boto3's time.
+"""A page of ListObjectsV2: asked for, and read in a small part of boto3's time.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from urllib.parse import unquote_plus
 from archiver.archive.location import Location
 from archiver.archive.storage import ListedPage, SourceObject
 from archiver.aws.listings import going_forward
+from archiver.aws.page_text import FIELDS, ObjectText, text_of
 from archiver.errors import StorageUnavailable
 
 #: Classes whose objects must be restored before they can be read:
@@ -51,39 +51,22 @@ def page_query(*, prefix: str, after: str | None = None, token: str | None = Non
 def read_page(bucket: str, content: bytes) -> Page:
     """Read an answer. Raises ``StorageUnavailable`` where it is none of S3's."""
     try:
-        root = ET.fromstring(content)  # noqa: S314 - see the import
-    except ET.ParseError as error:
-        raise StorageUnavailable(f"listing {bucket} failed: the answer is no XML ({error})") from error
-    space = root.tag.rpartition("}")[0] + "}" if root.tag.startswith("{") else ""
-    if root.tag != f"{space}ListBucketResult":
-        raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({root.tag})")
-    decode = unquote_plus if root.findtext(f"{space}EncodingType") == "url" else str
-    key, size, etag, modified, storage = (
-        f"{space}{name}" for name in ("Key", "Size", "ETag", "LastModified", "StorageClass")
-    )
-    objects = []
-    for item in root.iterfind(f"{space}Contents"):
-        fields = {child.tag: child.text or "" for child in item}
-        try:
-            objects.append(
-                SourceObject(
-                    bucket=bucket,
-                    key=decode(fields[key]),
-                    size=int(fields[size]),
-                    etag=fields[etag],
-                    modified=int(datetime.fromisoformat(fields[modified]).timestamp()),
-                    archived=fields.get(storage) in ARCHIVED_CLASSES,
-                )
-            )
-        except KeyError as error:
-            lacking = str(error.args[0]).removeprefix(space)
-            raise StorageUnavailable(
-                f"listing {bucket} failed: the answer has an object without {lacking!r}"
-            ) from error
-        except (ValueError, OverflowError) as error:
-            raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({error})") from error
-    more = root.findtext(f"{space}IsTruncated") == "true"
-    return Page(objects, more, root.findtext(f"{space}NextContinuationToken") if more else None)
+        elements, texts = text_of(content)
+        decode = unquote_plus if elements.get("EncodingType") == "url" else str
+        objects = [_object(bucket, text, decode) for text in texts]
+    except (ValueError, OverflowError) as error:
+        raise StorageUnavailable(f"listing {bucket} failed: the answer is not S3's ({error})") from error
+    more = elements.get("IsTruncated") == "true"
+    return Page(objects, more, elements.get("NextContinuationToken") if more else None)
+
+
+def _object(bucket: str, text: ObjectText, decode: Callable[[str], str]) -> SourceObject:
+    key, modified, etag, size, storage = text
+    if key is None or modified is None or etag is None or size is None:
+        lacking = next(name for name, value in zip(FIELDS, text, strict=True) if value is None)
+        raise ValueError(f"an object without {lacking}")
+    seconds = int(datetime.fromisoformat(modified).timestamp())
+    return SourceObject(bucket, decode(key), int(size), etag, seconds, archived=storage in ARCHIVED_CLASSES)
 
 
 def objects_below(prefix: Location, ask: Callable[[Mapping[str, str]], Page]) -> Iterator[SourceObject]:
