@@ -1,7 +1,6 @@
 """Looking at sources: with as few requests as can be, and with the content of small ones at once."""
 
 import threading
-from dataclasses import replace
 from typing import NamedTuple
 
 from archiver.archive.location import Location
@@ -57,7 +56,7 @@ class Look:
         if source.composite and source.crc32 is None:
             parts = self._sources.part_checksums(source)
             if parts is not None:
-                source = replace(source, crc32=crc32_of_parts(parts))
+                source = source._replace(crc32=crc32_of_parts(parts))
         return source
 
     def _source(self, wanted: Wanted) -> SourceObject:

@@ -74,7 +74,7 @@ def _found(location: Location, store: SourceStore, source_bucket: str | None) ->
     try:
         source = store.head(location)
         if source.composite and source.crc32 is None and (parts := store.part_checksums(source)):
-            return replace(source, crc32=crc32_of_parts(parts))
+            return source._replace(crc32=crc32_of_parts(parts))
         return source
     except SourceMissing:
         hint = other_writing(location.key, bucket=location.bucket)

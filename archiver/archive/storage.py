@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from mmap import mmap
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from archiver.archive.location import Location
 from archiver.errors import DestinationUnavailable
@@ -53,14 +53,13 @@ class ArchiveExists(Exception):
     """Another delivery of the message has completed the archive first."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceObject:
+class SourceObject(NamedTuple):
     """One object as it was when the job looked: every later read and copy is pinned to its ETag.
 
     ``size`` is in bytes, ``modified`` in seconds since the epoch; ``crc32`` is what S3 says of the whole content,
     never what somebody else computed; ``composite`` says that S3 has CRC32s of its parts; ``body`` is the whole
     content where the look brought it along; ``archived`` says that a listing shows it in a class that is read only
-    once it is restored.
+    once it is restored. A named tuple, as ``Location`` is.
     """
 
     bucket: str

@@ -4,7 +4,7 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class S3Objects:
         if answer.content is None or len(answer.content) != seen.size or not seen.size:
             return seen
         self._traffic.read(seen.size)
-        return replace(seen, body=answer.content)
+        return seen._replace(body=answer.content)
 
     def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
         """The pages of what lies below a prefix, in S3's order; with ``after`` only of what comes behind that key.

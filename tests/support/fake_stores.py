@@ -4,7 +4,7 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ class FakeObjects:
         if len(stored.content) > limit or not stored.content:
             return seen_source(location, stored)
         self._traffic.read(len(stored.content))
-        return replace(seen_source(location, stored), body=flipped(stored.content) if flips else stored.content)
+        return seen_source(location, stored)._replace(body=flipped(stored.content) if flips else stored.content)
 
     def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
         more = True

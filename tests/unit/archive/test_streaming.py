@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -52,7 +52,7 @@ class Job:
     def _looked_at(self, name: str) -> SourceObject:
         source = self.store.head(Location(SOURCES, name))
         parts = self.store.part_checksums(source) if source.composite else None
-        return source if parts is None else replace(source, crc32=crc32_of_parts(parts))
+        return source if parts is None else source._replace(crc32=crc32_of_parts(parts))
 
     def streaming(self, *, begin: int = 0) -> Streaming:
         layout, sources = self.blueprint.layout, self.blueprint.sources
