@@ -23,7 +23,7 @@ from archiver.archive.manifests import read_manifests
 from archiver.archive.plan import bytes_copied, bytes_literal, plan_parts
 from archiver.archive.request import parse_request
 from archiver.archive.resolve import Limits, resolve
-from archiver.archive.storage import ListedPage, Read, SourceObject
+from archiver.archive.storage import ListedPage, OnRead, Read, SourceObject
 from archiver.archive.streamed_body import Arriving
 
 KIB = 1024
@@ -70,9 +70,9 @@ class InstantSources:
     def part_checksums(self, source: SourceObject) -> None:
         del source
 
-    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+    def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]:
         """Bytes of the manifest, the only object whose content is asked for."""
-        for read in reads:
+        for number, read in enumerate(reads):
             skipped = max(0, read.start - len(HEADER))
             lines = bytearray(HEADER[read.start :])
             for index in range(skipped // self._width(), self.count):
@@ -81,6 +81,8 @@ class InstantSources:
                 lines += ",".join(self._row(index)).encode() + b"\n"
             begin = skipped % self._width()
             read.target[:] = lines[begin : begin + len(read.target)]
+            if on_read is not None:
+                on_read(number, None)
         return [None] * len(reads)
 
     def tells_crc32(self, bucket: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from archiver.archive.location import Location
 from archiver.archive.parallel import wait_unless
-from archiver.archive.storage import ListedPage, Read, SourceObject, SourceStore
+from archiver.archive.storage import ListedPage, OnRead, Read, SourceObject, SourceStore
 from archiver.archive.streamed_body import Arriving
 from archiver.errors import Cancelled
 
@@ -110,9 +110,9 @@ class CancellableSources:
         self._check()
         return self._store.part_checksums(source)
 
-    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+    def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]:
         self._check()
-        return self._store.read_all(reads)
+        return self._store.read_all(reads, on_read)
 
     def tells_crc32(self, bucket: str) -> bool:
         return self._store.tells_crc32(bucket)

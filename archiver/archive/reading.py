@@ -37,21 +37,32 @@ def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
     Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 of bytes and they never have it.
     """
     found = [0] * len(reads)
-    pending = list(range(len(reads)))
+    pending: Sequence[int] = range(len(reads))
     for again in range(READS):
-        checksums = store.read_all([reads[index] for index in pending])
-        wrong = []
-        for index, stored in zip(pending, checksums, strict=True):
-            read = reads[index]
-            expected = read.source.crc32 if stored is None and read.is_whole else stored
-            found[index] = zlib_ng.crc32(read.target)
-            if expected is not None and found[index] != expected:
-                _differs(read.source, read=found[index], stored=expected, lasting=again + 1 == READS)
-                wrong.append(index)
-        if not wrong:
+        pending = _compared(store, reads, pending, found, lasting=again + 1 == READS)
+        if not pending:
             break
-        pending = wrong
     return found
+
+
+def _compared(
+    store: SourceStore, reads: Sequence[Read], numbers: Sequence[int], found: list[int], *, lasting: bool
+) -> list[int]:
+    """Fill the targets of the reads of these numbers, put their CRC32s into ``found``; the numbers of wrong ones."""
+    wrong = []
+
+    def compare(place: int, stored: int | None) -> None:
+        number = numbers[place]
+        read = reads[number]
+        expected = read.source.crc32 if stored is None and read.is_whole else stored
+        crc32 = found[number] = zlib_ng.crc32(read.target)
+        if expected is not None and crc32 != expected:
+            _differs(read.source, read=crc32, stored=expected, lasting=lasting)
+            wrong.append(number)
+
+    # Each is compared while others are still to come.
+    store.read_all([reads[number] for number in numbers], compare)
+    return sorted(wrong)
 
 
 class VerifiedStream:

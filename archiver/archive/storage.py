@@ -4,7 +4,7 @@
 the same contract suite.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from mmap import mmap
@@ -90,8 +90,7 @@ class ListedPage:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Bytes of an object that are wanted: from ``start`` on, as many as ``target`` has room for."""
 
     source: SourceObject
@@ -142,6 +141,10 @@ class StoredArchive:
     metadata: dict[str, str]
 
 
+#: Told of each read that is done: its number, and the CRC32 that the storage says its bytes have, where it says one.
+OnRead = Callable[[int, int | None], None]
+
+
 class SourceLookup(Protocol):
     """Where sources are looked at. ``archiver.aws.objects`` documents each call."""
 
@@ -155,7 +158,7 @@ class SourceLookup(Protocol):
 class SourceStore(SourceLookup, Protocol):
     """Where sources are looked at and read."""
 
-    def read_all(self, reads: Sequence[Read]) -> list[int | None]: ...
+    def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]: ...
     def tells_crc32(self, bucket: str) -> bool: ...
     def opened(self, sources: Sequence[SourceObject]) -> "AbstractContextManager[Sequence[Arriving]]": ...
     def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...

@@ -6,10 +6,11 @@ For what is asked thousands of times: GET, HEAD and LIST of sources, PUT and cop
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import NoCredentialsError
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Attempts at one request that brought nothing, the first included.
 ATTEMPTS = 8
+#: Transfers that have ended before the waiting thread looks at them.
+AT_ONCE = 256
 #: Corrections of a request's way: another region, another clock.
 MOST_CORRECTIONS = 3
 PARTIAL = 206
@@ -66,8 +69,7 @@ class HttpRequest:
     silent_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A successful answer: its headers, with names in lower case, and its content where no target took it.
 
     ``content`` None: it was longer than the request's ``most``, and hung up on.
@@ -104,20 +106,47 @@ class S3Http:
             return outcome
         raise outcome
 
-    def send_all(self, requests: Sequence[HttpRequest]) -> list[Answer | Exception]:
-        """Each request's answer, or what failed, in their order; under way at once as far as the throttle lets them."""
+    def send_all(
+        self,
+        requests: Sequence[HttpRequest],
+        on_outcome: Callable[[int, Answer | Exception], None] = lambda _number, _outcome: None,
+    ) -> list[Answer | Exception]:
+        """Each request's answer, or what failed, in their order; under way at once as far as the throttle lets them.
+
+        ``on_outcome`` is told each request's number and outcome while others are under way, in this thread. What it
+        raises is raised once none of them is.
+        """
         states = [_State(request) for request in requests]
-        pending = states
+        pending = list(range(len(states)))
         while pending:
-            self._transfer(pending)
-            for state in pending:
-                self._judge(state)
-            pending = [state for state in pending if not state.is_over()]
-            failures = max((state.failures for state in pending), default=0)
+            self._round(states, pending, on_outcome)
+            pending = [number for number in pending if not states[number].is_over()]
+            failures = max((states[number].failures for number in pending), default=0)
             if failures:
                 longest = min(MAX_PAUSE, 0.1 * 2 ** (failures - 1))
                 self._sleep(random.uniform(longest / 4, longest))  # noqa: S311 jitter, not a secret
         return [state.outcome for state in states if state.outcome is not None]
+
+    def _round(
+        self, states: Sequence["_State"], numbers: Sequence[int], on_outcome: Callable[[int, Answer | Exception], None]
+    ) -> None:
+        """One attempt at the requests of these numbers."""
+        waiter = _Waiter()
+        number_of = dict(zip(self._begun([states[number] for number in numbers], waiter), numbers, strict=True))
+        failure: Exception | None = None
+        for transfer in waiter.ended():
+            number = number_of[transfer]
+            state = states[number]
+            self._judge(state)
+            if state.is_over() and failure is None:
+                assert state.outcome is not None
+                try:
+                    on_outcome(number, state.outcome)
+                except Exception as error:
+                    # Not yet: the others still write where they were told to.
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def open_all(self, requests: Sequence[HttpRequest]) -> list[Inlet | Exception]:
         """Ask for objects, whose content comes in as it is taken: S3 has answered for all of them.
@@ -125,7 +154,7 @@ class S3Http:
         Each is asked once, and none takes a place of the throttle: the caller holds one, and closes what it gets, which
         is for each request, in their order, its content or what failed.
         """
-        waiter = _Waiter(len(requests))
+        waiter = _Waiter()
         ways: dict[str, _Way] = {}
         states, inlets = [], []
         lane = self._transfers.lane()
@@ -136,10 +165,11 @@ class S3Http:
             inlets.append(inlet)
         count_request(len(inlets))
         self._transfers.start([inlet.transfer for inlet in inlets if inlet.transfer])
+        waiter.expect(len(inlets))
         waiter.wait()
-        return [self._begun(state, inlet) for state, inlet in zip(states, inlets, strict=True)]
+        return [self._opened(state, inlet) for state, inlet in zip(states, inlets, strict=True)]
 
-    def _begun(self, state: "_State", inlet: Inlet) -> Inlet | Exception:
+    def _opened(self, state: "_State", inlet: Inlet) -> Inlet | Exception:
         if not inlet.headers:
             self._judge(state)
             state.give_up()
@@ -150,19 +180,21 @@ class S3Http:
         inlet.close()
         return ConnectionError(f"{state.request.operation} failed: the answer is not what was asked for")
 
-    def _transfer(self, states: Sequence["_State"]) -> None:
-        waiter = _Waiter(len(states))
+    def _begun(self, states: Sequence["_State"], waiter: "_Waiter") -> list[Transfer]:
+        """A transfer for each state, all under way."""
         ways: dict[str, _Way] = {}
         transfers = []
         # Of short requests most is Python's work, and two threads would wait for each other.
-        bodies = (state.request.body for state in states)
+        bodies = (state.request.body for state in states if state.request.body is not None)
         lane = next((body.lane for body in bodies if isinstance(body, StreamedBody)), 0)
         for state in states:
             state.transfer = self._prepared(state, ways, waiter.one_ended, lane=lane)
             transfers.append(state.transfer)
         count_request(len(transfers))
+        # Not the first of them sooner: they would take the interpreter's lock from what makes the others.
         self._transfers.start(transfers)
-        waiter.wait()
+        waiter.expect(len(transfers))
+        return transfers
 
     def _prepared(
         self,
@@ -297,7 +329,7 @@ class _State:
     failures: int = 0
     corrections: int = 0
     region: str = ""
-    reason: Exception = field(default_factory=lambda: ConnectionError("another region or clock is to be tried"))
+    reason: Exception | None = None
     outcome: Answer | Exception | None = None
 
     def failed(self, reason: str | Refused, *, came: int = 0) -> None:
@@ -306,7 +338,7 @@ class _State:
         self.failures = 1 if came else self.failures + 1
         self.reason = ConnectionError(reason) if isinstance(reason, str) else reason
         if self.failures >= ATTEMPTS:
-            self.outcome = self.reason
+            self.give_up()
 
     def is_over(self) -> bool:
         """Whether there is an outcome; what can't be sent again has one after each attempt."""
@@ -317,7 +349,7 @@ class _State:
     def give_up(self) -> None:
         """Let the last failure be the outcome, where there is none."""
         if self.outcome is None:
-            self.outcome = self.reason
+            self.outcome = self.reason or ConnectionError("another region or clock is to be tried")
 
 
 def _came(state: _State, transfer: Transfer) -> int:
@@ -351,19 +383,41 @@ def _is_of(state: _State, headers: Mapping[str, str]) -> bool:
 
 
 class _Waiter:
-    """Waits for so many ends."""
+    """Waits for transfers, and brings those that have ended while others are under way, many at a time.
 
-    def __init__(self, count: int) -> None:
-        self._left = count
-        self._all = threading.Event()
-        if not count:
-            self._all.set()
+    To wake up for each would take more than it saves: it takes the interpreter's lock from whoever moves the bytes.
+    """
 
-    def one_ended(self, _: Transfer) -> None:
+    def __init__(self) -> None:
+        self._expected = self._taken = 0
+        # Touched by the transfers' thread alone.
+        self._count = 0
+        self._ended: deque[Transfer] = deque()
+        self._woken = threading.Event()
+
+    def expect(self, count: int) -> None:
+        """So many more have begun; of them some may have ended."""
+        self._expected += count
+        if self._count == self._expected:
+            self._woken.set()
+
+    def one_ended(self, transfer: Transfer) -> None:
         # Called from one thread alone.
-        self._left -= 1
-        if not self._left:
-            self._all.set()
+        self._ended.append(transfer)
+        self._count += 1
+        if (self._count == self._expected or len(self._ended) >= AT_ONCE) and not self._woken.is_set():
+            self._woken.set()
+
+    def ended(self) -> Iterator[Transfer]:
+        """All that are expected, as they end."""
+        while self._taken < self._expected:
+            self._woken.wait()
+            self._woken.clear()
+            while self._ended:
+                self._taken += 1
+                yield self._ended.popleft()
 
     def wait(self) -> None:
-        self._all.wait()
+        """Until all have ended."""
+        for _ in self.ended():
+            pass

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location, other_writing
-from archiver.archive.storage import BucketMissing, ListedPage, Read, SourceMissing, SourceObject
+from archiver.archive.storage import BucketMissing, ListedPage, OnRead, Read, SourceMissing, SourceObject
 from archiver.archive.streamed_body import Arriving
 from archiver.archive.traffic import Traffic
 from archiver.aws.failures import Refused, Side, archived, source_errors
@@ -120,20 +120,40 @@ class S3Objects:
             return None
         return parts if parts and sum(size for _, size in parts) == source.size else None
 
-    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
+    def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]:
         """Fill the target of each read, many at once, each going on where a connection broke.
 
-        Returns for each the CRC32 that S3 says these bytes have; None where it tells none, as of a range. Raises
-        ``SourceChanged`` where an object is no longer the one first seen, or gone, else as ``head`` does.
+        Returns for each the CRC32 that S3 says these bytes have; None where it tells none, as of a range. ``on_read``
+        is told the same of each, by its number, while others are under way. Raises ``SourceChanged`` where an object is
+        no longer the one first seen, or gone, else as ``head`` does, and what ``on_read`` raises, once all have ended.
         """
         if not reads:
             return []
-        # What is raised here, such as for missing keys, is about no read alone.
-        with source_errors(reads[0].source):
-            outcomes = self._http.send_all([_pinned(read) for read in reads])
-        came = [len(read.target) for read, outcome in zip(reads, outcomes, strict=True) if isinstance(outcome, Answer)]
-        self._traffic.read(sum(came))
-        return [self._taken(read, outcome) for read, outcome in zip(reads, outcomes, strict=True)]
+        crc32s: list[int | None] = [None] * len(reads)
+        came = 0
+
+        def take(number: int, outcome: Answer | Exception) -> None:
+            nonlocal came
+            if isinstance(outcome, Exception):
+                return
+            read = reads[number]
+            came += len(read.target)
+            if read.is_whole:
+                crc32s[number] = self._told_crc32(read.source, outcome.headers)
+            if on_read is not None:
+                on_read(number, crc32s[number])
+
+        try:
+            # What is raised here, such as for missing keys, is about no read alone.
+            with source_errors(reads[0].source):
+                outcomes = self._http.send_all([_pinned(read) for read in reads], take)
+        finally:
+            self._traffic.read(came)
+        for read, outcome in zip(reads, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                with _vanishing(read.source), source_errors(read.source):
+                    raise outcome
+        return crc32s
 
     def tells_crc32(self, bucket: str) -> bool:
         """Whether S3 has told a CRC32 with every whole object of the bucket that this job has read, at least one."""
@@ -188,14 +208,6 @@ class S3Objects:
         page = read_page(bucket, answer.content or b"")
         self._requests.listed(bucket)
         return page
-
-    def _taken(self, read: Read, outcome: Answer | Exception) -> int | None:
-        if isinstance(outcome, Exception):
-            with _vanishing(read.source), source_errors(read.source):
-                raise outcome
-        if not read.is_whole:
-            return None
-        return self._told_crc32(read.source, outcome.headers)
 
     @contextmanager
     def _explaining(self, location: Location) -> Iterator[None]:
@@ -263,22 +275,20 @@ def crc32_headers(value: int) -> dict[str, str]:
 
 
 def _pinned(read: Read) -> HttpRequest:
-    source = read.source
-    request = HttpRequest(
+    source, whole = read.source, read.is_whole
+    return HttpRequest(
         "GetObject",
         "GET",
         source.bucket,
         source.key,
-        query=version_query(source.version_id),
-        etag=source.etag,
-        target=read.target,
-    )
-    if read.is_whole:
+        version_query(source.version_id),
         # Of the whole object S3 tells the checksum, of a range it does not.
-        request.headers = CHECKSUM
-    else:
-        request.first, request.last = read.start, read.start + len(read.target) - 1
-    return request
+        CHECKSUM if whole else {},
+        None if whole else read.start,
+        None if whole else read.start + len(read.target) - 1,
+        source.etag,
+        read.target,
+    )
 
 
 def _where(location: Location) -> dict[str, Any]:

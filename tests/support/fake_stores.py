@@ -17,6 +17,7 @@ from archiver.archive.storage import (
     BucketMissing,
     CopyRefused,
     ListedPage,
+    OnRead,
     Read,
     SourceMissing,
     SourceObject,
@@ -138,8 +139,13 @@ class FakeObjects:
             for stop, size in zip(stops, stored.part_sizes, strict=True)
         ]
 
-    def read_all(self, reads: Sequence[Read]) -> list[int | None]:
-        return [self._read(read.source, read.start, read.target) for read in reads]
+    def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]:
+        crc32s = []
+        for number, read in enumerate(reads):
+            crc32s.append(self._read(read.source, read.start, read.target))
+            if on_read is not None:
+                on_read(number, crc32s[number])
+        return crc32s
 
     def tells_crc32(self, bucket: str) -> bool:
         return self._told.get(bucket, False)
