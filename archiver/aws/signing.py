@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -84,8 +85,8 @@ class Signing:
         signed.
         """
         signed = {"host": host, "x-amz-content-sha256": body_hash, **self._common, **headers}
-        names, listed = _in_order(tuple(signed))
-        fields = "".join([f"{name}:{signed[name]}\n" for name in names])
+        in_order, form, listed = _in_order(tuple(signed))
+        fields = form % in_order(signed)
         canonical = f"{method}\n{path}\n{query}\n{fields}\n{listed}\n{body_hash}"
         signature = self._hmac(self._text + hashlib.sha256(canonical.encode()).hexdigest())
         del signed["host"]  # the HTTP client's own, from the URL
@@ -102,10 +103,10 @@ class Signing:
 
 
 @lru_cache(maxsize=64)
-def _in_order(names: tuple[str, ...]) -> tuple[list[str], str]:
-    """The names in the order in which they are signed, and as a list of the signature's."""
+def _in_order(names: tuple[str, ...]) -> tuple[Callable[[Mapping[str, str]], tuple[str, ...]], str, str]:
+    """What takes the values of these names in the order in which they are signed, their form, and the names' list."""
     ordered = sorted(names)
-    return ordered, ";".join(ordered)
+    return itemgetter(*ordered), "".join([f"{name}:%s\n" for name in ordered]), ";".join(ordered)
 
 
 @lru_cache(maxsize=8)
