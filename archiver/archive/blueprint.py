@@ -12,7 +12,7 @@ from archiver.archive.plan import Part, plan_parts
 from archiver.archive.storage import SourceObject
 from archiver.archive.tables import UNKNOWN, as_picked
 from archiver.archive.upload import LAST_NUMBER
-from archiver.zipformat.entry import Entry
+from archiver.zipformat.entry import STORED, Entry
 from archiver.zipformat.layout import Layout
 
 
@@ -62,7 +62,7 @@ def make_blueprint(
         first_number=deflated.next_number,
         last_number=LAST_NUMBER,
     )
-    return Blueprint(layout, order, _Holders(sources, order, first), parts)
+    return Blueprint(layout, order, _Holders(sources, order, first) if first else sources, parts)
 
 
 class _Entries(Made[Entry]):
@@ -86,19 +86,22 @@ class _Entries(Made[Entry]):
         if number < len(self._deflated):
             return self._deflated[number]
         columns, index = self._columns, self._order[number]
-        return _stored(self._names[index], columns.sizes[index], columns.modified[index], columns.crc32s[index])
+        # Each was asked for its faults when all of them were laid out.
+        return Entry._make(
+            _fields(self._names[index], columns.sizes[index], columns.modified[index], columns.crc32s[index])
+        )
 
     def __iter__(self) -> Iterator[Entry]:
         if self._deflated:
-            return super().__iter__()
+            return (Entry(*entry) for entry in super().__iter__())
         columns = self._columns
-        return map(_stored, self._names, columns.sizes, columns.modified, columns.crc32s)
+        return itertools.starmap(Entry, map(_fields, self._names, columns.sizes, columns.modified, columns.crc32s))
 
 
-def _stored(name: str, size: int, modified: int, crc32: int) -> Entry:
+def _fields(name: str, size: int, modified: int, crc32: int) -> tuple[str, int, int, int | None, int, int | None]:
     if name[-1] == "/":
-        return Entry(name, 0, modified)
-    return Entry(name, size, modified, None if crc32 == UNKNOWN else crc32)
+        return name, 0, modified, None, STORED, None
+    return name, size, modified, None if crc32 == UNKNOWN else crc32, STORED, None
 
 
 class _Holders(Made[SourceObject | None]):

@@ -16,7 +16,7 @@ class Made(Sequence[T]):
 
     @abstractmethod
     def at(self, number: int) -> T:
-        """The item of this number, from 0 on."""
+        """The item of this number, from 0 on. Raises ``IndexError`` where there are not so many."""
 
     def picked(self, numbers: range) -> Sequence[T]:
         """The items of these numbers."""
@@ -30,10 +30,9 @@ class Made(Sequence[T]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
-        count = len(self)
         if isinstance(index, slice):
-            return self.picked(range(count)[index])
-        return self.at(index if 0 <= index < count else range(count)[index])
+            return self.picked(range(len(self))[index])
+        return self.at(index if index >= 0 else range(len(self))[index])
 
 
 class TextColumn(Made[str]):

@@ -5,7 +5,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import tzinfo
 
 from archiver.archive.cancellation import Cancellation
@@ -113,7 +112,7 @@ class DeflateWriter:
         self._ended = checkpoint.entries.first(cut.entries)
         self.indexes = list(self._ended.indexes)
         self.entries = [
-            replace(self._new(index), crc32=crc32, compressed_size=size)
+            self._new(index, crc32, size)
             for index, size, crc32 in zip(self.indexes, self._ended.sizes, self._ended.crc32s, strict=True)
         ]
         self._cuts = list(checkpoint.cuts[:parts])
@@ -166,14 +165,16 @@ class DeflateWriter:
             raise AssertionError("no entry has begun")
         return self._entry
 
-    def _new(self, index: int) -> Entry:
+    def _new(self, index: int, crc32: int | None = None, compressed_size: int | None = None) -> Entry:
+        """The entry, as long as its source as long as nobody knows better."""
         source = self._sources[index]
         return Entry(
             name=self._names[index],
             size=source.size,
             modified=source.modified,
+            crc32=crc32,
             method=DEFLATED,
-            compressed_size=source.size,
+            compressed_size=source.size if compressed_size is None else compressed_size,
         )
 
     def _open(self, index: int) -> None:
@@ -185,7 +186,7 @@ class DeflateWriter:
         predicted, stored = self._predicted, self._sources[index].crc32
         if stored not in (None, self._crc32):
             raise BytesDiffer(mismatch(predicted.name, read=self._crc32, stored=stored))
-        entry = replace(predicted, crc32=self._crc32, compressed_size=self._compressed)
+        entry = self._new(index, self._crc32, self._compressed)
         header = Layout([entry], zone=self._zone).local_header(0, crc32=self._crc32)
         if len(header) != Layout([predicted]).data_offset(0):
             raise AssertionError(f"{entry.name}: the deflated entry outgrew its local header")

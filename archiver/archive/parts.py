@@ -253,12 +253,13 @@ class PartBuilder:
                 if len(read.target) >= LONG:
                     long.append((offset, offset + len(read.target), crc32))
         # Only now: the part's own pieces may be what others wait for.
-        for offset, segment in self._located(part):
-            if isinstance(segment, DataBytes) or self._is_carried(part.start + offset):
+        for at, record in self.layout.records(part.start, part.stop):
+            if self._is_carried(at):
                 continue
-            for piece in self._rendered(segment):
+            offset = at - part.start
+            for piece in self._rendered(record):
                 view[offset : offset + len(piece)] = piece
-                offset += len(piece)  # noqa: PLW2901 where the next piece goes
+                offset += len(piece)
         return _crc32_around(view, long)
 
     def _located(self, part: Part) -> Iterator[tuple[int, Segment]]:

@@ -133,6 +133,19 @@ class Layout:
         if start < stop:
             yield DirectoryBytes(start - self.directory_offset, stop - self.directory_offset)
 
+    def records(self, start: int, stop: int) -> Iterator[tuple[int, HeaderBytes | DirectoryBytes]]:
+        """What of the archive's bytes [start, stop) is no content, each with its offset in the archive."""
+        for index in range(self.find(start), len(self.entries)):
+            header, data = self._header_offsets[index], self._data_offsets[index]
+            if header >= stop:
+                return
+            at, until = max(start, header), min(stop, data)
+            if at < until:
+                yield at, HeaderBytes(index, at - header, until - header)
+        at = max(start, self.directory_offset)
+        if at < stop:
+            yield at, DirectoryBytes(at - self.directory_offset, stop - self.directory_offset)
+
     def local_header(self, index: int, *, crc32: int) -> bytes:
         """The local header of an entry whose content has this CRC32."""
         return _local_header(self.entries[index], crc32, self.zone)

@@ -195,6 +195,20 @@ def test_segments_name_the_entry_and_the_range_within() -> None:
     assert list(layout.segments(header, header)) == []
 
 
+@given(st.lists(st.integers(0, 3), max_size=4), st.data())
+def test_records_are_the_segments_without_content_in_their_places(sizes: list[int], data: st.DataObject) -> None:
+    layout = Layout([Entry(f"{number}", size, MOMENT) for number, size in enumerate(sizes)])
+    start = data.draw(st.integers(0, layout.size))
+    stop = data.draw(st.integers(start, layout.size))
+    expected, at = [], start
+    for segment in layout.segments(start, stop):
+        if not isinstance(segment, DataBytes):
+            expected.append((at, segment))
+        at += segment.stop - segment.start
+
+    assert list(layout.records(start, stop)) == expected
+
+
 def test_find_tells_whose_bytes_they_are() -> None:
     layout = Layout([Entry("a", 10, MOMENT), Entry("b", 5, MOMENT)])
 
