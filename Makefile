@@ -10,6 +10,8 @@ COVERAGE ?= --cov --cov-report=term
 # Each process has a LocalStack of its own; -n0 in PYTEST_ARGS is one process.
 TEST_PROCESSES ?= 2
 export LOCALSTACK_VENV
+# Kept, whatever the caller's habit: without it each program of a run compiles all that it imports, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 bin := $(VENV)/bin
 installed := $(VENV)/.installed
