@@ -43,7 +43,7 @@ def airy(size: int, seed: int = 0) -> bytes:
 SHAPES: dict[str, Callable[[], dict[str, bytes]]] = {
     "many small": lambda: {f"{n:02}.csv": airy(3 * MIB, seed=n) for n in range(12)},
     "some larger": lambda: {f"{n}.csv": airy(9 * MIB + n, seed=n) for n in range(4)},
-    "one large": lambda: {"large.csv": airy(36 * MIB)},
+    "one large": lambda: {"large.csv": airy(28 * MIB)},
     "mixed": lambda: {
         "a.csv": airy(3 * MIB),
         "b.jpg": noise(6 * MIB),
@@ -127,7 +127,9 @@ def test_half_of_it_is_not_read_again(shape: str, whole: dict[str, tuple[int, in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=[pytest.mark.chaos] if shape != "mixed" else []) for shape in SHAPES]
+)
 def test_wherever_it_dies_the_archive_is_the_same(shape: str, whole: dict[str, tuple[int, int, bytes]]) -> None:
     _, parts, archive = whole[shape]
     for dead in range(1, parts):

@@ -62,7 +62,7 @@ def test_a_source_of_its_name_keeps_it(s3: FakeS3) -> None:
 def test_one_that_is_larger_than_parts_are(s3: FakeS3, compression: Literal["stored", "auto"]) -> None:
     # Given a list of many mebibytes, which S3 has nowhere to copy from, behind an object that it copies
     s3.put_object(SOURCES, "film", noise(12 * MIB))
-    names = [f"gone/{'x' * 900}/{n:06}" for n in range(20_000)]
+    names = [f"gone/{'x' * 1000}/{n:06}" for n in range(11_000)]
 
     entries = built(
         s3,
