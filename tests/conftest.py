@@ -98,7 +98,7 @@ class StartWorker(Protocol):
 def start_worker(request: pytest.FixtureRequest, localstack: LocalStack, stack: Stack) -> Iterator[StartWorker]:
     """``start_worker(WORKER_CONCURRENCY="2", on=other_stack)``: workers that end with the test, as many as called.
 
-    A failed test shows the end of their logs.
+    They end killed, which takes no time: a test of how one stops stops it. A failed test shows the end of their logs.
     """
     with contextlib.ExitStack() as workers:
 
@@ -115,6 +115,7 @@ def start_worker(request: pytest.FixtureRequest, localstack: LocalStack, stack: 
                     localstack, on or stack, settings=settings, arguments=arguments, endpoint=endpoint, wait=wait
                 )
             )
+            workers.callback(worker.kill)
             request.node.stash.setdefault(_LOGS, []).append((f"worker {worker.pid}", worker.log))
             return worker
 

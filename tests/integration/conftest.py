@@ -48,23 +48,15 @@ def journal(tmp_path: Path) -> Journal:
 
 
 @pytest.fixture
-def scripted_worker(start_worker: StartWorker, journal: Journal) -> Iterator[Callable[..., Worker]]:
-    """``scripted_worker(WORKER_CONCURRENCY="2")``: a worker whose pipeline does as its payload says.
-
-    It ends with the test, killed: how it stops is another test's business.
-    """
-    workers: list[Worker] = []
+def scripted_worker(start_worker: StartWorker, journal: Journal) -> Callable[..., Worker]:
+    """``scripted_worker(WORKER_CONCURRENCY="2")``: a worker whose pipeline does as its payload says."""
 
     def start(**options: Any) -> Worker:
-        worker = start_worker(
+        return start_worker(
             **{"arguments": SCRIPTED, "QUEUE_TEST_JOURNAL": str(journal.path), "POLL_SECONDS": "1"} | options
         )
-        workers.append(worker)
-        return worker
 
-    yield start
-    for worker in workers:
-        worker.kill()
+    return start
 
 
 def command(do: str, **more: Any) -> dict[str, Any]:
