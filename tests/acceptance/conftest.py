@@ -37,6 +37,7 @@ def worker(localstack: LocalStack, stack: Stack) -> Iterator[Worker]:
     """A worker that also tells of failures, so that a job that should succeed and does not fails its test at once."""
     with running_worker(localstack, stack, settings={"NOTIFY_FAILURES": "1"}) as running:
         yield running
+        running.kill()  # which takes no time: a test of how one stops stops it
 
 
 @pytest.fixture(autouse=True)
