@@ -32,7 +32,7 @@ from archiver.logs import get_logger
 LOOK_SECONDS = 2.0
 WAIT_SECONDS = 0.05
 #: While so many chunks are missing, or fewer, each is asked for by its name, which takes S3 less time than a list.
-FEW = 4
+FEW = 2
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
 #: at most so many seconds.
 PATIENCE = 3.0
