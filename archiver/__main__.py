@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 
+from archiver.loading import loading
+
 #: The modules that the extra ``archiver[worker]`` brings; a test holds them to setup.cfg.
 WORKER_MODULES = ("celery", "kombu", "pydantic_settings", "structlog", "rich", "click", "zlib_ng")
 MISUSED = 2
@@ -14,7 +16,8 @@ def main() -> None:
     if missing:
         sys.stderr.write(f"error: the command needs the extra archiver[worker]; not installed: {', '.join(missing)}\n")
         sys.exit(MISUSED)
-    from archiver.cli import main as command
+    with loading():
+        from archiver.cli import main as command
 
     command()
 

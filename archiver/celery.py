@@ -10,6 +10,7 @@ from celery.signals import celeryd_init, setup_logging, worker_process_shutdown,
 
 from archiver import logs
 from archiver.errors import SettingsError
+from archiver.loading import loading
 from archiver.logs import get_logger
 from archiver.settings import load_settings
 from archiver.trace_export import flush
@@ -81,18 +82,19 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 def _prepare_worker(instance: Any, **_: Any) -> None:
     """No banner between the JSON lines, and the steps that only a worker has."""
-    from archiver.worker.drain import Drain
-    from archiver.worker.protect import Protect
-    from archiver.worker.startup import Unfit, check_configuration, check_machine, preload
+    with loading():
+        from archiver.worker.drain import Drain
+        from archiver.worker.protect import Protect
+        from archiver.worker.startup import Unfit, check_configuration, check_machine, preload
 
-    try:
-        check_machine()
-        check_configuration(load_settings())
-    except Unfit as unfit:
-        # A signal's receiver can end a program by no other exception.
-        click.echo(f"Error: {unfit}", err=True)
-        raise SystemExit(_Unusable.exit_code) from None
-    preload(load_settings())
+        try:
+            check_machine()
+            check_configuration(load_settings())
+        except Unfit as unfit:
+            # A signal's receiver can end a program by no other exception.
+            click.echo(f"Error: {unfit}", err=True)
+            raise SystemExit(_Unusable.exit_code) from None
+        preload(load_settings())
     _set_up_logging()  # Celery warns of root's privileges before it does so itself
     instance.quiet = True
     instance.app.steps["worker"].update((Drain, Protect))

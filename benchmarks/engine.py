@@ -3,10 +3,13 @@
 import json
 import time
 
-from archiver.archive.pipeline import Delivery, build_archive
-from archiver.settings import load_settings
-from archiver.wiring import open_services
+from archiver.loading import loading
 from benchmarks.job import ArchiveJob
+
+with loading():  # as the command does it
+    from archiver.archive.pipeline import Delivery, build_archive
+    from archiver.settings import load_settings
+    from archiver.wiring import open_services
 
 
 def build(job: ArchiveJob) -> str:

@@ -13,6 +13,7 @@ import click
 
 from archiver.archive.spelling import nearest
 from archiver.cli.failures import INTERRUPTED, JSON, failure
+from archiver.loading import loading
 from archiver.version import __version__
 
 #: Name, then what ``archiver --help`` says of it. The module and the function in it have the same name.
@@ -41,7 +42,8 @@ class Root(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 click's signature
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"archiver.cli.{cmd_name}"), cmd_name)
+        with loading():
+            command: click.Command = getattr(import_module(f"archiver.cli.{cmd_name}"), cmd_name)
         return command
 
     def resolve_command(
