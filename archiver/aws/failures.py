@@ -179,7 +179,7 @@ def root_of(body: bytes) -> str:
     """
     try:
         return ET.fromstring(body.strip()).tag.rpartition("}")[2]  # noqa: S314 of what is none of S3's the name is all
-    except ET.ParseError:
+    except (ET.ParseError, LookupError, ValueError):  # the latter two: an encoding that is none, or not the parser's
         return ""
 
 

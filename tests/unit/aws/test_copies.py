@@ -34,6 +34,9 @@ COPIED = (
 )
 PART = UploadedPart(7, '"e1"', 100, 42)
 PAGE = b"<html><body>Welcome to the network</body></html>"
+#: Of something on the way that writes as the parser can't read, or as nobody can.
+FOREIGN = b'<?xml version="1.0" encoding="Shift_JIS"?><html/>'
+UNKNOWN = b'<?xml version="1.0" encoding="x-none"?><html/>'
 ACCESS_POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/films"
 
 
@@ -161,7 +164,9 @@ class TestAnAnswer:
 
         assert (site.traffic.requests, site.traffic.copies, site.traffic.bytes_copied) == (1, 1, 100)
 
-    @pytest.mark.parametrize("first", [error("InternalError"), error("SlowDown"), PAGE, b"", COPIED[:-10]])
+    @pytest.mark.parametrize(
+        "first", [error("InternalError"), error("SlowDown"), PAGE, FOREIGN, UNKNOWN, b"", COPIED[:-10]]
+    )
     def test_that_is_a_success_by_its_status_alone_is_asked_for_again(self, site: Site, first: bytes) -> None:
         site.s3.answers = [(200, first), (200, COPIED)]
 
