@@ -135,16 +135,18 @@ class S3Http:
         number_of = dict(zip(self._begun([states[number] for number in numbers], waiter), numbers, strict=True))
         failure: Exception | None = None
         for transfer in waiter.ended():
+            if failure is not None:
+                continue
             number = number_of[transfer]
             state = states[number]
-            self._judge(state)
-            if state.is_over() and failure is None:
-                assert state.outcome is not None
-                try:
+            try:
+                self._judge(state)
+                if state.is_over():
+                    assert state.outcome is not None
                     on_outcome(number, state.outcome)
-                except Exception as error:
-                    # Not yet: the others still write where they were told to.
-                    failure = error
+            except Exception as error:
+                # Not yet: the others still write where they were told to.
+                failure = error
         if failure is not None:
             raise failure
 

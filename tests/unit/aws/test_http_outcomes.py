@@ -37,8 +37,8 @@ class Holding:
         transfer.ended(transfer)
 
 
-def sending(transfers: Any) -> S3Http:
-    endpoints: Any = Endpoints()
+def sending(transfers: Any, endpoints: Any = None) -> S3Http:
+    endpoints = endpoints or Endpoints()
     return S3Http(transfers, endpoints=endpoints, credentials=lambda: Credentials("AKID", "secret"))
 
 
@@ -70,6 +70,23 @@ def test_what_the_listener_raises_is_raised_once_nothing_is_under_way() -> None:
     with pytest.raises(LookupError):
         sending(transfers).send_all([get() for _ in range(count)], refuse)
 
+    assert transfers.has_ended
+
+
+def test_what_judging_raises_is_raised_once_nothing_is_under_way() -> None:
+    # Given answers that name a region which boto3 makes no client of,
+    count = AT_ONCE + 2
+    transfers = Holding(count, refuses(301, "PermanentRedirect", x_amz_bucket_region="no region!"))
+
+    class Nowhere(Endpoints):
+        def moved(self, bucket: str, region: str) -> bool:
+            transfers.may_end.set()
+            raise LookupError(bucket, region)
+
+    with pytest.raises(LookupError):
+        sending(transfers, Nowhere()).send_all([get() for _ in range(count)])
+
+    # then what they write into is the caller's again.
     assert transfers.has_ended
 
 
