@@ -57,7 +57,10 @@ class CrewObjects(Protocol):
     """
 
     def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
-        """Write an object; with ``new`` only where there is none: whether it was written."""
+        """Write an object; with ``new`` only where there is none, or one of the same bytes.
+
+        Whether it is there: it may have been written by a request whose answer was lost, and that was sent again.
+        """
 
     def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """An object's bytes [start, stop); None where there is no such object."""
@@ -145,9 +148,12 @@ def is_record(size: int) -> bool:
     return size > MOST_CLAIM
 
 
-def helpers_claim(turn: int) -> bytes:
-    """What the claims of a turn hold: if its message comes again, they are its own."""
-    return b"turn %d" % turn
+def helpers_claim(turn: int, receive: str = "") -> bytes:
+    """What the claims of a turn hold: if its message comes again, those that begin so are its own.
+
+    ``receive``, of six characters, tells two of its receives apart, which may be at work at once.
+    """
+    return f"turn {turn} {receive}".encode()
 
 
 def chunk_name(number: int) -> str:

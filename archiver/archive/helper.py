@@ -5,6 +5,7 @@ reason where it is a lasting one. Nor may an invitation, which anybody can write
 than a payload does: the plan lies where no payload reaches, and all that it names is judged anew.
 """
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import TURN, next_chunk, weight_of
-from archiver.archive.crew import PLAN, CrewObjects, SharedUpload, chunk_name, clear, helpers_claim
+from archiver.archive.crew import PLAN, CrewObjects, SharedUpload, chunk_name, clear, helpers_claim, is_record
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
@@ -163,6 +164,7 @@ class _Claims:
         # As far as we know.
         self._left = list(range(invitation.first, invitation.last + 1))
         self._own: list[int] = []
+        self._claim = helpers_claim(invitation.number, secrets.token_hex(3))
         self._after: int | None = invitation.begin + 1
 
     @property
@@ -182,17 +184,18 @@ class _Claims:
         claim = helpers_claim(self.invitation.number)
         for number in range(self.invitation.first, self.invitation.last + 1):
             name = chunk_name(number)
-            if there.get(name) == len(claim) and self.objects.get(self.invitation.folder, name) == claim:
-                self._own.append(number)
+            if len(claim) <= (size := there.get(name, 0)) and not is_record(size):
+                body = self.objects.get(self.invitation.folder, name)
+                if body is not None and body.startswith(claim):
+                    self._own.append(number)
 
     def next(self) -> int | None:
         """Claim a chunk; None where none is left."""
         if self._own:
             return self._own.pop()
         while (number := next_chunk(self._left, last=self.invitation.last, after=self._after)) is not None:
-            claim = helpers_claim(self.invitation.number)
             self._after = number
-            if self.objects.put(self.invitation.folder, chunk_name(number), claim, new=True):
+            if self.objects.put(self.invitation.folder, chunk_name(number), self._claim, new=True):
                 self._left.remove(number)
                 return number
             # Where somebody else is, there may be more by now.

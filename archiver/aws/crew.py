@@ -35,7 +35,7 @@ class SharedObjects:
         self._prefix = prefix
 
     def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
-        """Write an object; with ``new`` only where there is none: whether it was written."""
+        """Write an object; with ``new`` only where there is none, or one of the same bytes: whether it is there."""
         key = self._key(folder, name)
         headers = crc32_headers(zlib_ng.crc32(body))
         if new:
@@ -44,7 +44,8 @@ class SharedObjects:
             with destination_errors(self._bucket, key):
                 self._http.send(HttpRequest("PutObject", "PUT", self._bucket, key, headers=headers, body=body))
         except ArchiveExists:
-            return False
+            # libcurl and we send again what had no answer, and then S3 may have taken it the first time.
+            return self.get(folder, name) == body
         return True
 
     def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:

@@ -26,6 +26,7 @@ def test_whether_it_is_there_can_be_asked(server: Server) -> None:
 def test_only_one_creates_it_and_anybody_replaces_it(server: Server) -> None:
     assert server.shared.put(FOLDER, "00001", b"", new=True)
     assert not server.shared.put(FOLDER, "00001", b"b", new=True)
+    assert server.shared.put(FOLDER, "00001", b"", new=True)  # sent again after a lost answer
     assert server.shared.sizes(FOLDER) == {"00001": 0}
 
     assert server.shared.put(FOLDER, "00001", b"a record")

@@ -27,7 +27,7 @@ class FakeCrewObjects:
         with self._called("put"):
             there = self.folders.setdefault(folder, {})
             if new and name in there:
-                return False
+                return there[name] == bytes(body)
             there[name] = bytes(body)
             return True
 

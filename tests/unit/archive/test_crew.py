@@ -172,6 +172,44 @@ def test_a_message_that_comes_again_takes_what_it_had_claimed_and_leaves_others_
     assert s3.calls["read"] == COUNT
 
 
+def test_claims_whose_answers_are_lost_are_theirs_who_sent_them(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = fake.objects.put
+
+    def put_again(folder: str, name: str, body: bytes, *, new: bool = False) -> bool:
+        put(folder, name, body, new=new)
+        return put(folder, name, body, new=new)
+
+    # given requests that are all sent twice, and a helper with some of the chunks
+    monkeypatch.setattr(fake.objects, "put", put_again)
+    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)
+    found: list[Help | None] = []
+    fake.at_first = lambda: found.append(help_with(other, invited(fake)[0]))
+    build(builder)
+
+    # then nobody waits for a chunk that nobody builds, and none is built twice
+    assert [done and done.chunks for done in found] == [1]
+    assert fake.waits == 0
+    assert s3.calls["read"] == COUNT
+
+
+def test_two_receives_of_a_message_at_once_build_nothing_twice(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
+) -> None:
+    found: list[Help | None] = []
+
+    def help_twice() -> None:
+        with ThreadPoolExecutor(2) as threads:
+            found.extend(threads.map(lambda invitation: help_with(other, invitation), invited(fake)[:1] * 2))
+
+    fake.at_first = help_twice
+    build(builder)
+
+    assert sum(done.chunks for done in found if done) > 1
+    assert s3.calls["read"] == COUNT
+
+
 def test_a_helper_dies_with_its_claim(s3: FakeS3, builder: Services, fake: FakeCrew) -> None:
     def claim() -> None:
         invited(fake)

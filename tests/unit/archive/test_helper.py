@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from archiver.archive.access import Access
-from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name
+from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, digest_of, read_block
 from archiver.archive.destination import Destinations
 from archiver.archive.helper import Needless, help_build
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.resolve import Limits
+from archiver.archive.upload import LAST_NUMBER
 from archiver.errors import LimitExceeded
 from tests.support.fake_crew import FakeCrew, helper
 from tests.support.fake_s3 import MIB, FakeS3
@@ -161,6 +162,10 @@ def test_chunks_that_are_not_the_plans_are_refused(
 
     (upload,) = s3.uploads.values()
     assert list(upload.parts) == [10_000]
+
+
+def test_no_claim_is_as_long_as_a_record() -> None:
+    assert not is_record(len(helpers_claim(LAST_NUMBER, "a" * 6)))
 
 
 def test_one_that_begins_elsewhere_begins_somewhere(other: Services, invitation: Invitation) -> None:
