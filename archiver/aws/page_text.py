@@ -17,7 +17,7 @@ FIELDS = ("Key", "LastModified", "ETag", "Size", "StorageClass")
 _TEXT = "[ !-%'-;=?-~]*"
 _SIMPLE = rf"<([A-Za-z]+)(?:>({_TEXT})</\1>|/>)"
 _BEGIN = re.compile(
-    r"""(?:<\?xml version=(?:"1.0"|'1.0') encoding=(?:"(?i:utf-8)"|'(?i:utf-8)')\?>\s*)?<ListBucketResult"""
+    r"""(?:<\?xml version=(?:"1.0"|'1.0') encoding=(?:"(?i:utf-8)"|'(?i:utf-8)')\?>[ \t\r\n]*)?<ListBucketResult"""
     r"""(?: xmlns="http://s3.amazonaws.com/doc/2006-03-01/")?>""".replace(".", r"\.")
 )
 _SIMPLES = re.compile(f"(?:{_SIMPLE})*")
@@ -27,7 +27,7 @@ _OBJECT = re.compile(
     rf"|<ETag>((?:&quot;)?{_TEXT}(?:&quot;)?)</ETag>|<Size>({_TEXT})</Size>|<StorageClass>({_TEXT})</StorageClass>"
     rf"|<(?!(?:{'|'.join(FIELDS)})>)([A-Za-z]+)>{_TEXT}</\6>)*</Contents>"
 )
-_END = re.compile(r"</ListBucketResult>\s*")
+_END = re.compile(r"</ListBucketResult>[ \t\r\n]*")
 
 
 #: What an object's fields say; None where it has no such field.

@@ -90,6 +90,8 @@ def test_what_is_written_otherwise_is_the_parsers(content: bytes) -> None:
         b"<html></html>",
         page(HEAD, OBJECT)[:-1],
         page(HEAD, OBJECT) + b"<More/>",
+        page(HEAD, OBJECT) + b"\v",  # white space of Python's, none of XML's
+        page(HEAD, OBJECT, declared='<?xml version="1.0" encoding="UTF-8"?>\f'),
         page(HEAD, OBJECT.replace("</Key>", "</Size>")),
         page(HEAD, OBJECT.replace("a%20b", "a]]>b")),
         page(HEAD, OBJECT.replace("a%20b", "a\0b")),
