@@ -364,8 +364,13 @@ class Sharing:
     def _take(self, chunk: Chunk) -> None:
         try:
             body = self._crew.objects.get(self._folder, chunk_name(chunk.number))
-            if body is None or not is_record(len(body)):
-                return
+        except ArchiverError as error:
+            # That says nothing of the record, nor whether there is one.
+            log.debug("what others have brought can't be seen", reason=str(error))
+            return
+        if body is None or not is_record(len(body)):
+            return
+        try:
             record = read_record(body)
             if record.digest != self._digests.get(chunk.number):
                 raise ValueError("it is the record of another chunk")

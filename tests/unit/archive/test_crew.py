@@ -259,6 +259,33 @@ def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Ser
     assert s3.calls["read"] == COUNT
 
 
+def test_who_can_not_see_what_came_for_once_looks_again(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = fake.objects.get
+
+    def fail_once(folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        if fake.waits == 1:
+            raise StorageUnavailable("SlowDown")
+        return get(folder, name, start, stop)
+
+    # given a helper that has claimed chunks and brings them while the builder waits, which fails to look in between
+    def claim() -> None:
+        for name in chunks_of(fake, invited(fake)[0])[-2:]:
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(fake.queue.invitations[0].number))
+
+    def bring() -> None:
+        if fake.waits == 3:
+            help_with(other, fake.queue.invitations[0], redelivered=True)
+
+    monkeypatch.setattr(fake.objects, "get", fail_once)
+    fake.at_first, fake.while_waiting = claim, bring
+    build(builder)
+
+    assert fake.waits == 3
+    assert s3.calls["read"] == COUNT
+
+
 def chunks_of(fake: FakeCrew, invitation: Invitation) -> list[str]:
     """The names of an invitation's chunks."""
     block = fake.objects.get(invitation.folder, PLAN, invitation.start, invitation.stop)
