@@ -318,7 +318,7 @@ class Sharing:
         return False
 
     def _forget_claims(self) -> None:
-        """Those of an earlier attempt are mostly those of a builder that is no more."""
+        """Those of an earlier attempt are mostly those of a builder that is no more; so are records of no use."""
         try:
             self._crew.objects.delete(
                 self._folder, [chunk_name(number) for number in self._seen if number in self._waiting]
@@ -326,6 +326,7 @@ class Sharing:
         except ArchiverError as error:
             log.debug("claims of an earlier attempt stay", reason=str(error))
         self._seen.clear()
+        self._useless.clear()
 
     def _is_overdue(self, chunk: Chunk) -> bool:
         if chunk.number in self._useless:

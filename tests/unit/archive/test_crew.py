@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import archiver.archive.chunks
 import archiver.archive.helper
 from archiver.archive.crew import BUILDERS_CLAIM, PATIENCE_SECONDS, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, read_block
@@ -411,6 +412,35 @@ def test_who_follows_a_builder_that_died_takes_what_the_crew_has_brought(
 
     # then nothing is read again
     assert s3.calls["read"] == reads
+
+
+def test_who_cuts_the_plan_otherwise_than_the_builder_that_died_is_helped_all_the_same(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(_: Call) -> None:
+        raise Died
+
+    # given records of other stretches, as another version makes them
+    fake.at_first = helping(other, fake)
+    s3.before("complete", die, times=1)
+    with pytest.raises(Died):
+        build(builder)
+    reads = s3.calls["read"]
+    monkeypatch.setattr(archiver.archive.chunks, "MOST_STRETCH", 10 * MIB)
+
+    # when others build the chunks of the next attempt
+    fake.queue.invitations.clear()
+    fake.queue.sent.clear()
+    with logged() as lines:
+        build(replace(builder, crew=fake.crew()), attempt=2)
+
+    # then what they bring is taken
+    assert any("of no use" in line["event"] for line in lines)
+    assert s3.calls["read"] == reads + COUNT
+    assert fake.waits == 0
 
 
 def test_the_claims_of_a_builder_that_died_are_nobodys(
