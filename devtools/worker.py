@@ -95,6 +95,7 @@ def running_worker(
     environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(scratch),
+        "TMPDIR": str(scratch),  # a pool that is killed leaves a folder there
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         "LIVENESS_FILE": str(scratch / "alive"),
