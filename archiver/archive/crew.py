@@ -10,6 +10,7 @@ What of this fails, the builder does without: nothing here raises for a fault of
 """
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,11 @@ from archiver.archive.storage import Body, UploadedPart
 from archiver.errors import ArchiverError
 from archiver.logs import get_logger
 
-#: Between two looks at what has come, in seconds: while there is other work, and, at first, while there is none.
+#: Between two looks at what has come, in seconds: while there is other work, and, at first and at last, while there is
+#: none.
 LOOK_SECONDS = 2.0
 WAIT_SECONDS = 0.05
+MOST_WAIT_SECONDS = 0.5
 #: While so many chunks are missing, or fewer, each is asked for by its name, which takes S3 less time than a list.
 FEW = 2
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
@@ -41,7 +44,7 @@ MOST_PATIENCE_SECONDS = 120.0
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
 PLAN = "plan"
-#: What the builder's claims hold; no claim is longer than ``MOST_CLAIM`` bytes, and each record is.
+#: What the builder's claims begin with; no claim is longer than ``MOST_CLAIM`` bytes, and each record is.
 BUILDERS_CLAIM = b"b"
 MOST_CLAIM = 16
 #: What is said where a folder can't be cleared.
@@ -185,6 +188,8 @@ class Sharing:
         self._checksums = checksums
         self._on_part = on_part
         self._folder = upload.folder
+        # One that another worker with the same message can't take for its own.
+        self._own_claim = BUILDERS_CLAIM + secrets.token_hex(3).encode()
         self._turns = turns(shared.stretches)
         self._digests: dict[int, str | None] = {}  # of the block of each chunk's stretch
         self._waiting: dict[int, Chunk] = {chunk.number: chunk for chunk in shared.chunks}
@@ -241,7 +246,7 @@ class Sharing:
                 if self._waiting:
                     # The longer it takes, the less a moment matters.
                     waited = self._crew.clock() - began
-                    self._crew.wait(self._stopped, min(LOOK_SECONDS, max(WAIT_SECONDS, waited / 20)))
+                    self._crew.wait(self._stopped, min(MOST_WAIT_SECONDS, max(WAIT_SECONDS, waited / 20)))
         yield from _copies_first(self._cut.late)
 
     def close(self, *, over: bool) -> None:
@@ -309,7 +314,7 @@ class Sharing:
         if chunk.number in self._seen:
             return False
         try:
-            if self._crew.objects.put(self._folder, chunk_name(chunk.number), BUILDERS_CLAIM, new=True):
+            if self._crew.objects.put(self._folder, chunk_name(chunk.number), self._own_claim, new=True):
                 return True
         except ArchiverError as error:
             log.debug("a chunk is not claimed", chunk=chunk.number, reason=str(error))

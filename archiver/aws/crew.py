@@ -18,6 +18,8 @@ from archiver.errors import DestinationUnavailable, StorageUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+#: Tries to create an object, where each is refused and then there is none.
+_PUTS = 3
 #: Keys of one DeleteObjects. Source: API_DeleteObjects.
 _KEYS = 1000
 
@@ -40,13 +42,19 @@ class SharedObjects:
         headers = crc32_headers(zlib_ng.crc32(body))
         if new:
             headers["if-none-match"] = "*"
-        try:
-            with destination_errors(self._bucket, key):
-                self._http.send(HttpRequest("PutObject", "PUT", self._bucket, key, headers=headers, body=body))
-        except ArchiveExists:
-            # libcurl and we send again what had no answer, and then S3 may have taken it the first time.
-            return self.get(folder, name) == body
-        return True
+        for _ in range(_PUTS):
+            try:
+                with destination_errors(self._bucket, key):
+                    self._http.send(HttpRequest("PutObject", "PUT", self._bucket, key, headers=headers, body=body))
+            except ArchiveExists:
+                # libcurl and we send again what had no answer, and then S3 may have taken it the first time. Where two
+                # came at once S3 may have taken neither.
+                there = self.get(folder, name)
+                if there is not None:
+                    return there == body
+            else:
+                return True
+        return False
 
     def get(self, folder: str, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """An object's bytes [start, stop), up to ``MAX_BLOCK``; None where there is no such object."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-pytestmark = [pytest.mark.localstack, pytest.mark.slow, pytest.mark.chaos]
+pytestmark = [pytest.mark.localstack, pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1200)]
 
 JOBS = 30
 KILLS = 60
