@@ -32,8 +32,8 @@ MOST_CHUNKS = 1_500
 CHUNKS_OF_LEAST_JOB = 4
 #: A turn ends with the chunk that brings it to this weight, which takes some ten seconds.
 TURN = 512 * MIB
-#: So many turns has a small job, too, where there are two chunks for each: to so many one batch of messages invites.
-LEAST_TURNS = 10
+#: So many turns has a small job, too, where there are two chunks for each: beyond them few find anything left.
+LEAST_TURNS = 6
 #: A stretch is so many turns and so many entries at most: each who is invited to it reads the plan of all of it.
 MOST_STRETCH = 4 * TURN
 MOST_ENTRIES = 16 * 1024

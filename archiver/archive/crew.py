@@ -13,7 +13,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol
@@ -34,8 +34,9 @@ from archiver.logs import get_logger
 LOOK_SECONDS = 2.0
 WAIT_SECONDS = 0.05
 MOST_WAIT_SECONDS = 0.5
-#: While so many chunks are missing, or fewer, each is asked for by its name, which takes S3 less time than a list.
-FEW = 2
+#: Records that are read at once. While no more chunks are missing each is asked for by its name, which takes S3 less
+#: time than a list.
+READERS = 8
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
 #: at most so many seconds.
 PATIENCE = 3.0
@@ -167,7 +168,7 @@ def chunk_name(number: int) -> str:
 class Sharing:
     """One plan's way through the crew. ``on_part`` is told of each part that others bring.
 
-    Used by one thread, besides the one that sends the invitations.
+    Used by one thread, besides its own, which send the invitations and read records.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class Sharing:
         self._own_weight = 0
         self._pace = 0.0  # seconds for each byte of weight
         self._stopped = threading.Event()
-        self._sender: JobThreads | None = None
+        self._threads = JobThreads(1 + READERS, "crew")
         #: The parts that others have brought, by number.
         self.brought: dict[int, UploadedPart] = {}
 
@@ -216,8 +217,7 @@ class Sharing:
         if resumed:
             self._look()
             self._forget_claims()
-        self._sender = JobThreads(1, "crew")
-        self._sender.submit(self._invite, blocks)
+        self._threads.submit(self._invite, blocks)
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
         """What is to be built here, in its order: copies of a run before its literal parts.
@@ -252,8 +252,7 @@ class Sharing:
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
         self._stopped.set()
-        if self._sender is not None:
-            self._sender.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
         if not over:
             return
         clear(self._crew.objects, self._folder, [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)])
@@ -350,32 +349,36 @@ class Sharing:
         except ArchiverError as error:
             log.debug("what others have brought can't be seen", reason=str(error))
             return
-        for number, chunk in list(self._waiting.items()):
-            size = sizes.get(chunk_name(number))
-            if size is None:
-                continue
-            self._seen.setdefault(number, now)
-            if is_record(size) and number not in self._useless:
-                self._take(chunk)
+        there = [chunk for chunk in self._waiting.values() if chunk_name(chunk.number) in sizes]
+        for chunk in there:
+            self._seen.setdefault(chunk.number, now)
+        self._take_all([chunk for chunk in there if is_record(sizes[chunk_name(chunk.number)])])
 
     def _look_for_the_last(self) -> None:
         """Take what has come while nothing else is left to do."""
-        if len(self._waiting) > FEW:
+        if len(self._waiting) > READERS:
             self._look()
-            return
-        for number, chunk in list(self._waiting.items()):
-            if number not in self._useless:
-                self._take(chunk)
+        else:
+            self._take_all(self._waiting.values())
 
-    def _take(self, chunk: Chunk) -> None:
+    def _take_all(self, chunks: Iterable[Chunk]) -> None:
+        """Take the records that these chunks have; a few are read at once."""
+        for batch in batched([chunk for chunk in chunks if chunk.number not in self._useless], READERS):
+            for chunk, body in zip(batch, self._threads.map(self._record, batch), strict=True):
+                if body is not None:
+                    self._take(chunk, body)
+
+    def _record(self, chunk: Chunk) -> bytes | None:
+        """The chunk's record; None where there is none, as far as we know."""
         try:
             body = self._crew.objects.get(self._folder, chunk_name(chunk.number))
         except ArchiverError as error:
             # That says nothing of the record, nor whether there is one.
             log.debug("what others have brought can't be seen", reason=str(error))
-            return
-        if body is None or not is_record(len(body)):
-            return
+            return None
+        return body if body is not None and is_record(len(body)) else None
+
+    def _take(self, chunk: Chunk, body: bytes) -> None:
         try:
             record = read_record(body)
             if record.digest != self._digests.get(chunk.number):

@@ -71,7 +71,7 @@ def test_a_stretch_is_what_one_reads_of_the_plan(photos: int, size: int, stretch
     ("photos", "expected"),
     [
         (16, 1),  # as many as there are pairs of chunks
-        (100, LEAST_TURNS - 2),
+        (100, LEAST_TURNS),
         (400, LEAST_TURNS),
         (4_000, -(-4_000 * (4 * MIB + READ_WEIGHT) // TURN)),
     ],
