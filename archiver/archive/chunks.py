@@ -181,7 +181,10 @@ def next_chunk(left: Sequence[int], *, last: int, after: int | None = None) -> i
     longest: list[int] = []
     run: list[int] = []
     for number in left:
-        run = [*run, number] if run and number == run[-1] + 1 else [number]
+        if run and number == run[-1] + 1:
+            run.append(number)
+        else:
+            run = [number]
         if len(run) >= len(longest):
             longest = run
     if not longest:

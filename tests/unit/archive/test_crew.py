@@ -82,6 +82,14 @@ def helping(other: Services, fake: FakeCrew, *, of: slice = slice(None)) -> Call
     return take
 
 
+class Died(BaseException):
+    """The builder is gone, with its job unfinished."""
+
+
+def die(_: Call) -> None:
+    raise Died
+
+
 def build(builder: Services, attempt: int = 1, **more: Any) -> None:
     build_archive(PAYLOAD, delivery=delivery(attempt, correlation_id="c-1"), services=builder, **more)
 
@@ -394,12 +402,6 @@ def test_who_follows_a_builder_that_died_takes_what_the_crew_has_brought(
     s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
 ) -> None:
     # given a builder that dies once others have brought everything
-    class Died(BaseException):
-        pass
-
-    def die(_: Call) -> None:
-        raise Died
-
     fake.at_first = helping(other, fake)
     s3.before("complete", die, times=1)
     with pytest.raises(Died):
@@ -417,12 +419,6 @@ def test_who_follows_a_builder_that_died_takes_what_the_crew_has_brought(
 def test_who_cuts_the_plan_otherwise_than_the_builder_that_died_is_helped_all_the_same(
     s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Died(BaseException):
-        pass
-
-    def die(_: Call) -> None:
-        raise Died
-
     # given records of other stretches, as another version makes them
     fake.at_first = helping(other, fake)
     s3.before("complete", die, times=1)
@@ -446,12 +442,6 @@ def test_who_cuts_the_plan_otherwise_than_the_builder_that_died_is_helped_all_th
 def test_the_claims_of_a_builder_that_died_are_nobodys(
     s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
 ) -> None:
-    class Died(BaseException):
-        pass
-
-    def die(_: Call) -> None:
-        raise Died
-
     # given a builder that dies at its first part
     s3.before("put_part", die, skip=1, times=1)
     with pytest.raises(Died):
