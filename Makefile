@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 # Empty, no lines are counted: quicker, on Python 3.11 by far.
 COVERAGE ?= --cov --cov-report=term
 # Each process has a LocalStack of its own; -n0 in PYTEST_ARGS is one process. One more than CI's machine has cores:
-# a test with real workers waits for a fifth of its time.
+# a test with real workers waits for a tenth of its time.
 TEST_PROCESSES ?= 3
 export LOCALSTACK_VENV
 # Kept, whatever the caller's habit: without it each program of a run compiles all that it imports, anew.
