@@ -195,11 +195,10 @@ class _Claims:
             return self._own.pop()
         while (number := next_chunk(self._left, last=self.invitation.last, after=self._after)) is not None:
             self._after = number
+            self._left.remove(number)
             if self.objects.put(self.invitation.folder, chunk_name(number), self._claim, new=True):
-                self._left.remove(number)
                 return number
             # Where somebody else is, there may be more by now.
-            self._left.remove(number)
             self.look()
             self._after = None
         return None
