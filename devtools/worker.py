@@ -63,6 +63,14 @@ class Worker:
         """SIGKILL to the worker and its pool at once: the machine is gone."""
         kill_group(self.process)
 
+    def show_stacks(self) -> None:
+        """Have its processes write to the log where each of their threads is, of which they end."""
+        for pid in self.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGABRT)
+        self.send_signal(signal.SIGABRT)
+        self.wait(STOP_SECONDS)
+
     def wait(self, seconds: float) -> int | None:
         """The exit code, or None where it still runs after ``seconds``."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -98,6 +106,7 @@ def running_worker(
         "TMPDIR": str(scratch),  # a pool that is killed leaves a folder there
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",  # for show_stacks
         "LIVENESS_FILE": str(scratch / "alive"),
         "WORKER_CONCURRENCY": "1",
         "POLL_SECONDS": "2",

@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("tests")
 #: What the summary says at the end of the run: lines by title.
 _SUMMARY = pytest.StashKey[dict[str, list[str]]]()
 #: Logs to show under a failed test: title and path.
-_LOGS = pytest.StashKey[list[tuple[str, Path]]]()
+_WORKERS = pytest.StashKey[list[Worker]]()
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +98,8 @@ class StartWorker(Protocol):
 def start_worker(request: pytest.FixtureRequest, localstack: LocalStack, stack: Stack) -> Iterator[StartWorker]:
     """``start_worker(WORKER_CONCURRENCY="2", on=other_stack)``: workers that end with the test, as many as called.
 
-    They end killed, which takes no time: a test of how one stops stops it. A failed test shows the end of their logs.
+    They end killed, which takes no time: a test of how one stops stops it. A failed test shows the end of
+    their logs, and where they were.
     """
     with contextlib.ExitStack() as workers:
 
@@ -116,7 +117,7 @@ def start_worker(request: pytest.FixtureRequest, localstack: LocalStack, stack: 
                 )
             )
             workers.callback(worker.kill)
-            request.node.stash.setdefault(_LOGS, []).append((f"worker {worker.pid}", worker.log))
+            request.node.stash.setdefault(_WORKERS, []).append(worker)
             return worker
 
         yield start
@@ -213,5 +214,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        report.sections.extend((title, tail(log, lines=80)) for title, log in item.stash.get(_LOGS, []))
+        for worker in item.stash.get(_WORKERS, []):
+            worker.show_stacks()
+            report.sections.append((f"worker {worker.pid}", tail(worker.log, lines=200)))
     return report
