@@ -1,10 +1,11 @@
 """Messages in and out of queues, as a producer, a consumer and an operator handle them."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from devtools.patience import Patience
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -48,22 +49,22 @@ def receive(
 
     ``tick`` is called before each poll, so that a caller can give up early by raising.
     """
-    deadline = time.monotonic() + seconds
+    patience = Patience(seconds)
     messages: list[Message] = []
     while len(messages) < count:
         tick()
-        remaining = deadline - time.monotonic()
+        remaining = patience.left()
         answer = sqs.receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=min(BATCH, count - len(messages)),
-            WaitTimeSeconds=max(0, min(POLL_SECONDS, int(remaining))),
+            WaitTimeSeconds=min(POLL_SECONDS, int(remaining)),
             MessageAttributeNames=["All"],
             AttributeNames=["All"],
         )
         for item in answer.get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=item["ReceiptHandle"])
             messages.append(_message(item))
-        if remaining <= 0:
+        if not remaining:
             break
     return messages
 
@@ -77,9 +78,9 @@ def wait_for(
     tick: Callable[[], None] = lambda: None,
 ) -> Message:
     """Take and delete messages until one matches, which is answered. Raises ``NoMessage`` after ``seconds``."""
-    deadline = time.monotonic() + seconds
+    patience = Patience(seconds)
     others: list[str] = []
-    while (remaining := deadline - time.monotonic()) > 0:
+    while remaining := patience.left():
         for message in receive(sqs, url, count=1, seconds=min(POLL_SECONDS, remaining), tick=tick):
             if matching(message):
                 return message

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from devtools.patience import Patience
+
 # Runs in the child before it becomes the program: PR_SET_PDEATHSIG (prctl(2)) is the only guard that also works
 # when this process is killed with SIGKILL. A preexec_fn would do the same but is unsafe beside threads.
 _LAUNCHER = """
@@ -90,17 +92,11 @@ class Program:
         kill_group(self.process)
 
 
-def wait_until(
-    condition: Callable[[], bool],
-    *,
-    seconds: float,
-    interval: float = 0.05,
-    clock: Callable[[], float] = time.monotonic,
-) -> bool:
+def wait_until(condition: Callable[[], bool], *, seconds: float, interval: float = 0.05) -> bool:
     """Poll ``condition``; False where it did not hold within ``seconds``."""
-    deadline = clock() + seconds
+    patience = Patience(seconds)
     while not condition():
-        if clock() >= deadline:
+        if not patience.left():
             return False
         time.sleep(interval)
     return True
