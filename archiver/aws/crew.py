@@ -8,8 +8,9 @@ from zlib_ng import zlib_ng
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation
 from archiver.archive.location import Location
 from archiver.archive.storage import ArchiveExists, Body
+from archiver.aws.exchange import Answer, HttpRequest
 from archiver.aws.failures import Refused, destination_errors
-from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.listing import Page, objects_below, read_page
 from archiver.aws.objects import crc32_headers
 from archiver.aws.queues import Queue, string_attributes

@@ -23,6 +23,7 @@ from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.aws.clients import SLOW
 from archiver.aws.copies import RESULT, copy_headers, read_copy
+from archiver.aws.exchange import HttpRequest
 from archiver.aws.failures import (
     Side,
     copy_errors,
@@ -31,7 +32,7 @@ from archiver.aws.failures import (
     unlisted_uploads,
     unseen_archive,
 )
-from archiver.aws.http import HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.listings import going_forward
 from archiver.aws.objects import crc32_headers, decode_crc32, encode_crc32
 from archiver.aws.throttle import Throttle

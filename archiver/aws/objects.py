@@ -16,8 +16,9 @@ from archiver.archive.location import Location, other_writing
 from archiver.archive.storage import BucketMissing, ListedPage, OnRead, Read, SourceMissing, SourceObject
 from archiver.archive.streamed_body import Arriving
 from archiver.archive.traffic import Traffic
+from archiver.aws.exchange import Answer, HttpRequest
 from archiver.aws.failures import Refused, Side, archived, source_errors
-from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.inlet import Inlet
 from archiver.aws.listing import ARCHIVED_CLASSES, Page, page_query, pages_below, read_page
 from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of, version_query

@@ -7,8 +7,9 @@ objects of a bucket.
 from typing import Any
 
 from archiver.archive.location import Location
+from archiver.aws.exchange import Answer, HttpRequest
 from archiver.aws.failures import Refused
-from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.http import S3Http
 
 #: Asks S3 to tell the checksum of a whole object.
 CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}

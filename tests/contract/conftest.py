@@ -15,8 +15,9 @@ from archiver.archive.storage import ArchiveStore, SourceStore
 from archiver.archive.traffic import Traffic
 from archiver.aws.crew import SharedObjects
 from archiver.aws.endpoints import Endpoints
+from archiver.aws.exchange import Answer, HttpRequest
 from archiver.aws.handles import HttpSettings
-from archiver.aws.http import Answer, HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle

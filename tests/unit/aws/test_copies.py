@@ -17,7 +17,8 @@ from archiver.archive.traffic import Traffic
 from archiver.aws.clients import PATIENT, SLOW
 from archiver.aws.copies import copy_headers, read_copy
 from archiver.aws.endpoints import Endpoint, Endpoints
-from archiver.aws.http import ATTEMPTS, S3Http
+from archiver.aws.exchange import ATTEMPTS
+from archiver.aws.http import S3Http
 from archiver.aws.multipart import S3Uploads
 from archiver.aws.signing import EMPTY
 from archiver.aws.throttle import Throttle

@@ -9,8 +9,9 @@ from botocore.exceptions import NoCredentialsError
 
 from archiver.archive.streamed_body import StreamedBody
 from archiver.aws.endpoints import Endpoint
+from archiver.aws.exchange import ATTEMPTS, Answer, HttpRequest
 from archiver.aws.failures import Refused
-from archiver.aws.http import ATTEMPTS, Answer, HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.transfer import Transfer
 
 #: What a server does with a transfer.

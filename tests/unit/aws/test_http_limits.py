@@ -12,8 +12,9 @@ from archiver.archive.location import Location
 from archiver.archive.storage import Read, SourceObject
 from archiver.archive.traffic import Traffic
 from archiver.aws.endpoints import Endpoint
+from archiver.aws.exchange import Answer
 from archiver.aws.failures import Refused
-from archiver.aws.http import Answer, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfer import Transfer

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
-from archiver.aws.http import AT_ONCE, Answer, S3Http
+from archiver.aws.exchange import Answer
+from archiver.aws.http import S3Http
 from archiver.aws.transfer import Transfer
+from archiver.aws.waiter import AT_ONCE
 from tests.unit.aws.test_http import Endpoints, Script, answers, get, http, refuses
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from archiver.archive.location import Location
+from archiver.aws.exchange import Answer, HttpRequest
 from archiver.aws.failures import Refused
-from archiver.aws.http import Answer, HttpRequest
 from archiver.aws.requests import ObjectRequests
 
 HERE = Location("b", "k")

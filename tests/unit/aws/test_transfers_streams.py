@@ -14,8 +14,9 @@ from botocore.credentials import Credentials
 from archiver.archive.storage import SourceObject
 from archiver.archive.streamed_body import WINDOW, Stream, StreamedBody
 from archiver.archive.traffic import Traffic
+from archiver.aws.exchange import HttpRequest
 from archiver.aws.failures import Refused
-from archiver.aws.http import HttpRequest, S3Http
+from archiver.aws.http import S3Http
 from archiver.aws.inlet import Inlet
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
