@@ -22,7 +22,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from devtools.processes import kill_group, spawn, tail, wait_until
+from devtools.processes import exit_code, kill_group, spawn, tail, wait_until
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
@@ -87,8 +87,8 @@ def running_localstack(*, services: Sequence[str] = SERVICES, directory: Path | 
                 if _answers(handle, process):
                     yield handle
                     return
-                if process.poll() is None or "in use" not in tail(handle.log) or start == STARTS:
-                    code = process.poll()
+                code = exit_code(process)
+                if code is None or "in use" not in tail(handle.log) or start == STARTS:
                     fate = (
                         f"did not answer in {START_SECONDS:.0f} s" if code is None else f"ended with exit code {code}"
                     )
@@ -139,6 +139,6 @@ def _answers(handle: LocalStack, process: subprocess.Popen[bytes]) -> bool:
     def settled() -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{handle.url}/_localstack/health", timeout=5):  # noqa: S310  # our own http URL
             return True
-        return process.poll() is not None
+        return exit_code(process) is not None
 
-    return wait_until(settled, seconds=START_SECONDS, interval=0.1) and process.poll() is None
+    return wait_until(settled, seconds=START_SECONDS, interval=0.1) and exit_code(process) is None

@@ -51,21 +51,37 @@ def stop(process: subprocess.Popen[bytes], *, patience: float, first: signal.Sig
 
     Whatever is left of the group is killed in any case, and so is everything if the wait is interrupted.
     """
+    code = None
     try:
-        if process.poll() is None:
-            process.send_signal(first)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
+        if exit_code(process) is None:
+            os.kill(process.pid, first)
+            wait_until(lambda: exit_code(process) is not None, seconds=patience)
+        code = exit_code(process)
     finally:
         kill_group(process)
-    return process.wait()
+    return process.wait() if code is None else code
+
+
+def exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """How the process has ended (negative: by which signal), None while it runs.
+
+    It keeps its id until ``kill_group``. After ``poll`` or ``wait`` the id may soon be another's, which would be killed
+    for what was left of this one's group. Where there is no waitid (macOS before Python 3.13) it is ``poll``.
+    """
+    if process.returncode is not None or not hasattr(os, "waitid"):
+        return process.poll()
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to everything in the process's group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """SIGKILL to everything in the process's group; nothing where that was done before."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ class Program:
 
     def alive(self) -> bool:
         """Does it run?"""
-        return self.process.poll() is None
+        return exit_code(self.process) is None
 
     def output(self) -> str:
         """All that it has said so far."""

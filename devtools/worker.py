@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.localstack import CHECKOUT, LocalStack
-from devtools.processes import kill_group, spawn, stop, tail, wait_until
+from devtools.processes import exit_code, kill_group, spawn, stop, tail, wait_until
 from devtools.stack import Stack
 
 #: What the worker says when it takes messages.
@@ -39,7 +39,7 @@ class Worker:
 
     def alive(self) -> bool:
         """Does the parent process run?"""
-        return self.process.poll() is None
+        return exit_code(self.process) is None
 
     def children(self) -> list[int]:
         """The pids of the pool's processes. Linux only (proc(5), task/[tid]/children)."""
@@ -53,7 +53,8 @@ class Worker:
 
     def send_signal(self, number: signal.Signals) -> None:
         """A signal to the parent process alone."""
-        self.process.send_signal(number)
+        if self.alive():
+            os.kill(self.pid, number)
 
     def stop(self, *, patience: float = STOP_SECONDS) -> int:
         """SIGTERM, then SIGKILL after ``patience`` seconds; answers the exit code (negative: the signal)."""
@@ -73,9 +74,8 @@ class Worker:
 
     def wait(self, seconds: float) -> int | None:
         """The exit code, or None where it still runs after ``seconds``."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(seconds)
-        return None
+        wait_until(lambda: not self.alive(), seconds=seconds)
+        return exit_code(self.process)
 
     def wait_for_log(self, text: str, *, seconds: float = READY_SECONDS) -> bool:
         """Does ``text`` appear in the log within ``seconds``? Gives up when the worker ends."""
