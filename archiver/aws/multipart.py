@@ -3,7 +3,7 @@
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -70,12 +70,11 @@ class S3Uploads:
                 if refused_by(error).status == 404:
                     return None
                 raise
-        checksum = answer.get("ChecksumCRC32")
         return StoredArchive(
             etag=answer["ETag"].strip('"'),
             size=answer["ContentLength"],
             version_id=_version(answer),
-            crc32=decode_crc32(checksum) if checksum and "-" not in checksum else None,
+            crc32=_told_crc32(answer),
             metadata=answer["Metadata"],
         )
 
@@ -186,11 +185,8 @@ class S3Uploads:
             )
             for page in pages:
                 for item in page.get("Parts", ()):
-                    checksum = item.get("ChecksumCRC32")
                     number = item["PartNumber"]
-                    parts[number] = UploadedPart(
-                        number, item["ETag"], item["Size"], decode_crc32(checksum) if checksum else None
-                    )
+                    parts[number] = UploadedPart(number, item["ETag"], item["Size"], _told_crc32(item))
         return parts
 
     def complete(
@@ -257,6 +253,15 @@ def _headers(archive: ArchiveObject) -> dict[str, Any]:
 
 def _condition(archive: ArchiveObject) -> dict[str, Any]:
     return {} if archive.overwrite else {"IfNoneMatch": "*"}
+
+
+def _told_crc32(answer: Mapping[str, Any]) -> int | None:
+    """The CRC32 of a whole archive or part. None where the server tells none, but that of its parts, or nonsense."""
+    checksum = answer.get("ChecksumCRC32")
+    try:
+        return decode_crc32(checksum) if checksum and "-" not in checksum else None
+    except ValueError:
+        return None
 
 
 def _version(answer: Any) -> str | None:

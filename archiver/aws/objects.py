@@ -116,8 +116,9 @@ class S3Objects:
                 before, marker = marker, int(listed["NextPartNumberMarker"])
                 if marker <= before:
                     return None
-        except (ClientError, BotoCoreError):
-            # An optimisation that its permission may be missing for: the bytes tell the same.
+        except (ClientError, BotoCoreError, ValueError):
+            # An optimisation that its permission may be missing for, or that a server does not know as S3 does: the
+            # bytes tell the same.
             return None
         return parts if parts and sum(size for _, size in parts) == source.size else None
 
@@ -261,8 +262,11 @@ def _senseless(source: Location | SourceObject, error: Exception) -> StorageUnav
 
 
 def decode_crc32(text: str) -> int:
-    """S3's form of a CRC32: base64 of four big-endian bytes."""
-    return int.from_bytes(a2b_base64(text), "big")
+    """S3's form of a CRC32: base64 of four big-endian bytes. Raises ``ValueError`` for anything else."""
+    value = a2b_base64(text, strict_mode=True)
+    if len(value) != 4:
+        raise ValueError(f"{text!r} has {len(value)} bytes, and a CRC32 four")
+    return int.from_bytes(value, "big")
 
 
 def encode_crc32(value: int) -> str:
