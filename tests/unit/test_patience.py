@@ -1,3 +1,5 @@
+"""How long a test waits for what must happen."""
+
 from devtools.patience import MOST_AT_ONCE, Patience
 
 

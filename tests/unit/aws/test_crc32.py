@@ -1,3 +1,5 @@
+"""The CRC32 that S3 tells, and what a server tells in its place."""
+
 from typing import Any
 
 import boto3
