@@ -51,15 +51,13 @@ def stop(process: subprocess.Popen[bytes], *, patience: float, first: signal.Sig
 
     Whatever is left of the group is killed in any case, and so is everything if the wait is interrupted.
     """
-    code = None
     try:
         if exit_code(process) is None:
             os.kill(process.pid, first)
             wait_until(lambda: exit_code(process) is not None, seconds=patience)
-        code = exit_code(process)
     finally:
         kill_group(process)
-    return process.wait() if code is None else code
+    return process.wait()
 
 
 def exit_code(process: subprocess.Popen[bytes]) -> int | None:
@@ -91,6 +89,10 @@ class Program:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
     def alive(self) -> bool:
         """Does it run?"""
         return exit_code(self.process) is None
@@ -99,8 +101,18 @@ class Program:
         """All that it has said so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """A signal to it alone, where it runs."""
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit code (negative: the signal), or None where it still runs after ``seconds``."""
+        wait_until(lambda: not self.alive(), seconds=seconds)
+        return exit_code(self.process)
+
     def stop(self, *, patience: float = 60) -> int:
-        """SIGTERM, then SIGKILL after ``patience`` seconds; the exit code."""
+        """SIGTERM, then SIGKILL after ``patience`` seconds; the exit code (negative: the signal)."""
         return stop(self.process, patience=patience)
 
     def kill(self) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devtools.localstack import CHECKOUT, LocalStack
-from devtools.processes import exit_code, kill_group, spawn, stop, tail, wait_until
+from devtools.processes import Program, spawn, stop, tail, wait_until
 from devtools.stack import Stack
 
 #: What the worker says when it takes messages.
@@ -26,43 +25,16 @@ class WorkerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """A running worker."""
+class Worker(Program):
+    """A running worker, whose log is gone with its scratch folder."""
 
-    process: subprocess.Popen[bytes]
-    log: Path  # gone with the worker's scratch folder
     environment: Mapping[str, str]  # what it was started with
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def alive(self) -> bool:
-        """Does the parent process run?"""
-        return exit_code(self.process) is None
 
     def children(self) -> list[int]:
         """The pids of the pool's processes. Linux only (proc(5), task/[tid]/children)."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
         return []
-
-    def output(self) -> str:
-        """All that it has logged so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """A signal to the parent process alone."""
-        if self.alive():
-            os.kill(self.pid, number)
-
-    def stop(self, *, patience: float = STOP_SECONDS) -> int:
-        """SIGTERM, then SIGKILL after ``patience`` seconds; answers the exit code (negative: the signal)."""
-        return stop(self.process, patience=patience)
-
-    def kill(self) -> None:
-        """SIGKILL to the worker and its pool at once: the machine is gone."""
-        kill_group(self.process)
 
     def show_stacks(self) -> None:
         """Have its processes write to the log where each of their threads is, of which they end."""
@@ -71,11 +43,6 @@ class Worker:
                 os.kill(pid, signal.SIGABRT)
         self.send_signal(signal.SIGABRT)
         self.wait(STOP_SECONDS)
-
-    def wait(self, seconds: float) -> int | None:
-        """The exit code, or None where it still runs after ``seconds``."""
-        wait_until(lambda: not self.alive(), seconds=seconds)
-        return exit_code(self.process)
 
     def wait_for_log(self, text: str, *, seconds: float = READY_SECONDS) -> bool:
         """Does ``text`` appear in the log within ``seconds``? Gives up when the worker ends."""

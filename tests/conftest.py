@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("tests")
 
 #: What the summary says at the end of the run: lines by title.
 _SUMMARY = pytest.StashKey[dict[str, list[str]]]()
-#: Logs to show under a failed test: title and path.
+#: Workers whose logs are shown under a failed test.
 _WORKERS = pytest.StashKey[list[Worker]]()
 
 

@@ -180,7 +180,10 @@ def test_a_second_one_says_that_there_is_one(playground: Playground, tmp_path: P
     log = tmp_path / "second"
     second = Program(start(playground.checkout, log), log)
 
-    assert second.process.wait(LONG_ENOUGH) == 1
+    try:
+        assert second.wait(LONG_ENOUGH) == 1
+    finally:
+        second.kill()
     assert "a stack is running here already" in second.output()
     assert "Traceback" not in second.output()
     assert playground.program.alive()
@@ -221,9 +224,9 @@ def test_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> Non
     with running(tmp_path) as playground:
         assert len(left(tmp_path)) >= 3
         # when it is told to end
-        playground.program.process.send_signal(number)
+        playground.program.send_signal(number)
         # then it does
-        assert playground.program.process.wait(LONG_ENOUGH) == 0
+        assert playground.program.wait(LONG_ENOUGH) == 0
         assert not left(tmp_path)
         assert not (tmp_path / ".stack").exists()
         assert "nothing is left running" in tail(playground.program.log)
@@ -232,11 +235,11 @@ def test_it_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> Non
 @pytest.mark.chaos
 def test_a_part_that_ends_is_told_of(tmp_path: Path) -> None:
     with running(tmp_path) as playground:
-        pid = playground.program.process.pid
+        pid = playground.program.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         (worker,) = [pid for pid in children if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(int(worker), signal.SIGKILL)
 
-        assert playground.program.process.wait(LONG_ENOUGH) == 1
+        assert playground.program.wait(LONG_ENOUGH) == 1
         assert "the worker ended" in playground.program.output()
         assert not left(tmp_path)

@@ -106,7 +106,7 @@ def test_a_worker_without_monitoring_asks_for_none_of_it(
     client.notification(client.send(payload(client)), seconds=PATIENCE)
     client.send({"files": [{"source": "missing"}]})
     assert len(client.dead_letters(1, seconds=PATIENCE)) == 1
-    assert worker.stop() == 0
+    assert worker.stop(patience=30) == 0
 
     # then it has asked SNS for nothing, and SQS for no queue but those that it was told of
     assert {service for service, _ in sns_rule.asked} == {"s3", "sqs"}

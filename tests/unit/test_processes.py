@@ -11,9 +11,7 @@ import pytest
 from devtools.processes import exit_code, kill_group, spawn, stop
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="looks into /proc, and macOS has waitid since Python 3.13"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def started(script: str, tmp_path: Path) -> "Popen[bytes]":
