@@ -9,7 +9,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
@@ -20,6 +20,8 @@ from devtools.operations import operation_of
 
 #: Bytes that are read at once.
 CHUNK = 256 * 1024
+#: Objects of up to so many bytes are passed on once they are there as a whole.
+SMALL = 1024 * 1024
 #: A head over this size is an error; AWS's own limit on S3 request headers is 8 KB.
 MAX_HEAD = 64 * 1024
 
@@ -180,7 +182,7 @@ class Link:
                 if isinstance(fault, Answer | Page) and not self._client.http.they_are_waiting_for_100_continue:
                     await self._pass_request(None)
             else:
-                await self._forward(head, fault)
+                await self._forward(head, request, fault)
             if isinstance(fault, Reset):
                 self._reset()
             if isinstance(fault, Answer | Page):
@@ -195,15 +197,16 @@ class Link:
                 async with asyncio.timeout(milliseconds / 1000):
                     await self._client.listen()
 
-    async def _forward(self, head: h11.Request, fault: Fault | None) -> None:
+    async def _forward(self, head: h11.Request, request: Request, fault: Fault | None) -> None:
         """Let the server carry the request out; its answer passes on, unless a fault replaces it."""
+        body = await self._small_object(request)
         if self._server is None or self._server.reader.at_eof():
             if self._server is not None:
                 self._server.abort()
             self._server = Side(h11.CLIENT, *await asyncio.open_connection(*self._traffic.upstream, limit=CHUNK))
         await self._server.send(head)
-        up = asyncio.ensure_future(self._pass_request(self._server, then_listen=True))
-        down = asyncio.ensure_future(self._pass_response(self._server, head, fault))
+        up = asyncio.ensure_future(self._pass_request(self._server, body, then_listen=True))
+        down = asyncio.ensure_future(self._pass_response(self._server, head, fault, asked_already=bool(body)))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             await (down if down.done() else up)
@@ -212,20 +215,48 @@ class Link:
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _pass_request(self, server: Side | None, *, then_listen: bool = False) -> None:
-        """The request's body, to the server or to nobody."""
+    async def _small_object(self, request: Request) -> list[h11.Event]:
+        """The body of a PutObject, where it is small; none of another request's.
+
+        S3 keeps the object that was there where a client dies in the middle of its PUT. LocalStack has emptied it by
+        then, so it must not begin before the client is through.
+        """
+        if request.operation != "PutObject" or not 0 < int(request.headers.get("content-length", 0)) <= SMALL:
+            return []
+        if self._client.http.they_are_waiting_for_100_continue:
+            await self._client.send(h11.InformationalResponse(status_code=100, headers=[]))
+        return [event async for event in self._body()]
+
+    async def _body(self) -> AsyncIterator[h11.Event]:
+        """The events of a request's body, to its end."""
         event: h11.Event | None = None
         while not isinstance(event, h11.EndOfMessage):
             event = await self._client.receive()
             if isinstance(event, h11.Data):
                 self._traffic.bytes_up += len(event.data)
+            yield event
+
+    async def _pass_request(
+        self, server: Side | None, body: Sequence[h11.Event] = (), *, then_listen: bool = False
+    ) -> None:
+        """The request's body, to the server or to nobody; ``body`` is what is here of it: all or nothing."""
+        for event in body:
             if server is not None:
                 await server.send(event)
+        if not body:
+            async for event in self._body():
+                if server is not None:
+                    await server.send(event)
         if then_listen:
             await self._client.listen()
 
-    async def _pass_response(self, server: Side, head: h11.Request, fault: Fault | None) -> None:
-        """Heads and body of the server's answer, changed, slowed down, cut or swallowed as the fault says."""
+    async def _pass_response(
+        self, server: Side, head: h11.Request, fault: Fault | None, *, asked_already: bool
+    ) -> None:
+        """Heads and body of the server's answer, changed, slowed down, cut or swallowed as the fault says.
+
+        The server's leave to send the body does not pass where the client was asked for it already.
+        """
         swallowed = isinstance(fault, Answer | Page | Reset)
         passed, middle = 0, None
         event: h11.Event | None = None
@@ -245,7 +276,7 @@ class Link:
                     raw = self._client.http.send(event) or b""
                     self._client.writer.write(raw[: len(raw) // 2])
                     raise HangUpError
-            if not swallowed or isinstance(event, h11.InformationalResponse):
+            if not (asked_already if isinstance(event, h11.InformationalResponse) else swallowed):
                 await self._client.send(event)
 
     async def _pass_data(self, data: bytes, start: int, middle: int, fault: Fault | None) -> None:

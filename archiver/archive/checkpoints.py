@@ -55,8 +55,9 @@ class Checkpoints:
         self._name = name
         self._digest = digest
         self._lock = threading.Lock()
-        self._due = self._parts = 0
+        self._uploaded = self._due = self._parts = 0
         self._saving: Future[None] | None = None
+        self._busy = False
         self._failures = 0
 
     def load(self) -> Checkpoint | None:
@@ -77,10 +78,11 @@ class Checkpoints:
     def grown(self, uploaded: int, make: MakeCheckpoint, executor: Executor) -> None:
         """The deflated parts in S3 have come to so many bytes: ``make`` one by the digest where one is due."""
         with self._lock:
-            saving = self._saving is not None and not self._saving.done()
-            if self._failures == FAILURES or saving or uploaded < self._due:
+            self._uploaded = uploaded
+            if self._busy or not self._is_due():
                 return
-            self._saving = executor.submit(self._save, make)
+            self._busy = True
+            self._saving = executor.submit(self._save_as_long_as_due, make)
 
     def close(self, make: MakeCheckpoint, parts: Sequence[UploadedPart]) -> None:
         """Write the last one, where parts are there that the one before knows nothing of."""
@@ -96,6 +98,20 @@ class Checkpoints:
     def forget(self) -> None:
         """What was written is of no use: deflating has begun anew, and the next one is written over it."""
         self._due = self._parts = 0
+
+    def _is_due(self) -> bool:
+        return self._failures < FAILURES and self._uploaded >= self._due
+
+    def _save_as_long_as_due(self, make: MakeCheckpoint) -> None:
+        """Whatever came while one was being written may be the last that comes before this process dies."""
+        knows = -1
+        while True:
+            with self._lock:
+                if self._uploaded == knows or not self._is_due():
+                    self._busy = False
+                    return
+                knows = self._uploaded
+            self._save(make)
 
     def _save(self, make: MakeCheckpoint) -> None:
         checkpoint = make(self._digest())

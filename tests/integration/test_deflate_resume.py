@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.archive.checkpoint import decode
+from archiver.archive.checkpoints import PREFIX
 from devtools.localstack import LocalStack
 from devtools.messages import Message
 from devtools.proxy import Proxy, running_proxy
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.localstack
 
 MIB = 1024 * 1024
 #: What a resumed job reads of what a whole one does, killed at half of its parts; to that comes one part, whose
-#: checkpoint may have been under way.
+#: checkpoint may not have been due.
 MOST = 0.6
 
 
@@ -46,6 +48,20 @@ def bytes_read(worker: Worker) -> list[int]:
     """Of the jobs that the worker has done."""
     lines = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
     return [line["bytes_read"] for line in lines if line["message"] == "job done"]
+
+
+def checkpoints(s3: "S3Client", stack: Stack) -> set[str]:
+    """The keys of all that are there."""
+    listed = s3.list_objects_v2(Bucket=stack.archive_bucket, Prefix=PREFIX)
+    return {one["Key"] for one in listed.get("Contents", ())}
+
+
+def parts_known(s3: "S3Client", stack: Stack, *, but: set[str]) -> int:
+    """How many parts the new checkpoint tells of; those whose growth makes none due yet are not among them."""
+    bodies = [
+        s3.get_object(Bucket=stack.archive_bucket, Key=key)["Body"].read() for key in checkpoints(s3, stack) - but
+    ]
+    return sum(len(decode(body).cuts) for body in bodies)
 
 
 @pytest.mark.slow
@@ -88,10 +104,12 @@ def test_a_worker_that_is_killed_at_half_leaves_half(
     parts = proxy.counts().requests["UploadPart"] - 1  # the marker
 
     # when a worker is killed once half of the parts of another are there
+    earlier = checkpoints(s3, stack)
     proxy.reset()
     gate.operation, gate.first = "UploadPart", 1 + parts // 2 + 1
     request_id = client.send(payload)
     assert gate.reached.wait(LONG_ENOUGH)
+    assert eventually(lambda: parts_known(s3, stack, but=earlier) >= 0.9 * (parts // 2) - 1)
     first.kill()
     gate.opened.set()
     second = start()

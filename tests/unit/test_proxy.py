@@ -83,13 +83,32 @@ def test_bodies_of_unknown_length_end_where_they_end(
     assert (proxy.counts().bytes_up, proxy.counts().bytes_down) == (140_001, 2 * 140_001)
 
 
-def test_leave_to_send_a_body_passes_before_the_body(upstream: ObjectServer, proxy: Proxy) -> None:
+@pytest.mark.parametrize("target", ["/b/k", "/b/k?partNumber=1&uploadId=u"], ids=["PutObject", "UploadPart"])
+def test_leave_to_send_a_body_passes_before_the_body(upstream: ObjectServer, proxy: Proxy, target: str) -> None:
     with connect_raw(proxy.url) as raw:
-        raw.sendall(b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        raw.sendall(f"PUT {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n".encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 100")
         raw.sendall(b"abc")
         assert raw.recv(1000).startswith(b"HTTP/1.1 200")
-    assert upstream.stored == {"/b/k": b"abc"}
+    assert list(upstream.stored.values()) == [b"abc"]
+
+
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"], ids=["at once", "with leave"])
+def test_a_small_object_reaches_the_server_whole_or_not_at_all(
+    upstream: ObjectServer, proxy: Proxy, expect: str
+) -> None:
+    with connect_raw(proxy.url) as raw:
+        raw.sendall(f"PUT /b/torn HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n{expect}\r\n".encode())
+        if expect:
+            assert raw.recv(1000).startswith(b"HTTP/1.1 100")
+        raw.sendall(b"abc")
+        while proxy.counts().bytes_up < 3:
+            time.sleep(0.01)
+    while proxy.reset().peak_in_flight:
+        time.sleep(0.01)
+    assert ask_once(proxy.url, "PUT", "/b/whole", b"abc") == (200, b"")
+    assert upstream.stored == {"/b/whole": b"abc"}
+    assert upstream.connections == 1
 
 
 def test_a_slow_reader_slows_the_server_down_instead_of_filling_memory(upstream: ObjectServer, proxy: Proxy) -> None:
