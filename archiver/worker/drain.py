@@ -23,8 +23,9 @@ from archiver.worker.envelope import CHUNK_TASK
 log = get_logger(__name__)
 
 TICK_SECONDS = 0.2
-#: What an idle worker leaves a poll under way: an answer that nobody awaits hides its messages for a while.
-POLL_SECONDS = 3.0
+#: What a poll may take beyond its own wait. An idle worker awaits its end: the answer that nobody takes hides its
+#: messages from all others, for the whole visibility timeout.
+POLL_GRACE = 1.0
 #: After this many seconds of Celery's own shutdown the process ends without it: nothing is left to lose.
 EXIT_SECONDS = 4.0
 
@@ -60,6 +61,10 @@ class Drain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
         self._at_once = True
         self._signals += 1
 
+    @property
+    def _hurried(self) -> bool:
+        return self._at_once or self._signals > 1
+
     def _tick(self, parent: Any) -> None:
         if not self._signals or self._over:
             return
@@ -75,9 +80,10 @@ class Drain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no typ
             parent.consumer.task_consumer.cancel()
             unsettled -= self._hand_back_chunks(parent, channels)
         waited = time.monotonic() - self._began
-        if not unsettled and (self._at_once or not polling or waited > POLL_SECONDS):
+        longest = max((channel.wait_time_seconds for channel in channels), default=0) + POLL_GRACE
+        if not unsettled and (self._hurried or not polling or waited > min(longest, seconds)):
             self._end()
-        elif self._at_once or self._signals > 1 or waited > seconds:
+        elif self._hurried or waited > seconds:
             self._hand_back(parent, channels)
 
     def _hand_back_chunks(self, parent: Any, channels: Iterable[Any]) -> int:

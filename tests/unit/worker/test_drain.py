@@ -12,7 +12,7 @@ import pytest
 from celery.worker import state
 
 from archiver.worker import drain as module
-from archiver.worker.drain import EXIT_SECONDS, POLL_SECONDS, TICK_SECONDS, Drain
+from archiver.worker.drain import EXIT_SECONDS, POLL_GRACE, TICK_SECONDS, Drain
 from archiver.worker.envelope import BUILD_TASK, CHUNK_TASK
 from tests.support.jobs import logged
 
@@ -27,6 +27,7 @@ class FakeChannel:
     chunks: int = 0
     polling: bool = False
     draining: bool = False
+    wait_time_seconds: int = 20
 
     def hand_back(self, *, chunks_only: bool = False) -> int:
         count = self.chunks if chunks_only else self.unsettled
@@ -178,13 +179,23 @@ def test_sigquit_hands_back_at_once(worker: Worker) -> None:
     assert worker.ended == "terminate"
 
 
-def test_an_idle_worker_leaves_a_poll_a_moment(worker: Worker) -> None:
-    worker.channel.polling = True
+@pytest.mark.parametrize(("wait", "most"), [(20, 20 + POLL_GRACE), (20 * SOFT, SOFT)])
+def test_an_idle_worker_awaits_its_poll_but_not_one_that_does_not_end(worker: Worker, wait: int, most: float) -> None:
+    worker.channel.polling, worker.channel.wait_time_seconds = True, wait
     signal.raise_signal(signal.SIGTERM)
     worker.tick()
-    worker.tick(after=POLL_SECONDS)
+    worker.tick(after=most)
     assert worker.ended is None
     worker.tick(after=0.1)
+    assert worker.ended == "stop"
+
+
+def test_a_second_signal_ends_the_wait_for_a_poll(worker: Worker) -> None:
+    worker.channel.polling = True
+    signal.raise_signal(signal.SIGINT)
+    worker.tick()
+    signal.raise_signal(signal.SIGINT)
+    worker.tick()
     assert worker.ended == "stop"
 
 
