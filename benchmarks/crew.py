@@ -81,6 +81,8 @@ class Bench:
             "SQS_CREW_QUEUE": self.stack.crew_url,
             "CREW_MIN_BYTES": str(min(1024 * MIB, self.size // 2)),
             "POLL_SECONDS": "20",
+            # Longer than a poll: what it gets after its worker's end would be missing from the next build.
+            "SOFT_SHUTDOWN_SECONDS": "30",
             "WORKER_CONCURRENCY": "1",
         }
 

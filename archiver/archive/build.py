@@ -39,6 +39,7 @@ from archiver.archive.storage import (
 )
 from archiver.archive.tables import as_picked
 from archiver.archive.upload import Upload, abort_uploads
+from archiver.archive.width import Width
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
@@ -79,6 +80,10 @@ class Options:
     compression: Literal["stored", "auto"] = "stored"
     zone: tzinfo = UTC
     streams: bool = True
+
+    def width(self, *, shared: bool) -> Width:
+        """How many literal parts of a plan are under way at once."""
+        return Width(min(SHARED_PARTS, self.parts_in_flight) if shared else self.parts_in_flight, self.parts_in_flight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ class Build:
             upload=upload,
             threads=self.threads,
             carry=deflated.carry,
-            parts_in_flight=min(self.options.parts_in_flight, MAX_PARTS if shared is None else SHARED_PARTS),
+            width=self.options.width(shared=shared is not None),
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,

@@ -319,6 +319,8 @@ class Sharing:
             log.debug("a chunk is not claimed", chunk=chunk.number, reason=str(error))
             return True
         self._seen[chunk.number] = self._crew.clock()
+        # Where somebody else is, there may be more by now: to try each of them takes as long as to look at all.
+        self._look()
         return False
 
     def _forget_claims(self) -> None:

@@ -18,7 +18,7 @@ from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, diges
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
 from archiver.archive.parallel import open_threads
-from archiver.archive.parts import READING, SHARED_PARTS, Alone, Carry, CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
 from archiver.archive.streamed_body import PartBody
@@ -82,7 +82,7 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
             upload=upload,
             threads=threads,
             carry=Carry(0),
-            parts_in_flight=min(options.parts_in_flight, SHARED_PARTS),
+            width=options.width(shared=True),
             memory=options.memory,
             on_part=turn.on_part,
             reading=threading.Semaphore(READING),

@@ -6,6 +6,7 @@ before it waits, some part in flight can always go on, and two in flight are eno
 and wait for nothing.
 """
 
+import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,7 @@ from archiver.archive.reading import READS, read_verified
 from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.streaming import Streaming
+from archiver.archive.width import Width
 from archiver.errors import Cancelled as JobCancelled
 from archiver.errors import StorageUnavailable
 from archiver.logs import get_logger
@@ -36,7 +38,7 @@ READS_AT_ONCE = 512
 #: Parts of a shared plan that are read at once. Where many work on it each has a short time, in which the first parts
 #: are to be on their way up soon, and what one has begun the others wait for at the end.
 READING = 3
-#: Parts of a shared plan that are under way at once, be they streamed or on their way up: for the same reason.
+#: Parts of a shared plan that are under way at once at first, be they streamed or on their way up: for the same reason.
 SHARED_PARTS = 10
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
@@ -110,8 +112,8 @@ class Carry:
 class PartBuilder:
     """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
-    Literal parts of ``memory`` bytes are held at once, at most ``parts_in_flight`` of them, at least two. ``reading``
-    is entered by each part while its bytes are read: it may hold some back. ``streams``: parts may go out meanwhile.
+    Literal parts of ``memory`` bytes are held at once, as many as ``width`` says, at least two. ``reading`` is
+    entered by each part while its bytes are read: it may hold some back. ``streams``: parts may go out meanwhile.
     """
 
     layout: Layout
@@ -121,7 +123,7 @@ class PartBuilder:
     upload: Target
     threads: Threads
     carry: Carry
-    parts_in_flight: int
+    width: Width
     memory: int
     on_part: Callable[[Part], None]
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -183,9 +185,11 @@ class PartBuilder:
         def run(part: Part, weight: int = 0, streaming: Streaming | None = None) -> UploadedPart:
             if failures or refused:
                 raise Cancelled
+            began = time.monotonic()
             try:
                 if part.entry is None:
                     uploaded = self._literal(part, buffers, reuse=reuse, streaming=streaming)
+                    self.width.took(time.monotonic() - began)
                 else:
                     uploaded = self._copy(part, part.entry, reuse=reuse)
                     copied.add(part.entry)
@@ -209,14 +213,14 @@ class PartBuilder:
             return uploaded
 
         try:
-            with JobThreads(self.parts_in_flight, "literal") as literals, self.cancellation.heard_by(give_up):
+            with JobThreads(self.width.most, "literal") as literals, self.cancellation.heard_by(give_up):
                 for part in agenda.parts(lambda: bool(failures or refused)):
                     if part.entry is not None:
                         futures[self.threads.copies.submit(run, part)] = part
                         continue
                     window = None if streaming is None else streaming.weight(part)
                     # No more are taken on than are under way at once: what waits here nobody else may begin.
-                    weight = max(part.size if window is None else window, self.memory // self.parts_in_flight)
+                    weight = max(part.size if window is None else window, self.memory // self.width.now)
                     if budget.take(weight):
                         futures[literals.submit(run, part, weight, streaming if window else None)] = part
                 wait_unless(futures, woken)

@@ -251,6 +251,31 @@ def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
     assert fake.now - 1010 < 60
 
 
+def test_who_meets_one_claim_of_others_tries_no_more_of_theirs(
+    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
+) -> None:
+    # given helpers that have claimed all but the first chunk
+    claimed: list[str] = []
+    tried: list[int] = []
+
+    def claim() -> None:
+        for name in chunks_of(fake, invited(fake)[0])[1:]:
+            claimed.append(name)
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0))
+
+    def bring() -> None:
+        if not tried:
+            tried.append(fake.objects.calls["put"])
+            help_with(other, fake.queue.invitations[0], redelivered=True)
+
+    fake.at_first, fake.while_waiting = claim, bring
+    build(builder)
+
+    # then the builder has claimed its own, and tried one of theirs
+    assert len(claimed) > 1
+    assert tried == [len([PLAN, *claimed]) + 2]
+
+
 def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
     # given a helper that has claimed a stretch, and brings it while the builder waits
     def claim() -> None:

@@ -21,6 +21,7 @@ from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject, SourceStore
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
+from archiver.archive.width import Width
 from archiver.zipformat.crc import crc32_of_parts
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, noise, unzipped
@@ -39,7 +40,7 @@ def part_builder(
         upload=upload,
         threads=threads,
         carry=Carry(0),
-        parts_in_flight=parts_in_flight,
+        width=Width(parts_in_flight, parts_in_flight),
         memory=memory,
         on_part=lambda _: None,
     )

@@ -17,6 +17,7 @@ from archiver.archive.streamed_body import WINDOW
 from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, SENDING, Streaming
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
+from archiver.archive.width import Width
 from archiver.errors import DestinationUnavailable, SourceChanged, StorageUnavailable
 from archiver.zipformat.crc import crc32_of_parts
 from tests.support.fake_s3 import MIB, Action, Call, FakeS3, flip
@@ -73,7 +74,7 @@ class Job:
                 upload=self.upload,
                 threads=threads,
                 carry=Carry(0),
-                parts_in_flight=3,
+                width=Width(3, 3),
                 memory=self.memory,
                 on_part=self.ended.append,
                 streams=True,

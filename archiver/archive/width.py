@@ -1,0 +1,20 @@
+"""How many parts are under way at once, where that is found out on the way."""
+
+#: A part that took fewer seconds has not waited for others: the way is not full yet.
+QUICK = 0.5
+
+
+class Width:
+    """``least`` at first; each part that was quick lets one more in, up to ``most``.
+
+    It never shrinks: what slows parts down may be the server's own doing, and less would not help.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        self.now = least
+        self.most = most
+
+    def took(self, seconds: float) -> None:
+        """A part has taken so long. From any thread: one that is not counted is no harm."""
+        if seconds < QUICK and self.now < self.most:
+            self.now += 1
