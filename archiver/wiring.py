@@ -22,7 +22,7 @@ from archiver.archive.traffic import count_request
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
-from archiver.aws.clients import PATIENT, PROMPT, QUICK, SLOW, Timeouts, new_client, new_session
+from archiver.aws.clients import PATIENT, PROMPT, QUICK, Timeouts, new_client, new_session
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.handles import HttpSettings
 from archiver.aws.http import S3Http
@@ -61,15 +61,12 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     reads = settings.read_concurrency or READS
     width = reads + settings.copy_concurrency + parts_in_flight
     client = _s3_client(session, PATIENT, connections=width)
-    slow = _s3_client(session, SLOW, connections=width)
     throttle = Throttle(width)
     throttle.watch(client)
-    throttle.watch(slow)
     endpoints = Endpoints(lambda region, config: _presigning_client(session, region, config))
     payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
-    for one in (client, slow):
-        _send_with(one, payer)
-        one.meta.events.register("before-send.s3", _count)
+    _send_with(client, payer)
+    client.meta.events.register("before-send.s3", _count)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
     bucket = settings.s3_destination_bucket
     reserved = (
@@ -80,9 +77,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     )
     return Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
-        archives=lambda bucket, traffic: S3Uploads(
-            client, slow, http, bucket=bucket, traffic=traffic, throttle=throttle
-        ),
+        archives=lambda bucket, traffic: S3Uploads(client, http, bucket=bucket, traffic=traffic, throttle=throttle),
         link=Links(
             endpoints.presigning_client,
             bucket=bucket,

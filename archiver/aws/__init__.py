@@ -3,7 +3,8 @@
 clients       the one way to a client: region, timeouts, retries
 objects       the sources' side of S3; requests: one GET or HEAD; listing, listings: pages, and that they go forward
 http          requests on the native way: signing, endpoints, transfers by libcurl, one policy of retries
-multipart     the archive's side of S3; copies: a copy inside S3, as it is asked for and answered
+multipart     the archive's side of S3; copies, completion: how each of these is asked for and answered
+elements      the XML that S3 answers with
 throttle      fewer requests at once after S3 says to slow down
 failures      what S3's refusals mean for the job: one table
 links         the link to the archive

@@ -34,8 +34,6 @@ class Timeouts:
 
 #: A job has time, and failing costs it much.
 PATIENT = Timeouts(connect=5, read=60, attempts=8)
-#: Copying a part and completing an upload take S3 a while without a byte of an answer.
-SLOW = Timeouts(connect=5, read=900, attempts=8)
 #: The worker's event loop waits for these calls, and a drain has only seconds.
 PROMPT = Timeouts(connect=5, read=10, attempts=2)
 #: Something beside a job: better no answer than a late one.

@@ -3,15 +3,15 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
 
-import xml.etree.ElementTree as ET
 from urllib.parse import quote
 
 from archiver.archive.storage import SourceObject
+from archiver.aws.elements import fields_of
 from archiver.aws.objects import decode_crc32
 from archiver.aws.signing import encoded_path
 
 #: The XML element that tells of a copy that is done.
-RESULT = "CopyPartResult"
+COPIED = "CopyPartResult"
 
 
 def copy_headers(source: SourceObject, start: int, stop: int) -> dict[str, str]:
@@ -24,14 +24,11 @@ def copy_headers(source: SourceObject, start: int, stop: int) -> dict[str, str]:
 
 
 def read_copy(content: bytes) -> tuple[str, int | None]:
-    """The part's ETag and CRC32, None where the server tells none, of an answer whose element is ``RESULT``.
+    """The part's ETag and CRC32, None where the server tells none, of an answer whose element is ``COPIED``.
 
     Raises ``ConnectionError`` where something is in it that is none of S3's.
     """
-    fields = {
-        child.tag.rpartition("}")[2]: child.text or ""
-        for child in ET.fromstring(content.strip())  # noqa: S314 it has been taken for S3's
-    }
+    fields = fields_of(content)
     try:
         checksum = fields.get("ChecksumCRC32")
         return fields["ETag"], decode_crc32(checksum) if checksum else None

@@ -97,10 +97,10 @@ class Exchange:
     def is_asked_for(self, transfer: Transfer, headers: Mapping[str, str]) -> bool:
         """Whether the answer is the object, or its range, and not a page that something on the way made.
 
-        What S3 has taken has an ETag.
+        What S3 has taken has an ETag, or is told of by an element.
         """
         request = self.request
-        if request.body is not None and "etag" not in headers:
+        if request.body is not None and request.element is None and "etag" not in headers:
             return False
         if request.target is not None and transfer.received != len(request.target) - self.done:
             return False

@@ -6,7 +6,6 @@ GenerateDataKey. A code that is in no row is worth another attempt.
 """
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -170,17 +169,6 @@ def refusal(status: int, body: bytes) -> Refused:
     return Refused(
         status, _element(body, "Code") or "", _element(body, "Message") or "", bucket=_element(body, "BucketName")
     )
-
-
-def root_of(body: bytes) -> str:
-    """The name of the XML element that the body of an answer is, whatever its namespace; empty where it is none.
-
-    S3 may send white space before it, which keeps the connection alive.
-    """
-    try:
-        return ET.fromstring(body.strip()).tag.rpartition("}")[2]  # noqa: S314 of what is none of S3's the name is all
-    except (ET.ParseError, LookupError, ValueError):  # the latter two: an encoding that is none, or not the parser's
-        return ""
 
 
 def _element(body: bytes, name: str) -> str | None:

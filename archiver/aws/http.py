@@ -1,6 +1,7 @@
 """Requests to S3 on the native way: signed here, sent by libcurl, retried by one policy that the throttle sees.
 
-For what is asked thousands of times: GET, HEAD and LIST of sources, PUT and copies of parts. All else is boto3's.
+For what is asked thousands of times, GET, HEAD and LIST of sources, PUT and copies of parts, and for the completion,
+which takes longer than all else. The rest is boto3's.
 """
 
 import random
@@ -14,9 +15,10 @@ from botocore.exceptions import NoCredentialsError
 
 from archiver.archive.streamed_body import StreamedBody
 from archiver.archive.traffic import count_request
+from archiver.aws.elements import root_of
 from archiver.aws.endpoints import Endpoint, Endpoints
 from archiver.aws.exchange import Answer, Exchange, HttpRequest
-from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal, root_of
+from archiver.aws.failures import SLOW_DOWN_STATUSES, Refused, refusal
 from archiver.aws.inlet import Inlet
 from archiver.aws.signing import EMPTY, UNSIGNED, Signer, Signing, encoded_path, encoded_query
 from archiver.aws.transfer import Transfer

@@ -21,8 +21,8 @@ from archiver.archive.storage import (
 )
 from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import Traffic
-from archiver.aws.clients import SLOW
-from archiver.aws.copies import RESULT, copy_headers, read_copy
+from archiver.aws.completion import COMPLETED, completion_body, completion_headers, read_completion
+from archiver.aws.copies import COPIED, copy_headers, read_copy
 from archiver.aws.exchange import HttpRequest
 from archiver.aws.failures import (
     Side,
@@ -40,14 +40,16 @@ from archiver.aws.throttle import Throttle
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+#: Copying a part and completing an upload take S3 a while without a byte of an answer.
+SILENT_SECONDS = 900.0
+
 
 class S3Uploads:
-    """The archive's side of S3: one bucket. ``slow_client`` has the patience that completions take."""
+    """The archive's side of S3: one bucket."""
 
     def __init__(
         self,
         client: "S3Client",
-        slow_client: "S3Client",
         http: S3Http,
         *,
         bucket: str,
@@ -56,7 +58,6 @@ class S3Uploads:
     ) -> None:
         self._client = client
         self._http = http
-        self._slow = slow_client
         self._traffic = traffic
         self._throttle = throttle
         self.bucket = bucket
@@ -73,7 +74,7 @@ class S3Uploads:
         return StoredArchive(
             etag=answer["ETag"].strip('"'),
             size=answer["ContentLength"],
-            version_id=_version(answer),
+            version_id=_version(answer.get("VersionId")),
             crc32=_told_crc32(answer),
             metadata=answer["Metadata"],
         )
@@ -90,7 +91,9 @@ class S3Uploads:
                 **_condition(archive),
             )
         self._traffic.uploaded(len(body))
-        return StoredArchive(answer["ETag"].strip('"'), len(body), _version(answer), crc32, archive.metadata)
+        return StoredArchive(
+            answer["ETag"].strip('"'), len(body), _version(answer.get("VersionId")), crc32, archive.metadata
+        )
 
     def create(self, archive: ArchiveObject) -> str:
         """Begin an upload and return its id. S3 computes a CRC32 for each part, and one for the whole at the end."""
@@ -148,8 +151,8 @@ class S3Uploads:
             key,
             query=_part_query(upload_id, number),
             headers=copy_headers(source, start, stop),
-            element=RESULT,
-            silent_seconds=SLOW.read,
+            element=COPIED,
+            silent_seconds=SILENT_SECONDS,
         )
         with copy_errors(source, self.bucket, key):
             etag, crc32 = read_copy(self._http.send(request).content or b"")
@@ -196,23 +199,22 @@ class S3Uploads:
 
         Raises ``ArchiveRefused`` where S3 finds another size or CRC32, ``ArchiveExists`` or ``UploadGone``.
         """
-        listed: list[Any] = [
-            {"PartNumber": part.number, "ETag": part.etag}
-            | ({"ChecksumCRC32": encode_crc32(part.crc32)} if part.crc32 is not None else {})
-            for part in parts
-        ]
-        with self._calling(archive.key, Side.COMPLETE):
-            answer = self._slow.complete_multipart_upload(
-                Bucket=self.bucket,
-                Key=archive.key,
-                UploadId=upload_id,
-                MultipartUpload={"Parts": listed},
-                ChecksumCRC32=encode_crc32(crc32),
-                ChecksumType="FULL_OBJECT",
-                MpuObjectSize=size,
-                **_condition(archive),
-            )
-        return StoredArchive(answer["ETag"].strip('"'), size, _version(answer), crc32, archive.metadata)
+        request = HttpRequest(
+            "CompleteMultipartUpload",
+            "POST",
+            self.bucket,
+            archive.key,
+            query={"uploadId": upload_id},
+            headers=completion_headers(crc32=crc32, size=size, overwrite=archive.overwrite),
+            body=completion_body(parts),
+            element=COMPLETED,
+            silent_seconds=SILENT_SECONDS,
+        )
+        with destination_errors(self.bucket, archive.key, Side.COMPLETE):
+            answer = self._http.send(request)
+            etag = read_completion(answer.content or b"")
+        version = answer.headers.get("x-amz-version-id")
+        return StoredArchive(etag, size, _version(version), crc32, archive.metadata)
 
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload and its parts; one that is gone already is fine."""
@@ -264,6 +266,5 @@ def _told_crc32(answer: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _version(answer: Any) -> str | None:
-    version: str | None = answer.get("VersionId")
+def _version(version: str | None) -> str | None:
     return None if version == "null" else version

@@ -123,7 +123,7 @@ class RealServer:
         )
         self.objects = S3Objects(client, http, traffic=self.traffic, throttle=throttle)
         self.shared = SharedObjects(client, http, bucket=self.bucket, prefix="archiver-crew/")
-        self.uploads = S3Uploads(client, client, http, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
+        self.uploads = S3Uploads(client, http, bucket=self.bucket, traffic=self.traffic, throttle=throttle)
 
     def put(
         self,

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from archiver.archive.storage import CopyRefused, SourceObject, UploadedPart
 from archiver.archive.traffic import Traffic
-from archiver.aws.clients import PATIENT, SLOW
+from archiver.aws.clients import PATIENT
 from archiver.aws.copies import copy_headers, read_copy
 from archiver.aws.endpoints import Endpoint, Endpoints
 from archiver.aws.exchange import ATTEMPTS
 from archiver.aws.http import S3Http
-from archiver.aws.multipart import S3Uploads
+from archiver.aws.multipart import SILENT_SECONDS, S3Uploads
 from archiver.aws.signing import EMPTY
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfers import Transfers
@@ -103,7 +103,7 @@ def uploads_by(transfers: Any, endpoints: Any, throttle: Throttle, traffic: Traf
         common={"x-amz-request-payer": "requester"},
         sleep=lambda _: None,
     )
-    return S3Uploads(no_client, no_client, http_client, bucket="archives", traffic=traffic, throttle=throttle)
+    return S3Uploads(no_client, http_client, bucket="archives", traffic=traffic, throttle=throttle)
 
 
 class Site:
@@ -327,8 +327,8 @@ def test_s3_may_be_silent_for_as_long_as_a_copy_takes() -> None:
 
     uploads.copy_part("k", "u", 1, source(), 0, 100)
 
-    assert [transfer.silent_seconds for transfer in server.seen] == [SLOW.read]
-    assert SLOW.read > PATIENT.read
+    assert [transfer.silent_seconds for transfer in server.seen] == [SILENT_SECONDS]
+    assert PATIENT.read < SILENT_SECONDS
 
 
 def test_a_version_that_is_none_breaks_no_header() -> None:

@@ -32,7 +32,7 @@ def test_of_an_upload_it_is_as_if_none_was_told(text: str) -> None:
     # given a server that tells nonsense of an archive and of a part
     client: Any = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
     no_http: Any = None
-    uploads = S3Uploads(client, client, no_http, bucket="archives", traffic=Traffic(), throttle=Throttle(1))
+    uploads = S3Uploads(client, no_http, bucket="archives", traffic=Traffic(), throttle=Throttle(1))
     archive = {"ETag": '"e"', "ContentLength": 9, "Metadata": {}, "ChecksumCRC32": text}
     part = {"PartNumber": 1, "ETag": '"e"', "Size": 9, "ChecksumCRC32": text}
 

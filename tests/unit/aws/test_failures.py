@@ -17,13 +17,13 @@ from archiver.archive.storage import (
     UploadGone,
     UploadsUnlisted,
 )
+from archiver.aws.elements import root_of
 from archiver.aws.failures import (
     Refused,
     Side,
     copy_errors,
     destination_errors,
     refusal,
-    root_of,
     source_errors,
     unlisted_uploads,
     unseen_archive,
