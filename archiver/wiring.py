@@ -63,7 +63,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     client = _s3_client(session, PATIENT, connections=width)
     throttle = Throttle(width)
     throttle.watch(client)
-    endpoints = Endpoints(lambda region, config: _presigning_client(session, region, config))
+    endpoints = Endpoints(client, lambda region, config: _presigning_client(session, region, config))
     payer = {"x-amz-request-payer": "requester"} if settings.requester_pays else {}
     _send_with(client, payer)
     client.meta.events.register("before-send.s3", _count)

@@ -31,12 +31,16 @@ class Endpoint:
 
 
 class Endpoints:
-    """The endpoints of buckets. ``make`` makes the S3 client of a region, None for the configured one."""
+    """The endpoints of buckets.
 
-    def __init__(self, make: Callable[[str | None, Config], "S3Client"]) -> None:
+    ``usual`` is the S3 client of all else; ``make`` makes that of a region, None for the configured one.
+    """
+
+    def __init__(self, usual: "S3Client", make: Callable[[str | None, Config], "S3Client"]) -> None:
+        self._usual = usual
         self._make = make
         self._lock = threading.Lock()
-        self._clients: dict[tuple[str | None, str], S3Client] = {}
+        self._clients: dict[tuple[str | None, str | None], S3Client] = {}
         self._known: dict[str, Endpoint] = {}
 
     def of(self, bucket: str) -> Endpoint:
@@ -65,14 +69,15 @@ class Endpoints:
             return self._client(bucket, None)
 
     def _client(self, bucket: str, region: str | None) -> "S3Client":
-        style: Literal["path", "virtual"] = "path" if "." in bucket and not bucket.startswith("arn:") else "virtual"
+        style: Literal["path", "virtual"] | None = None
+        if ".amazonaws.com" in self._usual.meta.endpoint_url:
+            style = "path" if "." in bucket and not bucket.startswith("arn:") else "virtual"
+        elif region is None:
+            # Another server, which knows no hosts of buckets, whatever the region.
+            return self._usual
         key = region, style
         if key not in self._clients:
-            client = self._make(region, Config(s3={"addressing_style": style}))
-            if ".amazonaws.com" not in client.meta.endpoint_url:
-                # Another server, which knows no hosts of buckets, whatever the region.
-                client = self._make(region, Config())
-            self._clients[key] = client
+            self._clients[key] = self._make(region, Config(s3={"addressing_style": style} if style else None))
         return self._clients[key]
 
 

@@ -118,7 +118,7 @@ class RealServer:
         self.transfers = Transfers(HttpSettings(connect_seconds=5, silent_seconds=60), throttle=throttle)
         self.http = http = PagedHttp(
             self.transfers,
-            endpoints=Endpoints(lambda _region, _config: client),
+            endpoints=Endpoints(client, lambda _region, _config: client),
             credentials=lambda: Credentials("test", "test"),
         )
         self.objects = S3Objects(client, http, traffic=self.traffic, throttle=throttle)

@@ -1,5 +1,7 @@
 """Access points by their ARN, in place of a bucket."""
 
+from typing import Any
+
 import pytest
 from botocore.config import Config
 
@@ -54,10 +56,10 @@ def test_requests_go_to_the_access_points_own_host(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
 
-    def make(region: str | None, config: Config) -> object:
+    def make(region: str | None, config: Config) -> Any:
         return new_client("s3", timeouts=PATIENT, region=region or "us-east-1", config=config)
 
-    endpoint = Endpoints(make).of(ARN)  # type: ignore[arg-type]  # a client, whatever its type is called
+    endpoint = Endpoints(make(None, Config()), make).of(ARN)
 
     assert endpoint.host == "reports-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
     assert (endpoint.region, endpoint.path) == ("eu-west-1", "/")

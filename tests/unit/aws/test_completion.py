@@ -72,7 +72,7 @@ def sent_by_botocore(client: Any, key: str, *, overwrite: bool) -> Any:
 @given(key=keys, overwrite=st.booleans())
 def test_it_is_asked_for_as_botocore_asks(client: Any, key: str, *, overwrite: bool) -> None:
     server = Server(answers(200, COMPLETED))
-    completed(server, key, overwrite=overwrite, endpoints=Endpoints(lambda _region, _config: client))
+    completed(server, key, overwrite=overwrite, endpoints=Endpoints(client, lambda _region, _config: client))
     its = sent_by_botocore(client, key, overwrite=overwrite)
 
     (ours,) = server.seen

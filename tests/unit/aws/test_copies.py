@@ -275,7 +275,7 @@ def parts_of(url: str) -> tuple[str, str]:
 
 def sent_here(client: Any, key: str, origin: SourceObject) -> tuple[str, str, dict[str, str]]:
     server = ScriptedServer(answers(200, COPIED))
-    uploads = uploads_by(server, Endpoints(lambda _region, _config: client), Throttle(8), Traffic())
+    uploads = uploads_by(server, Endpoints(client, lambda _region, _config: client), Throttle(8), Traffic())
     uploads.copy_part(key, "u/+=", 7, origin, 50, 150)
     (transfer,) = server.seen
     return *parts_of(transfer.url), dict(cast("tuple[str, str]", line.split(": ", 1)) for line in transfer.headers)

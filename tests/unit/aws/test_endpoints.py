@@ -21,7 +21,7 @@ def endpoints(**options: Any) -> Endpoints:
             **options,
         )
 
-    return Endpoints(make)
+    return Endpoints(make(None, Config()), make)
 
 
 def test_a_plain_bucket_is_a_host_of_its_region() -> None:
@@ -41,6 +41,15 @@ def test_an_endpoint_of_ones_own_has_the_bucket_in_its_path() -> None:
     assert (found.base, found.host, found.path) == ("http://127.0.0.1:4566/photos/", "127.0.0.1:4566", "/photos/")
 
 
+def test_at_an_endpoint_of_ones_own_the_usual_client_signs_links() -> None:
+    client = boto3.client("s3", region_name="eu-west-1", endpoint_url="http://127.0.0.1:4566")
+
+    def make(*_: Any) -> Any:
+        pytest.fail("another client is made")
+
+    assert Endpoints(client, make).presigning_client("photos") is client
+
+
 def test_an_access_point_is_a_host_of_its_arns_region() -> None:
     found = endpoints().of("arn:aws:s3:eu-west-1:123456789012:accesspoint/photos")
     assert found.host == "photos-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
@@ -53,6 +62,13 @@ def test_a_bucket_in_another_region_is_learned_once() -> None:
     assert known.of("photos").host == "photos.s3.us-west-2.amazonaws.com"
     assert known.of("photos").region == "us-west-2"
     assert not known.moved("photos", "us-west-2"), "so that nobody asks in a circle"
+
+
+def test_at_an_endpoint_of_ones_own_a_bucket_may_be_in_another_region_too() -> None:
+    known = endpoints(endpoint_url="http://127.0.0.1:4566")
+    assert known.of("photos").region == "eu-west-1"
+    assert known.moved("photos", "us-west-2")
+    assert (known.of("photos").base, known.of("photos").region) == ("http://127.0.0.1:4566/photos/", "us-west-2")
 
 
 def test_a_name_that_can_be_no_buckets_is_boto3s_error() -> None:
