@@ -185,11 +185,9 @@ class PartBuilder:
         def run(part: Part, weight: int = 0, streaming: Streaming | None = None) -> UploadedPart:
             if failures or refused:
                 raise Cancelled
-            began = time.monotonic()
             try:
                 if part.entry is None:
                     uploaded = self._literal(part, buffers, reuse=reuse, streaming=streaming)
-                    self.width.took(time.monotonic() - began)
                 else:
                     uploaded = self._copy(part, part.entry, reuse=reuse)
                     copied.add(part.entry)
@@ -301,6 +299,12 @@ class PartBuilder:
         uploaded = self.upload.uploaded(part.number, part.size) if reuse else None
         if uploaded is not None and self._agrees(part, uploaded):
             return uploaded
+        began = time.monotonic()
+        uploaded = self._built(part, buffers, streaming)
+        self.width.took(time.monotonic() - began)
+        return uploaded
+
+    def _built(self, part: Part, buffers: Buffers, streaming: Streaming | None) -> UploadedPart:
         if streaming is None:
             return self._in_memory(part, buffers)
         buffers.trim()

@@ -1,6 +1,7 @@
 """The parts of a plan, built by threads that wait for one another."""
 
 import io
+import math
 import zipfile
 import zlib
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from archiver.archive import parts as parts_module
+from archiver.archive import width as width_module
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
@@ -73,6 +75,29 @@ def test_two_parts_are_in_flight_however_little_memory_there_is(memory: int) -> 
     # then nobody has waited for a part that could not begin
     assert archive.size == blueprint.layout.size
     assert unzipped(s3.content(ARCHIVES, "a.zip")) == {"a": content}
+
+
+def test_a_plan_widens_by_parts_that_are_built_and_not_by_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(width_module, "QUICK", math.inf)
+    s3 = FakeS3()
+    s3.create_bucket(SOURCES)
+    s3.create_bucket(ARCHIVES)
+    s3.put_object(SOURCES, "a", noise(13 * MIB))
+    store = s3.objects(Traffic())
+    blueprint = make_blueprint(["a"], [store.head(Location(SOURCES, "a"))], part_size=5 * MIB, uncopyable={0})
+    widths = []
+
+    for resume in (False, True):
+        upload = Upload(
+            s3.archives(ARCHIVES)(Traffic()), ArchiveObject("a.zip", {}, None), digest=lambda: "d", resume=resume
+        )
+        width = Width(2, 8)
+        with open_threads(parts=2, reads=2, copies=1) as threads:
+            builder = part_builder(blueprint, store, upload, threads, parts_in_flight=2, memory=30 * MIB)
+            replace(builder, width=width).run(blueprint.parts)
+        widths.append(width.now)
+
+    assert widths == [2 + len(blueprint.parts), 2]
 
 
 @contextmanager
