@@ -1,7 +1,8 @@
 """One client's connection through the proxy: its requests are counted, held back, passed on, answered or broken.
 
-h11 reads and writes the heads and knows where bodies end; nothing is changed on the way but what a fault changes. Each
-link has one connection to the server, and both live on, so that what is counted is what the client really does.
+h11 reads and writes the heads and knows where bodies end; nothing is changed on the way but what a fault changes, and
+small objects go to the server whole or not at all. Each link has one connection to the server, and both live on, so
+that what is counted is what the client really does.
 """
 
 import asyncio
@@ -206,7 +207,7 @@ class Link:
             self._server = Side(h11.CLIENT, *await asyncio.open_connection(*self._traffic.upstream, limit=CHUNK))
         await self._server.send(head)
         up = asyncio.ensure_future(self._pass_request(self._server, body, then_listen=True))
-        down = asyncio.ensure_future(self._pass_response(self._server, head, fault, asked_already=bool(body)))
+        down = asyncio.ensure_future(self._pass_response(self._server, head, fault, body_is_here=bool(body)))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             await (down if down.done() else up)
@@ -250,12 +251,10 @@ class Link:
         if then_listen:
             await self._client.listen()
 
-    async def _pass_response(
-        self, server: Side, head: h11.Request, fault: Fault | None, *, asked_already: bool
-    ) -> None:
+    async def _pass_response(self, server: Side, head: h11.Request, fault: Fault | None, *, body_is_here: bool) -> None:
         """Heads and body of the server's answer, changed, slowed down, cut or swallowed as the fault says.
 
-        The server's leave to send the body does not pass where the client was asked for it already.
+        Interim answers do not pass where the body is here already: the client has had its leave to send it.
         """
         swallowed = isinstance(fault, Answer | Page | Reset)
         passed, middle = 0, None
@@ -276,7 +275,7 @@ class Link:
                     raw = self._client.http.send(event) or b""
                     self._client.writer.write(raw[: len(raw) // 2])
                     raise HangUpError
-            if not (asked_already if isinstance(event, h11.InformationalResponse) else swallowed):
+            if not (body_is_here if isinstance(event, h11.InformationalResponse) else swallowed):
                 await self._client.send(event)
 
     async def _pass_data(self, data: bytes, start: int, middle: int, fault: Fault | None) -> None:

@@ -78,7 +78,8 @@ class Checkpoints:
     def grown(self, uploaded: int, make: MakeCheckpoint, executor: Executor) -> None:
         """The deflated parts in S3 have come to so many bytes: ``make`` one by the digest where one is due."""
         with self._lock:
-            self._uploaded = uploaded
+            # Whoever is late knows of fewer.
+            self._uploaded = max(self._uploaded, uploaded)
             if self._busy or not self._is_due():
                 return
             self._busy = True
@@ -96,8 +97,11 @@ class Checkpoints:
         return [] if self._saving is None else [self._saving]
 
     def forget(self) -> None:
-        """What was written is of no use: deflating has begun anew, and the next one is written over it."""
-        self._due = self._parts = 0
+        """What was written is of no use: deflating has begun anew, and the next one is written over it.
+
+        Nothing may be under way.
+        """
+        self._uploaded = self._due = self._parts = 0
 
     def _is_due(self) -> bool:
         return self._failures < FAILURES and self._uploaded >= self._due
@@ -105,13 +109,17 @@ class Checkpoints:
     def _save_as_long_as_due(self, make: MakeCheckpoint) -> None:
         """Whatever came while one was being written may be the last that comes before this process dies."""
         knows = -1
-        while True:
-            with self._lock:
-                if self._uploaded == knows or not self._is_due():
-                    self._busy = False
-                    return
-                knows = self._uploaded
-            self._save(make)
+        try:
+            while True:
+                with self._lock:
+                    if self._uploaded == knows or not self._is_due():
+                        self._busy = False
+                        return
+                    knows = self._uploaded
+                self._save(make)
+        except Exception:
+            log.exception("checkpoint not written: a later attempt would deflate again")
+            self._busy = False
 
     def _save(self, make: MakeCheckpoint) -> None:
         checkpoint = make(self._digest())

@@ -197,6 +197,7 @@ class Sharing:
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
         self._useless: set[int] = set()  # chunks whose record is none
         self._looked_at = float("-inf")
+        self._sees = True  # whether the last look has shown something
         self._began = host.crew.clock()
         self._own_weight = 0
         self._pace = 0.0  # seconds for each byte of weight
@@ -320,7 +321,7 @@ class Sharing:
             return True
         self._seen[chunk.number] = self._crew.clock()
         # Where somebody else is, there may be more by now: to try each of them takes as long as to look at all.
-        self._look()
+        self._look(every=0.0 if self._sees else LOOK_SECONDS)
         return False
 
     def _forget_claims(self) -> None:
@@ -346,11 +347,13 @@ class Sharing:
         if now - self._looked_at < every:
             return
         self._looked_at = now
+        self._sees = False
         try:
             sizes = self._crew.objects.sizes(self._folder)
         except ArchiverError as error:
             log.debug("what others have brought can't be seen", reason=str(error))
             return
+        self._sees = True
         there = [chunk for chunk in self._waiting.values() if chunk_name(chunk.number) in sizes]
         for chunk in there:
             self._seen.setdefault(chunk.number, now)

@@ -144,8 +144,10 @@ class DeflateWriter:
 
     def settle(self) -> None:
         """Wait for what is under way, so that none of it outlives the build; a job that is cancelled leaves it."""
+        settled = self._cancellation.settled(self._under_way)
+        # Only now: the last part may have begun to save.
         saving = [] if self._checkpoints is None else self._checkpoints.under_way
-        if not self._cancellation.settled([*self._under_way, *saving]):
+        if not settled or not self._cancellation.settled(saving):
             self._threads.leave()
 
     def checkpoint(self, digest: str) -> Checkpoint | None:

@@ -300,9 +300,10 @@ class PartBuilder:
         if uploaded is not None and self._agrees(part, uploaded):
             return uploaded
         began = time.monotonic()
-        uploaded = self._built(part, buffers, streaming)
-        self.width.took(time.monotonic() - began)
-        return uploaded
+        built = self._built(part, buffers, streaming)
+        if uploaded is None:  # else nothing was sent, which takes no time
+            self.width.took(time.monotonic() - began)
+        return built
 
     def _built(self, part: Part, buffers: Buffers, streaming: Streaming | None) -> UploadedPart:
         if streaming is None:

@@ -2,19 +2,24 @@
 
 #: A part that took fewer seconds has not waited for others: the way is not full yet.
 QUICK = 0.5
+#: One that took more has waited for the others.
+SLOW = 2.0
 
 
 class Width:
-    """``least`` at first; each part that was quick lets one more in, up to ``most``.
+    """``least`` at first; each part that was quick lets one more in, up to ``most``, and each slow one takes one back.
 
-    It never shrinks: what slows parts down may be the server's own doing, and less would not help.
+    It never shrinks below ``least``: what slows parts down may be the server's own doing, and less would not help.
     """
 
     def __init__(self, least: int, most: int) -> None:
-        self.now = least
+        self.least = least
         self.most = most
+        self.now = least
 
     def took(self, seconds: float) -> None:
         """A part has taken so long. From any thread: one that is not counted is no harm."""
-        if seconds < QUICK and self.now < self.most:
-            self.now += 1
+        if seconds < QUICK:
+            self.now = min(self.most, self.now + 1)
+        elif seconds > SLOW:
+            self.now = max(self.least, self.now - 1)

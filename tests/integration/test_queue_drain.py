@@ -71,7 +71,7 @@ def test_a_job_that_fits_is_finished_and_acked(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_an_idle_worker_stops_at_once(
+def test_an_idle_worker_stops_before_a_poll_that_does_not_end(
     scripted_worker: Callable[..., Worker], localstack: LocalStack, number: signal.Signals
 ) -> None:
     # given a worker in a poll that nobody answers

@@ -276,6 +276,23 @@ def test_who_meets_one_claim_of_others_tries_no_more_of_theirs(
     assert tried == [len([PLAN, *claimed]) + 2]
 
 
+def test_who_may_not_look_does_not_try_to_after_each_claim_of_others(builder: Services, fake: FakeCrew) -> None:
+    looks: list[int] = []
+
+    def claim() -> None:
+        for name in chunks_of(fake, invited(fake)[0])[1:]:
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0))
+        fake.objects.denied.add("sizes")
+        fake.objects.calls.clear()
+
+    fake.at_first = claim
+    fake.while_waiting = lambda: looks.append(fake.objects.calls["sizes"])
+    build(builder)
+
+    assert looks[0] == 1
+    fake.objects.denied.clear()
+
+
 def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Services, fake: FakeCrew) -> None:
     # given a helper that has claimed a stretch, and brings it while the builder waits
     def claim() -> None:

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from archiver.archive.parts import SHARED_PARTS
-from archiver.archive.width import QUICK
+from archiver.archive.width import QUICK, SLOW
 from tests.support.jobs import OPTIONS
 
 
-def test_a_quick_part_of_a_shared_plan_lets_one_more_in_and_a_slow_one_does_not() -> None:
+def test_a_quick_part_of_a_shared_plan_lets_one_more_in_and_a_slow_one_takes_it_back() -> None:
     width = replace(OPTIONS, parts_in_flight=SHARED_PARTS + 2).width(shared=True)
     found = [width.now]
-    for seconds in (QUICK, QUICK / 2, 10 * QUICK, 0, 0):
+    for seconds in (QUICK, QUICK / 2, SLOW, 0, 0, 2 * SLOW, 2 * SLOW, 2 * SLOW):
         width.took(seconds)
         found.append(width.now)
-    assert [now - SHARED_PARTS for now in found] == [0, 0, 1, 1, 2, 2]
+    assert [now - SHARED_PARTS for now in found] == [0, 0, 1, 1, 2, 2, 1, 0, 0]
 
 
 def test_a_plan_of_ones_own_has_all_from_the_start() -> None:
