@@ -45,20 +45,27 @@ def of_parts(count: int) -> Checkpoint:
     return Checkpoint("digest", EndedEntries(), cuts, [1] * count)
 
 
-@pytest.mark.parametrize("order", [(1, 2, 3), (1, 3, 2)], ids=["in order", "one is overtaken"])
-def test_what_came_while_one_was_written_is_written_next(order: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("grown", "written"),
+    [
+        pytest.param([(1, 1), (2, 2), (3, 3)], [1, 3], id="in order"),
+        # Each tells how many were there when it ended, the second one last.
+        pytest.param([(1, 2), (3, 3), (2, 3)], [2, 3], id="one is overtaken"),
+    ],
+)
+def test_what_came_while_one_was_written_is_written_next(grown: list[tuple[int, int]], written: list[int]) -> None:
     store = SlowStore()
     checkpoints = Checkpoints(store, "name", digest=lambda: "digest")
     there: list[int] = []
 
     with ThreadPoolExecutor(2) as pool:
-        for count in order:
+        for uploaded, count in grown:
             there.append(count)
-            checkpoints.grown(count * 5 * MIB, lambda _: of_parts(max(there)), pool)
+            checkpoints.grown(uploaded * 5 * MIB, lambda _: of_parts(there[-1]), pool)
             assert store.begun.wait(LONG_ENOUGH)
         store.go_on.set()
 
-    assert store.parts == [1, 3]
+    assert store.parts == written
 
 
 def test_one_that_fails_in_a_way_that_nobody_foresaw_is_told_and_the_next_one_written() -> None:
