@@ -37,12 +37,18 @@ class Worker(Program):
         return []
 
     def show_stacks(self) -> None:
-        """Have its processes write to the log where each of their threads is, of which they end."""
-        for pid in self.children():
+        """Have its processes write to the log where each of their threads is, of which they end.
+
+        The worker first, which the end of its pool's processes would wake.
+        """
+        children = self.children()
+        self.send_signal(signal.SIGABRT)
+        for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGABRT)
-        self.send_signal(signal.SIGABRT)
         self.wait(STOP_SECONDS)
+        # Those of a worker that has ended are nobody's whom we could ask, and leave no program behind in proc(5).
+        wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children), seconds=STOP_SECONDS)
 
     def wait_for_log(self, text: str, *, seconds: float = READY_SECONDS) -> bool:
         """Does ``text`` appear in the log within ``seconds``? Gives up when the worker ends."""
@@ -80,6 +86,8 @@ def running_worker(
         "BACKOFF_BASE_SECONDS": "1",
         "BACKOFF_CAP_SECONDS": "4",
         "SOFT_SHUTDOWN_SECONDS": "5",
+        # What a worker that was killed had asked for may be given to nobody, and comes again within a test's patience.
+        "VISIBILITY_TIMEOUT_SECONDS": "60",
         **localstack.environment,
         **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}),
         **stack.environment,

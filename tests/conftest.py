@@ -11,6 +11,7 @@ import pytest
 from devtools.localstack import LocalStack, LocalStackError, running_localstack
 from devtools.messages import Message, receive, send, wait_for
 from devtools.processes import tail
+from devtools.proxy import Proxy
 from devtools.stack import Names, Stack, create_stack
 from devtools.worker import Worker, running_worker
 from tests.support.gate import Gate
@@ -214,7 +215,26 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
+        report.sections += [(title, text) for title, text in _surroundings(item)]
         for worker in item.stash.get(_WORKERS, []):
             worker.show_stacks()
             report.sections.append((f"worker {worker.pid}", tail(worker.log, lines=200)))
     return report
+
+
+def _surroundings(item: pytest.Item) -> Iterator[tuple[str, str]]:
+    """What is in a failed test's queues, and what passed its proxy, where it has them."""
+    fixtures = getattr(item, "funcargs", {})
+    if isinstance(proxy := fixtures.get("proxy"), Proxy):
+        yield "proxy", str(proxy.counts())
+    if isinstance(stack := fixtures.get("stack"), Stack) and (sqs := fixtures.get("sqs")) is not None:
+        depths = []
+        for url in (stack.input_url, stack.input_dlq_url, stack.output_url, stack.crew_url):
+            try:
+                found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+            except Exception as error:  # a server that is gone may be why the test has failed
+                depths.append(f"{url}: {error!r}")
+            else:
+                named = {name.removeprefix("ApproximateNumberOf"): text for name, text in found.items() if "Of" in name}
+                depths.append(f"{url}: {named}")
+        yield "queues", "\n".join(depths)
