@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from devtools import polls
 from devtools.patience import Patience
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def send(
     sqs: "SQSClient", url: str, body: str | Mapping[str, Any], *, attributes: Mapping[str, str] | None = None
 ) -> str:
     """Send raw text, or an object as JSON; answers the message's id."""
+    polls.await_the_last(url)
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     typed: Any = {name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()}
     return sqs.send_message(QueueUrl=url, MessageBody=text, MessageAttributes=typed)["MessageId"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from devtools import polls
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.processes import Program, spawn, stop, tail, wait_until
 from devtools.stack import Stack
@@ -36,6 +37,13 @@ class Worker(Program):
             return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
         return []
 
+    def kill(self) -> None:
+        """SIGKILL to its whole group: what it has asked SQS for is given to nobody."""
+        if self.process.returncode is None:
+            for queue in _queues(self.environment):
+                polls.left_behind(queue, seconds=float(self.environment["POLL_SECONDS"]))
+        super(Worker, self).kill()  # with slots=True the class is another than the one whose body this is
+
     def show_stacks(self) -> None:
         """Have its processes write to the log where each of their threads is, of which they end.
 
@@ -54,6 +62,11 @@ class Worker(Program):
         """Does ``text`` appear in the log within ``seconds``? Gives up when the worker ends."""
         wait_until(lambda: text in self.output() or not self.alive(), seconds=seconds)
         return text in self.output()
+
+
+def _queues(environment: Mapping[str, str]) -> list[str]:
+    """Those that a worker polls."""
+    return [environment[name] for name in ("SQS_SOURCE_QUEUE", "SQS_CREW_QUEUE") if name in environment]
 
 
 @contextlib.contextmanager
@@ -86,8 +99,6 @@ def running_worker(
         "BACKOFF_BASE_SECONDS": "1",
         "BACKOFF_CAP_SECONDS": "4",
         "SOFT_SHUTDOWN_SECONDS": "5",
-        # What a worker that was killed had asked for may be given to nobody, and comes again within a test's patience.
-        "VISIBILITY_TIMEOUT_SECONDS": "60",
         **localstack.environment,
         **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {}),
         **stack.environment,
@@ -105,6 +116,8 @@ def running_worker(
         worker = Worker(process, log, environment)
         if wait and not worker.wait_for_log(READY):
             raise WorkerError(f"the worker did not become ready; the end of its log:\n{tail(log)}")
+        for queue in _queues(environment):
+            polls.await_the_last(queue)
         yield worker
     finally:
         if process is not None:
