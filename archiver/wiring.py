@@ -22,7 +22,7 @@ from archiver.archive.traffic import count_request
 from archiver.aws import hand_backs
 from archiver.aws.board import StatusBoard
 from archiver.aws.checkpoints import S3Checkpoints
-from archiver.aws.clients import PATIENT, PROMPT, QUICK, Timeouts, new_client, new_session
+from archiver.aws.clients import PATIENT, PROMPT, QUICK, new_client, new_session
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.handles import HttpSettings
 from archiver.aws.http import S3Http
@@ -60,7 +60,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // STREAM_MIB))
     reads = settings.read_concurrency or READS
     width = reads + settings.copy_concurrency + parts_in_flight
-    client = _s3_client(session, PATIENT, connections=width)
+    client = _s3_client(session, connections=width)
     throttle = Throttle(width)
     throttle.watch(client)
     endpoints = Endpoints(client, lambda region, config: _presigning_client(session, region, config))
@@ -217,7 +217,7 @@ def _presigning_client(session: Session, region: str | None, config: Config) -> 
     return client
 
 
-def _s3_client(session: Session, timeouts: Timeouts, *, connections: int) -> "S3Client":
+def _s3_client(session: Session, *, connections: int) -> "S3Client":
     config = Config(
         max_pool_connections=connections,
         tcp_keepalive=True,
@@ -226,5 +226,5 @@ def _s3_client(session: Session, timeouts: Timeouts, *, connections: int) -> "S3
         response_checksum_validation="when_required",
         s3={"payload_signing_enabled": False},
     )
-    client: S3Client = new_client("s3", timeouts=timeouts, session=session, config=config)
+    client: S3Client = new_client("s3", timeouts=PATIENT, session=session, config=config)
     return client

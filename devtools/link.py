@@ -181,7 +181,7 @@ class Link:
             if isinstance(fault, Reset | Answer | Page) and not fault.effect:
                 # A client that waits for leave to send its body does not get it; any other may send it to the end.
                 if isinstance(fault, Answer | Page) and not self._client.http.they_are_waiting_for_100_continue:
-                    await self._pass_request(None)
+                    await self._pass_request(None, self._body())
             else:
                 await self._forward(head, request, fault)
             if isinstance(fault, Reset):
@@ -200,14 +200,16 @@ class Link:
 
     async def _forward(self, head: h11.Request, request: Request, fault: Fault | None) -> None:
         """Let the server carry the request out; its answer passes on, unless a fault replaces it."""
-        body = await self._small_object(request)
+        body, is_here = self._body(), _is_small_object(request)
+        if is_here:
+            body = await self._whole(body)
         if self._server is None or self._server.reader.at_eof():
             if self._server is not None:
                 self._server.abort()
             self._server = Side(h11.CLIENT, *await asyncio.open_connection(*self._traffic.upstream, limit=CHUNK))
         await self._server.send(head)
         up = asyncio.ensure_future(self._pass_request(self._server, body, then_listen=True))
-        down = asyncio.ensure_future(self._pass_response(self._server, head, fault, body_is_here=bool(body)))
+        down = asyncio.ensure_future(self._pass_response(self._server, head, fault, body_is_here=is_here))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             await (down if down.done() else up)
@@ -216,20 +218,14 @@ class Link:
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _small_object(self, request: Request) -> list[h11.Event]:
-        """The body of a PutObject, where it is small; none of another request's.
-
-        S3 keeps the object that was there where a client dies in the middle of its PUT. LocalStack has emptied it by
-        then, so it must not begin before the client is through.
-        """
-        if request.operation != "PutObject" or not 0 < int(request.headers.get("content-length", 0)) <= SMALL:
-            return []
+    async def _whole(self, body: AsyncIterator[h11.Event]) -> AsyncIterator[h11.Event]:
+        """The same events, once all of them are here."""
         if self._client.http.they_are_waiting_for_100_continue:
             await self._client.send(h11.InformationalResponse(status_code=100, headers=[]))
-        return [event async for event in self._body()]
+        return _again([event async for event in body])
 
     async def _body(self) -> AsyncIterator[h11.Event]:
-        """The events of a request's body, to its end."""
+        """The events of a request's body, to its end, as they come."""
         event: h11.Event | None = None
         while not isinstance(event, h11.EndOfMessage):
             event = await self._client.receive()
@@ -238,16 +234,12 @@ class Link:
             yield event
 
     async def _pass_request(
-        self, server: Side | None, body: Sequence[h11.Event] = (), *, then_listen: bool = False
+        self, server: Side | None, body: AsyncIterator[h11.Event], *, then_listen: bool = False
     ) -> None:
-        """The request's body, to the server or to nobody; ``body`` is what is here of it: all or nothing."""
-        for event in body:
+        """The request's body, to the server or to nobody."""
+        async for event in body:
             if server is not None:
                 await server.send(event)
-        if not body:
-            async for event in self._body():
-                if server is not None:
-                    await server.send(event)
         if then_listen:
             await self._client.listen()
 
@@ -323,3 +315,16 @@ class Link:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._client.abort()
         raise HangUpError
+
+
+def _is_small_object(request: Request) -> bool:
+    """Whether the server must not begin with it before the client is through.
+
+    S3 keeps the object that was there where a client dies in the middle of its PUT; LocalStack has emptied it by then.
+    """
+    return request.operation == "PutObject" and 0 < int(request.headers.get("content-length", 0)) <= SMALL
+
+
+async def _again(events: Sequence[h11.Event]) -> AsyncIterator[h11.Event]:
+    for event in events:
+        yield event

@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 from devtools.localstack import LocalStack, LocalStackError, running_localstack
-from devtools.messages import Message, receive, send, wait_for
+from devtools.messages import Message, depth, receive, send, wait_for
 from devtools.processes import tail
 from devtools.proxy import Proxy
 from devtools.stack import Names, Stack, create_stack
@@ -215,7 +215,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        report.sections += [(title, text) for title, text in _surroundings(item)]
+        report.sections += _surroundings(item)
         for worker in item.stash.get(_WORKERS, []):
             worker.show_stacks()
             report.sections.append((f"worker {worker.pid}", tail(worker.log, lines=200)))
@@ -231,10 +231,7 @@ def _surroundings(item: pytest.Item) -> Iterator[tuple[str, str]]:
         depths = []
         for url in (stack.input_url, stack.input_dlq_url, stack.output_url, stack.crew_url):
             try:
-                found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+                depths.append("{}: {} visible, {} in flight, {} delayed".format(url, *depth(sqs, url)))
             except Exception as error:  # a server that is gone may be why the test has failed
                 depths.append(f"{url}: {error!r}")
-            else:
-                named = {name.removeprefix("ApproximateNumberOf"): text for name, text in found.items() if "Of" in name}
-                depths.append(f"{url}: {named}")
         yield "queues", "\n".join(depths)

@@ -23,7 +23,7 @@ from archiver.archive.checksums import Checksums
 from archiver.archive.columns import framed
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
 from archiver.archive.parallel import Threads, batched
-from archiver.archive.parts import READING, SHARED_PARTS, CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
@@ -39,7 +39,7 @@ from archiver.archive.storage import (
 )
 from archiver.archive.tables import as_picked
 from archiver.archive.upload import Upload, abort_uploads
-from archiver.archive.width import Width
+from archiver.archive.width import SHARED_PARTS, Width
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts

@@ -29,6 +29,9 @@ LEAST_GROWTH = 16
 #: Checkpoints that can't be written, after which none is tried any more.
 FAILURES = 3
 
+#: What is said where one can't be written.
+NOT_WRITTEN = "checkpoint not written: a later attempt would deflate again"
+
 #: Makes a checkpoint of what there is, for the plan of a digest; None where there is nothing yet.
 MakeCheckpoint = Callable[[str], Checkpoint | None]
 
@@ -118,7 +121,7 @@ class Checkpoints:
                     knows = self._uploaded
                 self._save(make)
         except Exception:
-            log.exception("checkpoint not written: a later attempt would deflate again")
+            log.exception(NOT_WRITTEN)
             self._busy = False
 
     def _save(self, make: MakeCheckpoint) -> None:
@@ -136,4 +139,4 @@ class Checkpoints:
             self._parts = len(checkpoint.cuts)
         except ArchiverError as error:
             self._failures += 1
-            log.warning("checkpoint not written: a later attempt would deflate again", reason=str(error))
+            log.warning(NOT_WRITTEN, reason=str(error))

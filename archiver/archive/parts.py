@@ -38,8 +38,6 @@ READS_AT_ONCE = 512
 #: Parts of a shared plan that are read at once. Where many work on it each has a short time, in which the first parts
 #: are to be on their way up soon, and what one has begun the others wait for at the end.
 READING = 3
-#: Parts of a shared plan that are under way at once at first, be they streamed or on their way up: for the same reason.
-SHARED_PARTS = 10
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
 #: Bytes of the central directory that are made at once.

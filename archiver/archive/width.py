@@ -1,5 +1,8 @@
 """How many parts are under way at once, where that is found out on the way."""
 
+#: Parts of a shared plan that are under way at once at first, be they streamed or on their way up: few, for the reason
+#: that ``parts.READING`` has.
+SHARED_PARTS = 10
 #: A part that took fewer seconds has not waited for others: the way is not full yet.
 QUICK = 0.5
 #: One that took more has waited for the others.

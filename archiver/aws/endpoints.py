@@ -69,16 +69,19 @@ class Endpoints:
             return self._client(bucket, None)
 
     def _client(self, bucket: str, region: str | None) -> "S3Client":
-        style: Literal["path", "virtual"] | None = None
-        if ".amazonaws.com" in self._usual.meta.endpoint_url:
-            style = "path" if "." in bucket and not bucket.startswith("arn:") else "virtual"
-        elif region is None:
-            # Another server, which knows no hosts of buckets, whatever the region.
+        style = self._style(bucket)
+        if region is None and style is None:
             return self._usual
         key = region, style
         if key not in self._clients:
             self._clients[key] = self._make(region, Config(s3={"addressing_style": style} if style else None))
         return self._clients[key]
+
+    def _style(self, bucket: str) -> Literal["path", "virtual"] | None:
+        """How a bucket is addressed; None at another server, which knows no hosts of buckets, whatever the region."""
+        if ".amazonaws.com" not in self._usual.meta.endpoint_url:
+            return None
+        return "path" if "." in bucket and not bucket.startswith("arn:") else "virtual"
 
 
 def _endpoint(client: "S3Client", bucket: str) -> Endpoint:

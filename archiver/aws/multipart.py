@@ -213,8 +213,8 @@ class S3Uploads:
         with destination_errors(self.bucket, archive.key, Side.COMPLETE):
             answer = self._http.send(request)
             etag = read_completion(answer.content or b"")
-        version = answer.headers.get("x-amz-version-id")
-        return StoredArchive(etag, size, _version(version), crc32, archive.metadata)
+        version_id = _version(answer.headers.get("x-amz-version-id"))
+        return StoredArchive(etag, size, version_id, crc32, archive.metadata)
 
     def abort(self, key: str, upload_id: str) -> None:
         """Drop an upload and its parts; one that is gone already is fine."""

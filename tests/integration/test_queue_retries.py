@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from devtools import messages
 from devtools.stack import Stack
 from devtools.worker import Worker
 from tests.conftest import StackClient
@@ -25,8 +26,8 @@ VISIBILITY = 6
 
 def depth(sqs: "SQSClient", url: str) -> int:
     """Messages of the queue, hidden ones included."""
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    visible, in_flight, _ = messages.depth(sqs, url)
+    return visible + in_flight
 
 
 def test_a_transient_failure_comes_back_after_a_back_off_until_the_queue_allows_no_more(

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from archiver.archive.parts import SHARED_PARTS
-from archiver.archive.width import QUICK, SLOW
+from archiver.archive.width import QUICK, SHARED_PARTS, SLOW
 from tests.support.jobs import OPTIONS
 
 
