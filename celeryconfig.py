@@ -10,7 +10,7 @@ crew_queue = queue_name(settings.sqs_crew_queue) if settings.sqs_crew_queue else
 # Broker: SQS with the SDK's own credential chain, region and endpoint.
 broker_url = "sqs://"
 broker_transport = (
-    "archiver.monitoring.channel:Transport" if settings.monitoring else "archiver.worker.channel:Transport"
+    "archiver.monitoring.channel:Transport" if settings.monitoring else "archiver.worker.transport:Transport"
 )
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

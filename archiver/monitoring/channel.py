@@ -19,7 +19,7 @@ from archiver.errors import QueueUnavailable
 from archiver.logs import get_logger
 from archiver.monitoring.monitor import Monitor, process_monitor
 from archiver.monitoring.naming import CONTROL, EVENTS, REPLIES
-from archiver.worker import channel
+from archiver.worker import channel, transport
 
 log = get_logger(__name__)
 
@@ -127,8 +127,8 @@ def _failing_clearly() -> Iterator[None]:
         raise OperationalError(f"monitoring needs SNS and SQS: {error}") from error
 
 
-class Transport(channel.Transport):
+class Transport(transport.Transport):
     """The transport of ``broker_transport`` where MONITORING=1."""
 
     Channel = Channel
-    implements = channel.Transport.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))
+    implements = transport.Transport.implements.extend(exchange_type=frozenset(["direct", "topic", "fanout"]))

@@ -3,7 +3,10 @@
 decode     an SQS message -> one Celery task call (pure)
 envelope   what Celery gets of it (pure)
 request    a job in the worker's own process: its limits, its cancelling
-channel    the kombu transport: polls without end, acks, rejects with a back-off
+channel    the kombu channel: messages become calls, are acked, rejected with a back-off, handed back
+predefined where a channel's queues are, and a client of each; transport: what channels have in common
+unsettled  the messages in hand, and what SQS is asked to do with them
+poller     the polls of a queue, without end; turns: when, and for how many messages (pure)
 polling    kombu's asynchronous SQS connection, with timeouts and errors as values
 backoff    how long a failed message stays hidden (pure)
 heartbeat  keeps a running job's message hidden

@@ -8,7 +8,6 @@ there are only workers of one.
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 #: A long poll that is out for so many seconds has found nothing: SQS answers at once where there is a message.
 SETTLED_SECONDS = 0.2
@@ -20,7 +19,7 @@ REMIND_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Line:
-    """The polling of one queue. Times in seconds of a monotonic clock; timers are the event loop's."""
+    """What the polls of one queue tell of it. Times in seconds of a monotonic clock."""
 
     last_turn: float
     started: float | None = None
@@ -28,8 +27,6 @@ class Line:
     failures: int = 0
     emptied: float = float("-inf")
     told: tuple[str, float] | None = None
-    next_poll: Any = None
-    watch: Any = None
 
     def start(self, now: float) -> int:
         """A poll begins; its number."""

@@ -55,7 +55,7 @@ def test_without_monitoring_nothing_of_it_is_there(
     on = monitoring == "1"
     assert app.conf.worker_enable_remote_control is on
     assert app.conf.worker_send_task_events is on
-    assert app.conf.broker_transport == f"archiver.{'monitoring' if on else 'worker'}.channel:Transport"
+    assert app.conf.broker_transport == f"archiver.{'monitoring.channel' if on else 'worker.transport'}:Transport"
 
 
 def test_a_missing_setting_is_one_line_to_a_command(app: ArchiverApp, monkeypatch: pytest.MonkeyPatch) -> None:

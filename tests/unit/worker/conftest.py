@@ -9,8 +9,9 @@ import pytest
 from kombu.asynchronous import get_event_loop, set_event_loop
 from kombu.connection import Connection
 
-from archiver.worker.channel import Channel, Transport
+from archiver.worker.channel import Channel
 from archiver.worker.polling import Poll
+from archiver.worker.transport import Transport
 
 NAME = "input-queue"
 URL = f"https://sqs.eu-west-1.amazonaws.com/123456789012/{NAME}"

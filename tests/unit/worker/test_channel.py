@@ -1,4 +1,4 @@
-"""The source queue's channel: polling without end, and messages that are deleted, hidden or handed back."""
+"""The source queue's channel: what it polls for, and messages that are deleted, hidden or handed back."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from archiver.errors import InvalidPayload
-from archiver.worker import channel as module
-from archiver.worker import turns
-from archiver.worker.channel import BUSY_SECONDS, MAX_PAUSE_SECONDS, WATCH_SECONDS
+from archiver.worker.poller import BUSY_SECONDS
 from tests.support.jobs import logged
-from tests.unit.worker.conftest import NAME, URL, Consumer, Loop, message
+from tests.unit.worker.conftest import NAME, URL, Consumer, message
 
 Connect = Callable[..., Consumer]
 
@@ -33,62 +31,6 @@ class TestPolling:
             assert consumer.loop.due() == [0]
         assert len(consumer.polls.started) == 3
         assert consumer.liveness.exists()
-
-    def test_is_one_poll_at_a_time(self, connect: Connect) -> None:
-        consumer = connect()
-        consumer.loop.turn()
-        consumer.channel._schedule_queue(NAME)
-        assert len(consumer.polls.started) == 1
-
-    def test_pauses_longer_after_each_failure_and_no_longer_after_a_success(self, connect: Connect) -> None:
-        consumer = connect()
-        pauses = []
-        with logged() as lines:
-            for _ in range(8):
-                consumer.loop.turn()
-                consumer.polls.end(error="HTTP 500")
-                pauses += consumer.loop.due()
-        assert all(2**n / 2 <= pause <= 2**n for n, pause in enumerate(pauses[:5]))
-        assert all(MAX_PAUSE_SECONDS / 2 <= pause <= MAX_PAUSE_SECONDS for pause in pauses[5:])
-        # of an outage one line says it
-        assert [(line["event"], line["failures"]) for line in lines] == [("polling failed, going on", 1)]
-        assert not consumer.liveness.exists()
-
-        consumer.loop.turn()
-        consumer.polls.end()
-        consumer.loop.turn()
-        consumer.polls.end(error="HTTP 500")
-        assert consumer.loop.due()[0] <= 1
-
-    def test_tells_of_an_outage_again_for_another_reason_in_a_while_and_at_its_end(
-        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        consumer = connect()
-        with logged() as lines:
-            for error in ("timed out after 15001 ms", "timed out after 15002 ms", "HTTP 403", "HTTP 403"):
-                consumer.loop.turn()
-                consumer.polls.end(error=error)
-            monkeypatch.setattr(turns, "REMIND_SECONDS", -1.0)
-            consumer.loop.turn()
-            consumer.polls.end(error="HTTP 403")
-            consumer.loop.turn()
-            consumer.polls.end()
-            consumer.loop.turn()
-            consumer.polls.end()
-        told = [(line["event"], line["failures"]) for line in lines]
-        assert told == [
-            ("polling failed, going on", 1),
-            ("polling failed, going on", 3),
-            ("polling failed, going on", 5),
-            ("polling works again", 5),
-        ]
-
-    def test_goes_on_where_a_poll_can_not_even_be_started(self, connect: Connect) -> None:
-        consumer = connect()
-        consumer.polls.error = OSError("no network")
-        consumer.loop.turn()
-        assert not consumer.channel.polling
-        assert 0.5 <= consumer.loop.due()[0] <= 1
 
     def test_waits_for_a_slot_and_is_alive_meanwhile(self, connect: Connect) -> None:
         # given a worker both of whose slots have a message
@@ -116,52 +58,6 @@ class TestPolling:
         consumer.loop.turn()
         assert len(consumer.polls.started) == 1
         assert watch.cancelled
-
-    def test_looks_a_queue_up_by_its_name_once_and_again_when_it_is_gone(self, connect: Connect) -> None:
-        consumer = connect(url=NAME)
-        for _ in range(2):
-            consumer.loop.turn()
-            consumer.polls.end()
-        assert consumer.sqs.calls == [("url", {"QueueName": NAME})]
-        assert consumer.polls.started[0]["url"] == URL
-        # when it was deleted, it may come again under another URL
-        consumer.loop.turn()
-        consumer.polls.end(error="HTTP 400", code="QueueDoesNotExist")
-        consumer.loop.turn()
-        assert [name for name, _ in consumer.sqs.calls] == ["url", "url"]
-
-
-class TestALostPoll:
-    @pytest.fixture
-    def consumer(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Consumer:
-        """One whose poll began long ago and has not ended."""
-        consumer = connect()
-        consumer.loop.turn()
-        consumer.channel._line(NAME).last_turn -= 120
-        return consumer
-
-    def test_is_replaced(self, consumer: Consumer) -> None:
-        (watch,) = consumer.loop.repeated
-        assert watch.seconds == WATCH_SECONDS
-        watch.call()
-        assert len(consumer.polls.started) == 2
-        # and the new one has its time
-        watch.call()
-        assert len(consumer.polls.started) == 2
-
-    def test_still_brings_its_messages_and_is_followed_by_none(self, consumer: Consumer) -> None:
-        consumer.loop.repeated[0].call()
-        consumer.polls.end(message(), number=0)
-        assert len(consumer.taken) == 1
-        assert consumer.channel.polling
-        assert consumer.loop.due() == []
-
-    def test_is_nobodys_business_after_the_stop(self, consumer: Consumer) -> None:
-        consumer.channel.basic_cancel("tag")
-        with logged() as lines:
-            consumer.loop.repeated[0].call()
-        assert lines == []
-        assert len(consumer.polls.started) == 1
 
 
 class TestAMessage:
@@ -297,21 +193,3 @@ def test_a_lost_connection_leaves_running_jobs_their_messages(
     assert consumer.sqs.calls == []
     consumer.taken[0].ack()
     assert [name for name, _ in consumer.sqs.calls] == ["delete"]
-
-
-def test_every_channel_gets_the_loop_of_a_new_connection(connect: Connect) -> None:
-    consumer = connect()
-    transport = consumer.channel.connection
-    loop = Loop()
-    transport.register_with_event_loop(None, loop)
-    assert consumer.channel.hub is loop
-
-
-def test_the_source_queue_is_not_declared(connect: Connect) -> None:
-    consumer = connect()
-    assert consumer.channel.queue_declare(NAME).queue == NAME
-    assert consumer.sqs.calls == []
-
-
-def test_a_client_error_at_the_wrong_moment_means_to_connect_again() -> None:
-    assert ClientError in module.Transport.connection_errors

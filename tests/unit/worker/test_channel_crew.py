@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from archiver.aws.hand_backs import HandBacks
-from archiver.worker.channel import BUSY_SECONDS
 from archiver.worker.envelope import CHUNK_TASK
 from archiver.worker.invitations import MOST_RECEIVES
+from archiver.worker.poller import BUSY_SECONDS
 from archiver.worker.turns import SETTLED_SECONDS
 from tests.support.jobs import logged
 from tests.unit.worker.conftest import CREW, CREW_URL, NAME, Consumer, message

@@ -23,13 +23,22 @@ NAMES = {
     "celery:Celery().steps": "defaultdict",
     "celery.app.task:Task.Request": "'celery.worker.request:Request'",
     "celery.apps.worker:Worker.on_before_init": "(self, quiet=False, **kwargs)",
-    # archiver/worker/channel.py: receiving.
+    # archiver/worker/predefined.py.
     "kombu.transport.SQS:Channel.__init__": "(self, *args, **kwargs)",
     "kombu.transport.SQS:Channel._update_queue_cache": "(self, queue_name_prefix)",
     "kombu.transport.SQS:Channel._resolve_queue_url": "(self, queue)",
     "kombu.transport.SQS:Channel.sqs": "(self, queue=None)",
     "kombu.transport.SQS:Channel.asynsqs": "(self, queue=None)",
     "kombu.transport.SQS:Channel.get_message_attributes": "property",
+    "kombu.transport.SQS:Channel.predefined_queues": "cached_property",
+    "kombu.transport.SQS:Channel.transport_options": "property",
+    "kombu.transport.SQS:Channel.conninfo": "property",
+    "kombu.transport.SQS:Channel()._queue_cache": "dict of input-queue",
+    "kombu.transport.SQS:Channel()._predefined_queue_async_clients": "dict",
+    "kombu.transport.SQS:Channel().connection": "Transport",
+    "kombu.transport.virtual.base:Channel.queue_declare": "(self, queue=None, passive=False, **kwargs)",
+    "kombu.transport.virtual.base:queue_declare_ok_t": "class amqp.protocol.queue_declare_ok_t",
+    # archiver/worker/channel.py.
     "kombu.transport.SQS:Channel.basic_consume": "(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)",
     "kombu.transport.SQS:Channel.basic_cancel": "(self, consumer_tag)",
     "kombu.transport.SQS:Channel._schedule_queue": "(self, queue)",
@@ -37,29 +46,25 @@ NAMES = {
     "kombu.transport.SQS:Channel._message_to_python": "(self, message, queue_name, q_url)",
     "kombu.transport.SQS:Channel.visibility_timeout": "cached_property",
     "kombu.transport.SQS:Channel.wait_time_seconds": "cached_property",
-    "kombu.transport.SQS:Channel.predefined_queues": "cached_property",
-    "kombu.transport.SQS:Channel.transport_options": "property",
-    "kombu.transport.SQS:Channel.conninfo": "property",
-    "kombu.transport.SQS:Channel()._queue_cache": "dict of input-queue",
-    "kombu.transport.SQS:Channel()._predefined_queue_async_clients": "dict",
     "kombu.transport.SQS:Channel()._active_queues": "list",
     "kombu.transport.SQS:Channel()._tag_to_queue": "dict",
     "kombu.transport.SQS:Channel().closed": "False",
-    "kombu.transport.SQS:Channel().hub": "None",
-    "kombu.transport.SQS:Channel().connection": "Transport",
     "kombu.transport.SQS:Transport().client.transport_options": "dict of predefined_queues",
     "kombu.transport.SQS:Channel().qos": "QoS",
     "kombu.transport.virtual.base:QoS.can_consume": "(self)",
     "kombu.transport.virtual.base:QoS.can_consume_max_estimate": "(self)",
     "kombu.transport.virtual.base:QoS.prefetch_count": "0",
-    "kombu.transport.virtual.base:Channel.queue_declare": "(self, queue=None, passive=False, **kwargs)",
-    "kombu.transport.virtual.base:queue_declare_ok_t": "class amqp.protocol.queue_declare_ok_t",
     "kombu.transport.virtual.base:Channel.do_restore": "True",
-    # archiver/worker/channel.py: settling.
     "kombu.transport.SQS:Channel.basic_ack": "(self, delivery_tag, multiple=False)",
     "kombu.transport.SQS:Channel.basic_reject": "(self, delivery_tag, requeue=False)",
     "kombu.transport.virtual.base:Channel.basic_ack": "(self, delivery_tag, multiple=False)",
-    # archiver/worker/channel.py: the transport and its loop.
+    "kombu.transport.SQS:Transport()._callbacks": "dict",
+    "kombu.asynchronous.hub:Hub.call_soon": "(self, callback, *args)",
+    # archiver/worker/poller.py.
+    "kombu.transport.SQS:Channel().hub": "None",
+    "kombu.asynchronous.hub:Hub.call_later": "(self, delay, callback, *args)",
+    "kombu.asynchronous.hub:Hub.call_repeatedly": "(self, delay, callback, *args)",
+    # archiver/worker/transport.py.
     "kombu.transport.SQS:Transport.Channel": "class kombu.transport.SQS.Channel",
     "kombu.transport.SQS:Transport.connection_errors": (
         "(<class 'amqp.exceptions.ConnectionError'>, <class 'botocore.exceptions.BotoCoreError'>, <class 'OSError'>)"
@@ -68,12 +73,8 @@ NAMES = {
     "kombu.transport.base:Transport.can_parse_url": "False",
     "kombu.transport.base:Transport.as_uri": "(self, uri, include_password=False, mask='**')",
     "kombu.transport.base:Transport.register_with_event_loop": "(self, connection, loop)",
-    "kombu.transport.SQS:Transport()._callbacks": "dict",
     "kombu.transport.SQS:Transport().channels": "list",
     "kombu.asynchronous:set_event_loop": "(loop)",
-    "kombu.asynchronous.hub:Hub.call_soon": "(self, callback, *args)",
-    "kombu.asynchronous.hub:Hub.call_later": "(self, delay, callback, *args)",
-    "kombu.asynchronous.hub:Hub.call_repeatedly": "(self, delay, callback, *args)",
     # archiver/worker/polling.py.
     "kombu.asynchronous.aws.sqs.connection:AsyncSQSConnection.__init__": (
         "(self, sqs_connection, debug=0, region=None, message_system_attribute_names=None, "
