@@ -1,6 +1,6 @@
 """Celery's side: receives messages, keeps them, hands them back; knows nothing of archives.
 
-decode     an SQS message -> one Celery task call (pure)
+decode     an SQS message -> one Celery task call (pure); celery_call: one that is a call already
 envelope   what Celery gets of it (pure)
 request    a job in the worker's own process: its limits, its cancelling
 channel    the kombu channel: messages become calls, are acked, rejected with a back-off, handed back
