@@ -21,7 +21,7 @@ notification  the message to the consumer; status: how far a job is, beside its 
 job, result   a request on its way, and what it has come to; missing: the list in the archive
 pipeline      the whole story
 storage       the ports, their values and what can go wrong there
-tables        many texts, locations and objects in little memory
+columns       many texts in little memory; location_table, source_table: locations and objects
 parallel, memory, traffic: threads, the bytes of parts, what it moved
 progress, pace: how far a build is, and log lines of what takes long
 arrivals      entries that are complete, as parts arrive

@@ -9,8 +9,8 @@ from datetime import UTC, tzinfo
 from archiver.archive.columns import Made
 from archiver.archive.deflate import Deflated
 from archiver.archive.plan import Part, plan_parts
+from archiver.archive.source_table import UNKNOWN, as_picked
 from archiver.archive.storage import SourceObject
-from archiver.archive.tables import UNKNOWN, as_picked
 from archiver.archive.upload import LAST_NUMBER
 from archiver.zipformat.entry import STORED, Entry
 from archiver.zipformat.layout import Layout

@@ -27,6 +27,7 @@ from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
+from archiver.archive.source_table import as_picked
 from archiver.archive.spans import UNTRACED, Tracer
 from archiver.archive.storage import (
     ArchiveExists,
@@ -37,7 +38,6 @@ from archiver.archive.storage import (
     StoredArchive,
     UploadGone,
 )
-from archiver.archive.tables import as_picked
 from archiver.archive.upload import Upload, abort_uploads
 from archiver.archive.width import SHARED_PARTS, Width
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged

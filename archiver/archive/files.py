@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archiver.archive.columns import Made, TextColumn
 from archiver.archive.location import Location, parse_location
+from archiver.archive.location_table import LocationTable
 from archiver.archive.patterns import Patterns, Selection
-from archiver.archive.tables import LocationTable
 from archiver.complaints import complaint
 from archiver.errors import shown
 

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from archiver.archive.columns import TextColumn
 from archiver.archive.location import Location
+from archiver.archive.location_table import LocationIndex
 from archiver.archive.parallel import batched
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import LocationIndex, SourceTable
 from archiver.errors import ArchiverError
 
 #: Fewer objects of one bucket are looked at one by one.

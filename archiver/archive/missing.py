@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from archiver.archive.columns import TextColumn, column_of
 from archiver.archive.resolve import Resolution
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import SourceObject
-from archiver.archive.tables import SourceTable
 from archiver.text import presentable
 from archiver.zipformat.names import each_unique
 

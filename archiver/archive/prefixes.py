@@ -18,8 +18,8 @@ from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.patterns import Selection
 from archiver.archive.ranges import Range, Ranges, Shown
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import BucketMissing, ListedPage, SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import SourceTable
 from archiver.errors import ArchiverError, LimitExceeded
 
 #: Pages at a time that guesses lead to: reading more of them at once takes more than one core.

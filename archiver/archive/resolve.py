@@ -11,13 +11,14 @@ from archiver.archive.access import Access
 from archiver.archive.columns import TextColumn, column_of
 from archiver.archive.listings import Keys, find_in_listings
 from archiver.archive.location import Location, other_writing
+from archiver.archive.location_table import LocationIndex, LocationTable
 from archiver.archive.looks import Look, Wanted
 from archiver.archive.pace import Pace
 from archiver.archive.parallel import ordered_map
 from archiver.archive.prefixes import Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
+from archiver.archive.source_table import PickedSources, SourceTable
 from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
-from archiver.archive.tables import LocationIndex, LocationTable, PickedSources, SourceTable
 from archiver.errors import (
     ArchiverError,
     LimitExceeded,

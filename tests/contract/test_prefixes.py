@@ -10,8 +10,8 @@ import pytest
 from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.prefixes import list_prefixes
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import ListedPage
-from archiver.archive.tables import SourceTable
 from archiver.errors import LimitExceeded
 from tests.contract.conftest import Server
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from archiver.archive.listings import LEAST, WORTH_A_PAGE, Keys, find_in_listings
 from archiver.archive.location import Location
 from archiver.archive.pipeline import build_archive
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import BucketMissing, SourceObject
-from archiver.archive.tables import SourceTable
 from archiver.archive.traffic import Traffic
 from archiver.errors import SourceAccessDenied
 from tests.support.fake_model import PAGE

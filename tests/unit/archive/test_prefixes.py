@@ -14,8 +14,8 @@ from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.patterns import Selection
 from archiver.archive.prefixes import Prefix, list_prefixes
+from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import BucketMissing, ListedPage, SourceObject
-from archiver.archive.tables import SourceTable
 from archiver.archive.traffic import Traffic
 from archiver.errors import Cancelled, LimitExceeded, SourceAccessDenied, StorageUnavailable
 from tests.support.fake_model import Call
