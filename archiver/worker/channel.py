@@ -63,7 +63,7 @@ class Channel(PredefinedQueues):
         )
         super().__init__(connection, **kwargs)
 
-    # Polling.
+    # Polling: what a ``Poller`` asks of its channel.
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         if self.hub and self._is_source(queue):

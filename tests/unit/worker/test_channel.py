@@ -71,7 +71,9 @@ class TestAMessage:
     def test_is_deleted_by_its_ack(self, connect: Connect) -> None:
         consumer = connect()
         consumer.receive(message())
+        consumer.liveness.unlink()
         consumer.taken[0].ack()
+        assert consumer.liveness.exists()
         assert consumer.sqs.calls == [("delete", {"QueueUrl": URL, "ReceiptHandle": "handle-1"})]
         assert consumer.channel.unsettled == 0
         assert consumer.channel.qos.can_consume_max_estimate() == 2
@@ -79,9 +81,11 @@ class TestAMessage:
     def test_that_can_not_be_deleted_frees_its_slot(self, connect: Connect) -> None:
         consumer = connect()
         consumer.receive(message())
+        consumer.liveness.unlink()
         consumer.sqs.error = AWAY
         with logged() as lines:
             consumer.taken[0].ack()
+        assert not consumer.liveness.exists()
         assert [line["event"] for line in lines] == ["ack failed, the message will come back"]
         assert consumer.channel.qos.can_consume_max_estimate() == 2
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from botocore.exceptions import ClientError
 
 from archiver.worker.transport import Transport
@@ -22,6 +23,7 @@ def test_a_client_error_at_the_wrong_moment_means_to_connect_again() -> None:
     assert ClientError in Transport.connection_errors
 
 
-def test_a_connection_is_named_by_its_endpoint_and_queues(connect: Connect) -> None:
+def test_a_connection_is_named_by_its_endpoint_and_queues(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://sqs.test:4566")
     transport = connect(crew=True).channel.connection
-    assert transport.as_uri("sqs://") == f"https://sqs.eu-west-1.amazonaws.com, queue {NAME}, {CREW}"
+    assert transport.as_uri("sqs://") == f"http://sqs.test:4566, queue {NAME}, {CREW}"
