@@ -34,6 +34,7 @@ from archiver.aws.payload_reading import fetch_payload
 from archiver.aws.queues import open_queue
 from archiver.aws.status import StatusObjects
 from archiver.aws.throttle import Throttle
+from archiver.aws.told import Told
 from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
 from archiver.aws.transfers import Transfers
 from archiver.settings import MIB, Settings, load_settings, zone
@@ -68,6 +69,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
     _send_with(client, payer)
     client.meta.events.register("before-send.s3", _count)
     http = _http(session, client, endpoints, throttle, connections=width, common=payer)
+    told = Told()
     bucket = settings.s3_destination_bucket
     reserved = (
         hand_backs.PREFIX,
@@ -76,7 +78,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
         *filter(None, [settings.status_prefix]),
     )
     return Services(
-        sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle),
+        sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle, told=told),
         archives=lambda bucket, traffic: S3Uploads(client, http, bucket=bucket, traffic=traffic, throttle=throttle),
         link=Links(
             endpoints.presigning_client,

@@ -39,7 +39,7 @@ from archiver.archive.storage import (
     UploadGone,
 )
 from archiver.archive.upload import Upload, abort_uploads
-from archiver.archive.width import SHARED_PARTS, Width
+from archiver.archive.width import SHARED_PARTS, LastWidth, Width
 from archiver.errors import LimitExceeded, PermanentError, SourceChanged
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
@@ -68,7 +68,7 @@ log = get_logger(__name__)
 class Options:
     """How a job works. Sizes in bytes; ``zone`` is that of the times in the archive that know no zone.
 
-    ``streams``: parts may go out while they come in.
+    ``streams``: parts may go out while they come in. ``last_width`` is that of this process's shared plans.
     """
 
     part_size: int
@@ -80,10 +80,12 @@ class Options:
     compression: Literal["stored", "auto"] = "stored"
     zone: tzinfo = UTC
     streams: bool = True
+    last_width: LastWidth = field(default_factory=LastWidth)
 
     def width(self, *, shared: bool) -> Width:
         """How many literal parts of a plan are under way at once."""
-        return Width(min(SHARED_PARTS, self.parts_in_flight) if shared else self.parts_in_flight, self.parts_in_flight)
+        most = self.parts_in_flight
+        return Width(min(SHARED_PARTS, most), most, last=self.last_width) if shared else Width(most, most)
 
 
 @dataclass(frozen=True, slots=True)

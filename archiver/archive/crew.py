@@ -14,6 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Protocol
@@ -42,6 +43,10 @@ READERS = 8
 PATIENCE = 3.0
 PATIENCE_SECONDS = 5.0
 MOST_PATIENCE_SECONDS = 120.0
+#: Chunks that are claimed before their turn, while those before them are handed out in less than so many seconds each:
+#: what moves the bytes would run dry while S3 answers. Of slow ones nobody takes more than others could begin sooner.
+AHEAD = 3
+QUICK_SECONDS = 0.5
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
 PLAN = "plan"
@@ -196,7 +201,8 @@ class Sharing:
         self._waiting: dict[int, Chunk] = {chunk.number: chunk for chunk in shared.chunks}
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
         self._useless: set[int] = set()  # chunks whose record is none
-        self._looked_at = float("-inf")
+        self._asked: dict[int, Future[bool]] = {}  # claims that are under way, by the chunk's number
+        self._looked_at = self._claimed_at = host.crew.clock()
         self._sees = True  # whether the last look has shown something
         self._began = host.crew.clock()
         self._own_weight = 0
@@ -282,7 +288,8 @@ class Sharing:
     def _is_left(self, stretch: int) -> bool:
         """Whether there is a chunk of the stretch that nobody has begun."""
         return any(
-            chunk.number in self._waiting and chunk.number not in self._seen for chunk in self._cut.stretches[stretch]
+            chunk.number in self._waiting and chunk.number not in self._seen and chunk.number not in self._asked
+            for chunk in self._cut.stretches[stretch]
         )
 
     def _invitation(self, turn: Turn, number: int, count: int, starts: Sequence[int]) -> Invitation:
@@ -313,16 +320,33 @@ class Sharing:
         """Whether the chunk is ours; also where that can't be written down."""
         if chunk.number in self._seen:
             return False
-        try:
-            if self._crew.objects.put(self._folder, chunk_name(chunk.number), self._own_claim, new=True):
-                return True
-        except ArchiverError as error:
-            log.debug("a chunk is not claimed", chunk=chunk.number, reason=str(error))
+        asked = self._asked.pop(chunk.number, None) or self._ask(chunk)
+        now = self._crew.clock()
+        if now - self._claimed_at < QUICK_SECONDS:
+            self._ask_ahead(chunk)
+        self._claimed_at = now
+        if asked.result():
             return True
         self._seen[chunk.number] = self._crew.clock()
         # Where somebody else is, there may be more by now: to try each of them takes as long as to look at all.
         self._look(every=0.0 if self._sees else LOOK_SECONDS)
         return False
+
+    def _ask(self, chunk: Chunk) -> "Future[bool]":
+        return self._threads.submit(self._put_claim, chunk)
+
+    def _ask_ahead(self, chunk: Chunk) -> None:
+        """Claim some of those behind a chunk that is claimed."""
+        for other in self._cut.chunks[chunk.number + 1 : chunk.number + 1 + AHEAD]:
+            if other.number in self._waiting and not (other.number in self._seen or other.number in self._asked):
+                self._asked[other.number] = self._ask(other)
+
+    def _put_claim(self, chunk: Chunk) -> bool:
+        try:
+            return self._crew.objects.put(self._folder, chunk_name(chunk.number), self._own_claim, new=True)
+        except ArchiverError as error:
+            log.debug("a chunk is not claimed", chunk=chunk.number, reason=str(error))
+            return True
 
     def _forget_claims(self) -> None:
         """Those of an earlier attempt are mostly those of a builder that is no more; so are records of no use."""
@@ -354,7 +378,9 @@ class Sharing:
             log.debug("what others have brought can't be seen", reason=str(error))
             return
         self._sees = True
-        there = [chunk for chunk in self._waiting.values() if chunk_name(chunk.number) in sizes]
+        # What is asked for shows its own claim.
+        others = [chunk for chunk in self._waiting.values() if chunk.number not in self._asked]
+        there = [chunk for chunk in others if chunk_name(chunk.number) in sizes]
         for chunk in there:
             self._seen.setdefault(chunk.number, now)
         self._take_all([chunk for chunk in there if is_record(sizes[chunk_name(chunk.number)])])

@@ -17,7 +17,7 @@ from archiver.archive.crew import PLAN, CrewObjects, SharedUpload, chunk_name, c
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
-from archiver.archive.parallel import open_threads
+from archiver.archive.parallel import JobThreads, open_threads
 from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
@@ -59,14 +59,16 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
     if SharedUpload(invitation.bucket, invitation.key, invitation.upload_id).folder != invitation.folder:
         raise LimitExceeded("the plan is that of another upload")
     claims = _Claims(crew.objects, invitation)
-    if redelivered:
-        claims.find_own()
-    elif crew.objects.has(invitation.folder, chunk_name(invitation.begin)):
-        claims.look()
-    # Most invitations that are received late cost these two looks.
-    if not claims.are_left:
-        raise Needless("others have begun it")
-    plan = _read_plan(invitation, crew.objects, services)
+    # The plan comes in meanwhile: most invitations that are received late cost these looks.
+    with JobThreads(1, "plan") as thread:
+        reading = thread.submit(_read_plan, invitation, crew.objects, services)
+        if redelivered:
+            claims.find_own()
+        elif crew.objects.has(invitation.folder, chunk_name(invitation.begin)):
+            claims.look()
+        if not claims.are_left:
+            raise Needless("others have begun it")
+        plan = reading.result()
     if list(plan.chunks) != list(range(invitation.first, invitation.last + 1)):
         raise LimitExceeded(f"the plan has other chunks than {invitation.first} to {invitation.last}")
     traffic, options = Traffic(), services.options
@@ -142,6 +144,9 @@ class _Joined:
         self._key = key
         self._id = upload_id
         self.parts: dict[int, UploadedPart] = {}
+
+    def open(self) -> str:
+        return self._id
 
     def uploaded(self, number: int, size: int) -> UploadedPart | None:  # noqa: ARG002 a target's arguments
         return None

@@ -38,6 +38,9 @@ READS_AT_ONCE = 512
 #: Parts of a shared plan that are read at once. Where many work on it each has a short time, in which the first parts
 #: are to be on their way up soon, and what one has begun the others wait for at the end.
 READING = 3
+#: One such share of the parts' memory is for those that are read before the upload has begun: they hold it until they
+#: are on S3.
+EARLY = 3
 #: Bytes whose CRC32 is rather combined with others' than computed again, which takes a few ten microseconds.
 LONG = 512 * 1024
 #: Bytes of the central directory that are made at once.
@@ -66,6 +69,7 @@ class Target(Protocol):
 
     @property
     def begun(self) -> bool: ...
+    def open(self) -> object: ...
     def uploaded(self, number: int, size: int) -> UploadedPart | None: ...
     def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart: ...
@@ -291,7 +295,8 @@ class PartBuilder:
 
     def _streaming(self) -> Streaming:
         begin = self.carry.start + len(self.carry.data)
-        return Streaming(self.layout, self.sources, self.checksums, self.store, self.upload, begin=begin)
+        early = self.memory // EARLY
+        return Streaming(self.layout, self.sources, self.checksums, self.store, self.upload, begin=begin, early=early)
 
     def _literal(self, part: Part, buffers: Buffers, *, reuse: bool, streaming: Streaming | None) -> UploadedPart:
         uploaded = self.upload.uploaded(part.number, part.size) if reuse else None

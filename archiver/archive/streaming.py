@@ -42,6 +42,7 @@ class Target(Protocol):
 
     @property
     def begun(self) -> bool: ...
+    def open(self) -> object: ...
     def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
 
 
@@ -61,7 +62,7 @@ class _Course:
 
 class Streaming:
     """Streams parts of one plan. ``sources[i]`` holds the stored bytes of entry i; ``begin`` is where those begin that
-    are read at all."""
+    are read at all. Parts of ``early`` bytes are rather read than wait for the upload to begin."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Streaming:
         target: Target,
         *,
         begin: int,
+        early: int,
     ) -> None:
         self._layout = layout
         self._sources = sources
@@ -79,25 +81,26 @@ class Streaming:
         self._store = store
         self._target = target
         self._begin = begin
+        self._early = early
         self._failures = 0
         self._passed_over = 0
         #: Held by who builds a part in memory after all: it has not been weighed for that, so there is one at a time.
         self.spilling = Lock()
 
     def weight(self, part: Part) -> int | None:
-        """Bytes that a part takes in memory as a stream; None where it has to be built there.
-
-        What begins before the upload has, is: it may be read meanwhile.
-        """
-        if not self._target.begun:
-            return None
+        """Bytes that a part takes in memory as a stream; None where it is to be built there."""
         if self._failures >= MOST_FAILURES:
             self._passed_over += 1
             if self._passed_over <= PASSED_OVER:
                 return None
             self._passed_over = self._failures = 0
         course = self._course(part)
-        return None if course is None else course.weight
+        if course is None:
+            return None
+        if part.size <= self._early and not self._target.begun:
+            self._early -= part.size
+            return None
+        return course.weight
 
     def put(self, part: Part) -> UploadedPart | None:
         """Upload a part that has a weight. None where that did not end well.
@@ -148,6 +151,7 @@ class Streaming:
         return source
 
     def _sent(self, part: Part, course: _Course) -> UploadedPart:
+        self._target.open()  # before anything comes in that would wait for it
         found = self._read(course.short)
         with self._store.opened([self._source(data) for data in course.streamed]) as arriving:
             crc32s = {}

@@ -9,16 +9,25 @@ QUICK = 0.5
 SLOW = 2.0
 
 
+class LastWidth:
+    """How many parts of the last shared plan of this process were under way at its end."""
+
+    def __init__(self, parts: int = SHARED_PARTS) -> None:
+        self.parts = parts
+
+
 class Width:
     """``least`` at first; each part that was quick lets one more in, up to ``most``, and each slow one takes one back.
 
     It never shrinks below ``least``: what slows parts down may be the server's own doing, and less would not help.
+    With ``last`` it goes on where the plan before it was: the way to the storage is the same.
     """
 
-    def __init__(self, least: int, most: int) -> None:
+    def __init__(self, least: int, most: int, *, last: LastWidth | None = None) -> None:
         self.least = least
         self.most = most
-        self.now = least
+        self.now = least if last is None else max(least, min(most, last.parts))
+        self._last = last
 
     def took(self, seconds: float) -> None:
         """A part has taken so long. From any thread: one that is not counted is no harm."""
@@ -26,3 +35,5 @@ class Width:
             self.now = min(self.most, self.now + 1)
         elif seconds > SLOW:
             self.now = max(self.least, self.now - 1)
+        if self._last is not None:
+            self._last.parts = self.now

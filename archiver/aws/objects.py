@@ -23,6 +23,7 @@ from archiver.aws.inlet import Inlet
 from archiver.aws.listing import ARCHIVED_CLASSES, Page, page_query, pages_below, read_page
 from archiver.aws.requests import CHECKSUM, ObjectRequests, request_of, version_query
 from archiver.aws.throttle import Throttle
+from archiver.aws.told import Told
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
 from archiver.zipformat.crc import four_bytes_of_crc32
 
@@ -36,15 +37,21 @@ _NAMES_ANOTHER_RIGHT = re.compile(r"kms:|s3:GetObject|ciphertext", re.IGNORECASE
 
 
 class S3Objects:
-    """The sources' side of S3; one a job. ``client`` is for the rare calls that ``http`` has no part in."""
+    """The sources' side of S3; one a job. ``client`` is for the rare calls that ``http`` has no part in.
 
-    def __init__(self, client: "S3Client", http: S3Http, *, traffic: Traffic, throttle: Throttle) -> None:
+    ``told`` is what earlier jobs of the process have seen.
+    """
+
+    def __init__(
+        self, client: "S3Client", http: S3Http, *, traffic: Traffic, throttle: Throttle, told: Told | None = None
+    ) -> None:
         self._client = client
         self._http = http
         self._traffic = traffic
         self._throttle = throttle
         self._requests = ObjectRequests(http)
-        # By bucket: whether all objects read as a whole had CRC32s.
+        self._all_told = told or Told()
+        # By bucket: whether all objects that this job has read as a whole had CRC32s.
         self._told: dict[str, bool] = {}
 
     def head(self, location: Location) -> SourceObject:
@@ -158,8 +165,12 @@ class S3Objects:
         return crc32s
 
     def tells_crc32(self, bucket: str) -> bool:
-        """Whether S3 has told a CRC32 with every whole object of the bucket that this job has read, at least one."""
-        return self._told.get(bucket, False)
+        """Whether S3 has told a CRC32 with every whole object of the bucket that this job has read.
+
+        Before the first one, whether it has told those of an earlier job.
+        """
+        told = self._told.get(bucket)
+        return self._all_told.of(bucket) if told is None else told
 
     @contextmanager
     def opened(self, sources: Sequence[SourceObject]) -> Iterator[Sequence[Arriving]]:
@@ -192,7 +203,8 @@ class S3Objects:
             crc32 = _checksum(headers)[0]
         except ValueError as error:
             raise _senseless(source, error) from error
-        self._told[source.bucket] = crc32 is not None and self._told.get(source.bucket, True)
+        tells = self._told[source.bucket] = crc32 is not None and self._told.get(source.bucket, True)
+        self._all_told.see(source.bucket, tells=tells)
         return crc32
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:

@@ -105,11 +105,20 @@ class _Hooked:
     def __init__(self, fake: FakeCrew) -> None:
         self._fake = fake
         self._begun = False
+        self._dead: BaseException | None = None
+        self._lock = threading.Lock()
 
     def put(self, folder: str, name: str, body: Body, *, new: bool = False) -> bool:
-        if new and not self._begun:
-            self._begun = True
-            self._fake.at_first()
+        if new:
+            with self._lock:  # claims come from several threads
+                if not self._begun:
+                    self._begun = True
+                    try:
+                        self._fake.at_first()
+                    except BaseException as error:
+                        self._dead = error
+                if self._dead is not None:
+                    raise self._dead
         return self._fake.objects.put(folder, name, body, new=new)
 
     def __getattr__(self, name: str) -> Any:

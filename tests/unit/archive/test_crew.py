@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import archiver.archive.chunks
+import archiver.archive.crew
 import archiver.archive.helper
 from archiver.archive.crew import BUILDERS_CLAIM, PATIENCE_SECONDS, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, read_block
@@ -251,10 +252,12 @@ def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
     assert fake.now - 1010 < 60
 
 
-def test_who_meets_one_claim_of_others_tries_no_more_of_theirs(
-    s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_who_meets_one_claim_of_others_tries_no_more_of_theirs_than_it_has_asked_for(
+    ahead: int, s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given helpers that have claimed all but the first chunk
+    monkeypatch.setattr(archiver.archive.crew, "AHEAD", ahead)
     claimed: list[str] = []
     tried: list[int] = []
 
@@ -271,9 +274,9 @@ def test_who_meets_one_claim_of_others_tries_no_more_of_theirs(
     fake.at_first, fake.while_waiting = claim, bring
     build(builder)
 
-    # then the builder has claimed its own, and tried one of theirs
-    assert len(claimed) > 1
-    assert tried == [len([PLAN, *claimed]) + 2]
+    # then the builder has claimed its own, and tried one of theirs, and what it asked for meanwhile
+    assert len(claimed) > 2
+    assert tried == [len([PLAN, *claimed]) + 2 + ahead]
 
 
 def test_who_may_not_look_does_not_try_to_after_each_claim_of_others(builder: Services, fake: FakeCrew) -> None:

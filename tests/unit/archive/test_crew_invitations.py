@@ -1,5 +1,7 @@
 """Whom a builder invites to what, and how it waits for them."""
 
+from functools import partial
+
 import pytest
 
 from archiver.archive import crew
@@ -126,3 +128,42 @@ def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
 
     assert fake.now - 1000 > PATIENCE_SECONDS
     assert len(gets) < 20 * (fake.now - 1000)
+
+
+def test_a_claim_of_its_own_that_is_on_its_way_is_nobody_elses(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a builder that looks before each chunk, when what it has asked for is there
+    monkeypatch.setattr(crew, "LOOK_SECONDS", 0.0)
+    builder = Builder(fake, photos=400)
+    names = {part.number: chunk_name(chunk.number + 1) for chunk in builder.cut.chunks[:-1] for part in chunk.parts}
+    builder.sharing.open(resumed=False)
+    handed = set()
+    try:
+        for part in builder.parts:
+            handed.add(part.number)
+            if name := names.get(part.number):
+                assert eventually(partial(fake.objects.has, UPLOAD.folder, name))
+    finally:
+        builder.sharing.close(over=True)
+
+    # then it builds all of them, and waits for none
+    assert handed == {part.number for part in builder.blueprint.parts}
+    assert fake.waits == 0
+
+
+def test_who_is_slow_claims_what_it_begins_and_no_more(fake: FakeCrew) -> None:
+    # given a builder that takes seconds for a chunk
+    builder = Builder(fake, photos=40)
+    last_of = {chunk.parts[-1].number: chunk.number for chunk in builder.cut.chunks}
+    builder.sharing.open(resumed=False)
+    ahead = []
+    try:
+        for part in builder.parts:
+            if (number := last_of.get(part.number)) is not None:
+                ahead.append(len(fake.objects.folders[UPLOAD.folder].keys() - {crew.PLAN}) - number - 1)
+                fake.now += 1
+    finally:
+        builder.sharing.close(over=True)
+
+    # then what it asked for at first is all that it has ahead
+    assert len(ahead) > 2 * crew.AHEAD
+    assert set(ahead[crew.AHEAD + 1 :]) == {0}

@@ -134,7 +134,9 @@ def test_a_job_that_is_over_is_needless(other: Services, invitation: Invitation,
         help_build(invitation, services=other)
 
 
-def test_an_invitation_that_comes_late_costs_two_looks(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+def test_an_invitation_that_comes_late_costs_two_looks_and_the_plan(
+    other: Services, invitation: Invitation, fake: FakeCrew
+) -> None:
     for number in range(invitation.first, invitation.last + 1):
         fake.objects.put(invitation.folder, chunk_name(number), BUILDERS_CLAIM)
     fake.objects.calls.clear()
@@ -142,7 +144,7 @@ def test_an_invitation_that_comes_late_costs_two_looks(other: Services, invitati
     with pytest.raises(Needless, match="others have begun it"):
         help_build(invitation, services=other)
 
-    assert fake.objects.calls == {"has": 1, "sizes": 1}
+    assert fake.objects.calls == {"has": 1, "sizes": 1, "get": 1}
 
 
 def test_who_finds_its_first_chunk_begun_takes_another(other: Services, invitation: Invitation, fake: FakeCrew) -> None:

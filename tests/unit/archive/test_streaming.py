@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +14,7 @@ from archiver.archive.parallel import open_threads
 from archiver.archive.parts import Agenda, Alone, Carry, PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject, SourceObject, UploadGone
-from archiver.archive.streamed_body import WINDOW
+from archiver.archive.streamed_body import WINDOW, Arriving
 from archiver.archive.streaming import MOST_FAILURES, PASSED_OVER, SENDING, Streaming
 from archiver.archive.traffic import Traffic
 from archiver.archive.upload import Upload
@@ -55,12 +56,12 @@ class Job:
         parts = self.store.part_checksums(source) if source.composite else None
         return source if parts is None else source._replace(crc32=crc32_of_parts(parts))
 
-    def streaming(self, *, begin: int = 0) -> Streaming:
+    def streaming(self, *, begin: int = 0, early: int = 0) -> Streaming:
         layout, sources = self.blueprint.layout, self.blueprint.sources
-        return Streaming(layout, sources, self.checksums, self.store, self.upload, begin=begin)
+        return Streaming(layout, sources, self.checksums, self.store, self.upload, begin=begin, early=early)
 
-    def weights(self) -> list[int | None]:
-        streaming = self.streaming()
+    def weights(self, *, early: int = 0) -> list[int | None]:
+        streaming = self.streaming(early=early)
         return [streaming.weight(part) for part in self.blueprint.parts]
 
     def run(self, agenda: Agenda | None = None) -> dict[str, bytes]:
@@ -242,10 +243,27 @@ def test_after_failures_in_a_row_it_is_left_for_a_while(s3: FakeS3) -> None:
     assert streaming.put(part) is not None
 
 
-def test_what_begins_before_the_upload_is_built_in_memory(s3: FakeS3) -> None:
+def test_what_begins_before_the_upload_is_built_in_memory_as_far_as_there_is_room(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = Job(s3, PHOTOS)
-    job.upload.abort()
-    assert not any(job.weights())
+    streamed = job.weights()
+    first, second, *_ = job.blueprint.parts
+    job.upload = Upload(job.archives, ArchiveObject("b.zip", {}, None), digest=lambda: "d", resume=False)
+
+    assert job.weights(early=first.size + second.size) == [None, None, *streamed[2:]]
+
+    # and what goes out while it comes in begins the upload first
+    begun: list[bool] = []
+    opened = job.store.opened
+
+    def watched(sources: Sequence[SourceObject]) -> AbstractContextManager[Sequence[Arriving]]:
+        begun.append(job.upload.begun)
+        return opened(sources)
+
+    monkeypatch.setattr(job.store, "opened", watched)
+    assert job.streaming().put(first) is not None
+    assert begun == [True]
 
 
 def test_bytes_that_are_carried_are_not_streamed(s3: FakeS3) -> None:

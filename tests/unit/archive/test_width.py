@@ -2,17 +2,28 @@
 
 from dataclasses import replace
 
-from archiver.archive.width import QUICK, SHARED_PARTS, SLOW
+from archiver.archive.width import QUICK, SHARED_PARTS, SLOW, LastWidth
 from tests.support.jobs import OPTIONS
 
 
 def test_a_quick_part_of_a_shared_plan_lets_one_more_in_and_a_slow_one_takes_it_back() -> None:
-    width = replace(OPTIONS, parts_in_flight=SHARED_PARTS + 2).width(shared=True)
+    width = replace(OPTIONS, parts_in_flight=SHARED_PARTS + 2, last_width=LastWidth()).width(shared=True)
     found = [width.now]
     for seconds in (QUICK, QUICK / 2, SLOW, 0, 0, 2 * SLOW, 2 * SLOW, 2 * SLOW):
         width.took(seconds)
         found.append(width.now)
     assert [now - SHARED_PARTS for now in found] == [0, 0, 1, 1, 2, 2, 1, 0, 0]
+
+
+def test_a_shared_plan_goes_on_where_the_one_before_it_was() -> None:
+    options = replace(OPTIONS, parts_in_flight=SHARED_PARTS + 4, last_width=LastWidth())
+    before = options.width(shared=True)
+    for seconds in (0, 0, 0, 2 * SLOW):
+        before.took(seconds)
+
+    assert options.width(shared=True).now == before.now == SHARED_PARTS + 2
+    assert replace(options, parts_in_flight=SHARED_PARTS + 1).width(shared=True).now == SHARED_PARTS + 1
+    assert replace(options, parts_in_flight=4).width(shared=True).now == 4
 
 
 def test_a_plan_of_ones_own_has_all_from_the_start() -> None:

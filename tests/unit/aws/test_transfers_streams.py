@@ -20,6 +20,7 @@ from archiver.aws.http import S3Http
 from archiver.aws.inlet import Inlet
 from archiver.aws.objects import S3Objects
 from archiver.aws.throttle import Throttle
+from archiver.aws.told import Told
 from archiver.aws.transfer import Transfer
 from archiver.aws.transfers import Transfers
 from archiver.errors import SourceAccessDenied, SourceChanged, StorageUnavailable
@@ -409,3 +410,25 @@ def test_where_one_fails_it_is_named_and_all_are_let_go(
         pytest.fail("one is not there")
     assert [transfer.url[-1] for transfer in answering.dropped] == (["a", "c"] if isinstance(answer, int) else [*"abc"])
     assert throttle.try_enter()
+
+
+def test_what_a_bucket_tells_is_known_to_the_next_job_from_its_start(throttle: Throttle) -> None:
+    told = Told()
+    source = SourceObject("bucket", "a", 9, '"1"', 0)
+
+    def job(headers: dict[str, str]) -> tuple[bool, bool]:
+        """Whether a job takes a CRC32 for told before and after its first object."""
+        http = http_of(Answering(a={"ETag": '"1"', **headers}))
+        objects = S3Objects(
+            None,  # type: ignore[arg-type]  # for rare calls
+            http,
+            traffic=Traffic(),
+            throttle=throttle,
+            told=told,
+        )
+        before = objects.tells_crc32("bucket")
+        with objects.opened([source]):
+            return before, objects.tells_crc32("bucket")
+
+    checksum = {"x-amz-checksum-crc32": "AAAAAA=="}
+    assert [job(checksum), job({}), job(checksum)] == [(False, True), (True, False), (False, True)]
