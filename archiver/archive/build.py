@@ -22,6 +22,7 @@ from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoin
 from archiver.archive.checksums import Checksums
 from archiver.archive.columns import framed
 from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
+from archiver.archive.memory import Lent
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
@@ -34,7 +35,7 @@ from archiver.archive.storage import (
     ArchiveObject,
     ArchiveStore,
     SourceObject,
-    SourceStore,
+    SourceReader,
     StoredArchive,
     UploadGone,
 )
@@ -93,13 +94,13 @@ class Build:
     """The build of one archive of ``sources`` under ``names``, read from ``store`` and written to ``archives``.
 
     With ``resume``, an upload that an earlier attempt left is gone on with; with a ``host``, others are invited where
-    there is enough to do.
+    there is enough to do. ``lent``: of the memory.
     """
 
     names: Sequence[str]
     sources: Sequence[SourceObject]
     archive: ArchiveObject
-    store: SourceStore
+    store: SourceReader
     archives: ArchiveStore
     threads: Threads
     options: Options
@@ -109,6 +110,7 @@ class Build:
     checkpoints: CheckpointStore | None = None
     tracer: Tracer = UNTRACED
     host: "Host | None" = None
+    lent: Lent = field(default_factory=Lent)
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -185,6 +187,7 @@ class Build:
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
             reading=nullcontext() if shared is None else Semaphore(READING),
+            lent=self.lent,
             streams=self.options.streams,
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:

@@ -24,7 +24,7 @@ from archiver.archive.parallel import Threads, ordered_map
 from archiver.archive.parts import Carry
 from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import read_verified
-from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import Read, SourceObject, SourceReader, UploadedPart
 from archiver.archive.upload import Upload
 from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
@@ -95,7 +95,7 @@ def deflate(
     names: Sequence[str],
     sources: Sequence[SourceObject],
     *,
-    store: SourceStore,
+    store: SourceReader,
     upload: Upload,
     threads: Threads,
     part_size: int,
@@ -156,7 +156,7 @@ class _Deflating:
 
     sources: Sequence[SourceObject]
     candidates: Sequence[int]
-    store: SourceStore
+    store: SourceReader
     threads: Threads
     blocks_in_flight: int
     writer: DeflateWriter
@@ -261,7 +261,7 @@ def _weight(block: _Block) -> int:
     return max(block.stop - block.start, BLOCK // 8)
 
 
-def _deflate_block(block: _Block, source: SourceObject, store: SourceStore) -> _Done:
+def _deflate_block(block: _Block, source: SourceObject, store: SourceReader) -> _Done:
     if source.body is not None:
         raw: bytes | bytearray = source.body[block.start : block.stop]
     else:

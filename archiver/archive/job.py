@@ -1,6 +1,7 @@
 """A request on its way to its archive: found, where an earlier attempt has built it, or built."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,7 @@ from archiver.archive.plan import never_copied
 from archiver.archive.pointer import Payloads
 from archiver.archive.portions import Portion, partition, portions
 from archiver.archive.progress import OnProgress
+from archiver.archive.read_ahead import AHEAD_SHARE, ReadAhead
 from archiver.archive.record import ArchiveRecord, content_disposition
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Limits, Resolution, resolve
@@ -185,10 +187,14 @@ class Job:
         """Build what is not built yet. ``keys`` takes those that there may be uploads under."""
         sources = CancellableSources(self.services.sources(self.traffic), self.cancellation)
         options = replace(self.services.options, compression=self.request.compression)
-        with open_threads(
-            parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
-        ) as threads:
-            resolution, missing, etags = self._resolved(sources, threads, resume=resume)
+        room = options.memory // AHEAD_SHARE if self._reads_whole(resume=resume) else 0
+        with (
+            open_threads(
+                parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
+            ) as threads,
+            closing(ReadAhead(sources, threads.ahead, room=room)) as ahead,
+        ):
+            resolution, missing, etags = self._resolved(sources, ahead, threads, resume=resume)
             if len(resolution.names) >= MANY:
                 # The payload's files, and what listings and looks took on many threads.
                 trim()
@@ -205,7 +211,7 @@ class Job:
                     names=entries.names,
                     sources=entries.sources,
                     archive=self._object(key, part, portion.number),
-                    store=sources,
+                    store=ahead,
                     archives=archives,
                     threads=threads,
                     options=options,
@@ -215,17 +221,18 @@ class Job:
                     cancellation=self.cancellation,
                     checkpoints=self.services.checkpoints,
                     host=self._host,
+                    lent=ahead.lent,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)
 
     def _resolved(
-        self, sources: SourceStore, threads: Threads, *, resume: bool
+        self, sources: SourceStore, ahead: ReadAhead, threads: Threads, *, resume: bool
     ) -> tuple[Resolution, list[str], str | None]:
         """What there is, the sources that are missing, and the digest of the manifests; their files are let go."""
         with self.services.tracer.span("resolve") as span:
             listed = self._listed(sources)
-            resolution = self._resolution(listed.request, sources, threads, resume=resume)
+            resolution = self._resolution(listed.request, sources, threads, resume=resume, ahead=ahead)
             span.tell({"archiver.files": len(resolution.names), "archiver.missing": len(resolution.missing)})
         return resolution, names_of(listed.request, resolution.missing), listed.etags
 
@@ -286,10 +293,14 @@ class Job:
         )
 
     def _resolution(
-        self, request: ArchiveRequest, sources: SourceStore, threads: Threads, *, resume: bool = False
+        self,
+        request: ArchiveRequest,
+        sources: SourceStore,
+        threads: Threads,
+        *,
+        resume: bool = False,
+        ahead: ReadAhead | None = None,
     ) -> Resolution:
-        # What is deflated is read in pieces, and parts that are there already are told by CRC32s.
-        whole = request.compression == "stored" and not resume
         return resolve(
             request,
             sources=sources,
@@ -297,8 +308,14 @@ class Job:
             window=self.services.options.read_concurrency * 2,
             limits=self.services.limits,
             source_bucket=self.services.source_bucket,
-            read_whole=never_copied(self.services.options.write_worth) if whole else 0,
+            read_whole=never_copied(self.services.options.write_worth) if self._reads_whole(resume=resume) else 0,
+            ahead=ahead,
         )
+
+    def _reads_whole(self, *, resume: bool) -> bool:
+        """Whether small objects are read in one piece: what is deflated is not, and parts that are there already are
+        told by CRC32s."""
+        return self.request.compression == "stored" and not resume
 
     def _finished_before(self, archives: ArchiveStore) -> ArchiveResult | None:
         """What an earlier attempt completed; where that can't be seen, the completion of this one will tell."""

@@ -4,8 +4,8 @@ import ctypes
 import gc
 import mmap
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 
 KIB = 1024
@@ -36,14 +36,49 @@ def allocate(size: int) -> mmap.mmap:
     return memory
 
 
+class Lent:
+    """Bytes of a job's memory that others than its parts hold for a while; for all its threads."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+
+    def take(self, size: int) -> None:
+        """So many more are held."""
+        with self._lock:
+            self.size += size
+
+    def give(self, size: int) -> None:
+        """So many fewer are. Who listens is called, from this thread."""
+        with self._lock:
+            self.size -= size
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
+
+    @contextmanager
+    def heard_by(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call ``listener`` whenever bytes are given back, until the block ends."""
+        with self._lock:
+            self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)
+
+
 class Buffers:
     """Memory that is used for one part after the other: the system clears and maps each page once.
 
-    As long as those in use have no more than ``size`` bytes together, all of them take little more than that.
+    As long as those in use have no more than ``size`` bytes together, less what is lent, all of them take little more
+    than that.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, lent: Lent | None = None) -> None:
         self._size = size
+        self._lent = lent or Lent()
         self._held = 0
         self._free: list[mmap.mmap] = []
         self._lock = threading.Lock()
@@ -55,7 +90,7 @@ class Buffers:
             for index in reversed(range(len(self._free))):
                 if size <= len(self._free[index]) <= length + _SPARE:
                     return self._free.pop(index)
-            while self._free and self._held + length > self._size:
+            while self._free and self._held + length > self._size - self._lent.size:
                 self._held -= len(self._free.pop(0))
             self._held += length
         return allocate(length)
@@ -69,7 +104,7 @@ class Buffers:
     def give(self, buffer: mmap.mmap) -> None:
         """Give a buffer back that nobody looks at any more."""
         with self._lock:
-            if self._held <= self._size:
+            if self._held <= self._size - self._lent.size:
                 self._free.append(buffer)
             else:
                 self._held -= len(buffer)

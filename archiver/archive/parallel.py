@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
+from archiver.archive.memory import Lent
+
+#: Threads that wait for what is read ahead; requests under way are as many as the throttle lets.
+AHEAD = 8
+
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -38,10 +43,11 @@ class Threads:
     parts: JobThreads
     reads: JobThreads
     copies: JobThreads
+    ahead: JobThreads
 
     def leave(self) -> None:
         """Wait for none of them: what they are about is of no use any more."""
-        for threads in (self.parts, self.reads, self.copies):
+        for threads in (self.parts, self.reads, self.copies, self.ahead):
             threads.awaited = False
 
 
@@ -52,8 +58,9 @@ def open_threads(*, parts: int, reads: int, copies: int) -> Iterator[Threads]:
         JobThreads(parts, "part") as part_threads,
         JobThreads(reads, "read") as read_threads,
         JobThreads(copies, "copy") as copy_threads,
+        JobThreads(AHEAD, "ahead") as ahead_threads,
     ):
-        yield Threads(part_threads, read_threads, copy_threads)
+        yield Threads(part_threads, read_threads, copy_threads, ahead_threads)
 
 
 def wait_unless(futures: Iterable[Future[R]], woken: threading.Event) -> None:
@@ -76,10 +83,12 @@ def wait_unless(futures: Iterable[Future[R]], woken: threading.Event) -> None:
 
 
 class ByteBudget:
-    """Bytes that may be in memory at once. Who asks first is let in first; two are let in whatever they weigh."""
+    """Bytes that may be in memory at once, less what is lent. Who asks first is let in first; two are let in whatever
+    they weigh."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, lent: Lent | None = None) -> None:
         self._size = size
+        self._lent = lent or Lent()
         self._held = 0
         self._holders = 0
         self._closed = False
@@ -88,7 +97,7 @@ class ByteBudget:
     def take(self, size: int) -> bool:
         """Wait for so many bytes; False once the budget is closed. One thread asks, in the order that counts."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._holders < 2 or self._held + size <= self._size)
+            self._changed.wait_for(lambda: self._closed or self._holders < 2 or size <= self._left)
             if self._closed:
                 return False
             self._held += size
@@ -101,6 +110,15 @@ class ByteBudget:
             self._held -= size
             self._holders -= 1
             self._changed.notify_all()
+
+    def look_again(self) -> None:
+        """Less is lent."""
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def _left(self) -> int:
+        return self._size - self._lent.size - self._held
 
     def close(self) -> None:
         """Let nobody wait any more."""

@@ -19,11 +19,11 @@ from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.checksums import Cancelled, Checksums
-from archiver.archive.memory import Buffers, allocate
+from archiver.archive.memory import Buffers, Lent, allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
 from archiver.archive.plan import Part
 from archiver.archive.reading import READS, read_verified
-from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import CopyRefused, Read, SourceObject, SourceReader, UploadedPart
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.streaming import Streaming
 from archiver.archive.width import Width
@@ -114,14 +114,15 @@ class Carry:
 class PartBuilder:
     """Builds the parts of one plan. ``sources[i]`` holds the stored bytes of entry i.
 
-    Literal parts of ``memory`` bytes are held at once, as many as ``width`` says, at least two. ``reading`` is
-    entered by each part while its bytes are read: it may hold some back. ``streams``: parts may go out meanwhile.
+    Literal parts of ``memory`` bytes, less what is ``lent``, are held at once, as many as ``width`` says, at least two.
+    ``reading`` is entered by each part while its bytes are read: it may hold some back. ``streams``: parts may go out
+    meanwhile.
     """
 
     layout: Layout
     sources: Sequence[SourceObject | None]
     checksums: Checksums
-    store: SourceStore
+    store: SourceReader
     upload: Target
     threads: Threads
     carry: Carry
@@ -130,6 +131,7 @@ class PartBuilder:
     on_part: Callable[[Part], None]
     cancellation: Cancellation = field(default_factory=Cancellation)
     reading: AbstractContextManager[object] = field(default_factory=nullcontext)
+    lent: Lent = field(default_factory=Lent)
     streams: bool = False
 
     def run(self, plan: Sequence[Part], agenda: Agenda | None = None) -> list[UploadedPart]:
@@ -168,8 +170,8 @@ class PartBuilder:
         refused: dict[int, str] = {}
         copied: set[int] = set()
         failures: list[BaseException] = []
-        budget = ByteBudget(self.memory)
-        buffers = Buffers(self.memory)
+        budget = ByteBudget(self.memory, self.lent)
+        buffers = Buffers(self.memory, self.lent)
         futures: dict[Future[UploadedPart], Part] = {}
         streaming = self._streaming() if reuse and self.streams else None
         woken = Event()
@@ -213,7 +215,11 @@ class PartBuilder:
             return uploaded
 
         try:
-            with JobThreads(self.width.most, "literal") as literals, self.cancellation.heard_by(give_up):
+            with (
+                JobThreads(self.width.most, "literal") as literals,
+                self.cancellation.heard_by(give_up),
+                self.lent.heard_by(budget.look_again),
+            ):
                 for part in agenda.parts(lambda: bool(failures or refused)):
                     if part.entry is not None:
                         futures[self.threads.copies.submit(run, part)] = part

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 from archiver.archive.access import Access
 from archiver.archive.location import Location
@@ -60,12 +61,14 @@ def list_prefixes(
     most: int,
     access: Access,
     on_listed: Callable[[int], None] = lambda _: None,
+    front: "Front | None" = None,
 ) -> dict[Prefix, "array[int]"]:
     """Put what lies below each prefix and is selected ``into`` a table, and return its numbers there, in S3's order.
 
     ``window`` pages are under way at a time, of few prefixes at most ``MOST_PAGES``.
 
-    ``on_listed`` is called from the executor's threads with how many objects more were listed.
+    ``on_listed`` is called from the executor's threads with how many objects more were listed, ``front`` is told of the
+    first ones while pages are still to come.
 
     A prefix that is named n times with one selection brings each of its objects n times. An empty folder is its own
     marker, the object whose key is the prefix. What ``access`` or the selection leaves out does not count. Raises
@@ -76,7 +79,8 @@ def list_prefixes(
         times[prefix] = times.get(prefix, 0) + 1
     job = _Job(into, sources, Allowance(most), access, on_listed)
     found: dict[Prefix, array[int]] = {}
-    firsts = (part for named, count in times.items() for part in _Listing(named, count).begin())
+    listings = (_Listing(named, count) for named, count in times.items())
+    firsts = (part for listing in (front.watched(listings) if front else listings) for part in listing.begin())
     waiting: deque[_Part] = deque()
     under_way: deque[tuple[Future[Shown], _Part]] = deque()
     try:
@@ -86,6 +90,8 @@ def list_prefixes(
                 if part is None:
                     break
                 under_way.append((executor.submit(_bring, part, job), part))
+            if front is not None and under_way:
+                front.tell(into)
             if not under_way:
                 return {named: found[named] for named in times}
             future, part = under_way.popleft()
@@ -97,6 +103,40 @@ def list_prefixes(
     finally:
         for future, _ in under_way:
             future.cancel()
+
+
+class Ahead(Protocol):
+    """Who takes what an archive begins with, piece by piece; ``archiver.archive.read_ahead`` has the real one."""
+
+    def offer(self, sources: Iterable[SourceObject]) -> bool: ...
+
+
+class Front:
+    """Tells ``ahead`` what lies below the first ``count`` prefixes, in the archive's order, as pages come."""
+
+    def __init__(self, ahead: Ahead, count: int) -> None:
+        self._ahead = ahead
+        self._count = count
+        self._listings: deque[_Listing] = deque()
+
+    def watched(self, listings: Iterable["_Listing"]) -> Iterator["_Listing"]:
+        """The listings, the first of which are listened to from now on."""
+        for number, listing in enumerate(listings):
+            if number < self._count:  # which may change
+                self._listings.append(listing)
+            yield listing
+
+    def tell(self, table: SourceTable) -> None:
+        """Tell what has come, as long as it is wanted."""
+        while self._listings:
+            listing = self._listings[0]
+            if not self._ahead.offer(map(table.at, listing.fresh())):
+                self._listings.clear()
+                self._count = 0
+            elif listing.is_told:
+                self._listings.popleft()
+            else:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +166,7 @@ class _Listing:
         self.under_way = 0
         self._parts: dict[Range, _Part] = {}
         self._unfitting = False
+        self._told = (self.ranges.head, 0)
 
     def begin(self) -> list["_Part"]:
         """The part to begin with, which is all of it."""
@@ -140,6 +181,7 @@ class _Listing:
             self._unfitting = True
         if not self._unfitting:
             parts = self._asked(self.ranges.shown(part.range, shown, room=room))
+            part.come, part.over = len(part.numbers), part not in parts
             if self.under_way or self.ranges.is_whole():
                 return parts
         if self.under_way:
@@ -148,11 +190,32 @@ class _Listing:
         allowance.give(self.times * sum(len(part.numbers) for part in self._parts.values()))
         self.ranges, self._parts, self.marker = Ranges(self.named[0].key), {}, None
         self.divides = self._unfitting = False
+        self._told = (self.ranges.head, 0)
         return self.begin()
 
     def _asked(self, ranges: Sequence[Range]) -> list["_Part"]:
         self.under_way += len(ranges)
         return [self._parts.setdefault(at, _Part(self, at)) for at in ranges]
+
+    def fresh(self) -> Iterator[int]:
+        """The numbers that have come and were not told yet, as far as none is to come before them."""
+        while True:
+            at, told = self._told
+            part = self._parts[at]
+            for number in part.numbers[told : part.come]:
+                told += 1
+                yield number
+            self._told = (at, told)
+            if not part.over or at.behind is None:
+                return
+            self._told = (at.behind, 0)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether all numbers were told."""
+        at, told = self._told
+        part = self._parts[at]
+        return part.over and at.behind is None and told == part.come
 
     def numbers(self, table: SourceTable) -> "array[int]":
         """The numbers of all objects, once every part is listed."""
@@ -166,12 +229,17 @@ class _Listing:
 
 @dataclass(slots=True, eq=False)
 class _Part:
-    """A range of a listing, the pages of it that are still to come, and the numbers of its objects in the table."""
+    """A range of a listing, the pages of it that are still to come, and the numbers of its objects in the table.
+
+    ``come`` of these are of pages that were looked at; ``over``: no page is to come.
+    """
 
     listing: _Listing
     range: Range
     pages: Iterator[ListedPage] | None = None
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
+    come: int = 0
+    over: bool = False
 
     def page(self, sources: SourceLookup) -> ListedPage:
         """The next page. Raises what ``sources`` raises, or ``_Unfitting`` where it was asked for behind a guess."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from zlib_ng import zlib_ng
 
 from archiver.archive.location import Location
-from archiver.archive.storage import Read, SourceLookup, SourceObject, SourceStore
+from archiver.archive.storage import Read, SourceLookup, SourceObject, SourceReader
 from archiver.errors import StorageUnavailable
 from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_combine
@@ -31,7 +31,7 @@ def mismatch(what: object, *, read: int, stored: int) -> str:
     return f"{what}: the bytes read have CRC32 {read:08x}, S3 says {stored:08x}"
 
 
-def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
+def read_verified(store: SourceReader, reads: Sequence[Read]) -> list[int]:
     """Fill the target of each read, many at once, and return their CRC32s.
 
     Raises what ``store.read_all`` raises, and ``BytesDiffer`` where S3 tells the CRC32 of bytes and they never have it.
@@ -46,7 +46,7 @@ def read_verified(store: SourceStore, reads: Sequence[Read]) -> list[int]:
 
 
 def _compared(
-    store: SourceStore, reads: Sequence[Read], numbers: Sequence[int], found: list[int], *, lasting: bool
+    store: SourceReader, reads: Sequence[Read], numbers: Sequence[int], found: list[int], *, lasting: bool
 ) -> list[int]:
     """Fill the targets of the reads of these numbers, put their CRC32s into ``found``; the numbers of wrong ones."""
     wrong = []
@@ -68,7 +68,7 @@ def _compared(
 class VerifiedStream:
     """An object that is read from end to end. ``done`` bytes of it have come so far, and have the CRC32 ``crc32``."""
 
-    def __init__(self, store: SourceStore, source: SourceObject) -> None:
+    def __init__(self, store: SourceReader, source: SourceObject) -> None:
         self._store = store
         self._source = source
         self.done = 0

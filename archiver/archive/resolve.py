@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 
 from archiver.archive.access import Access
 from archiver.archive.columns import TextColumn, column_of
@@ -15,7 +15,7 @@ from archiver.archive.location_table import LocationIndex, LocationTable
 from archiver.archive.looks import Look, Wanted
 from archiver.archive.pace import Pace
 from archiver.archive.parallel import ordered_map
-from archiver.archive.prefixes import Prefix, list_prefixes
+from archiver.archive.prefixes import Ahead, Front, Prefix, list_prefixes
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.source_table import PickedSources, SourceTable
 from archiver.archive.storage import BucketMissing, SourceLookup, SourceMissing, SourceObject
@@ -67,12 +67,14 @@ def resolve(
     limits: Limits,
     source_bucket: str | None = None,
     read_whole: int = 0,
+    ahead: Ahead | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Resolution:
     """Look at every source of a request, ``window`` of them at a time.
 
     Of objects below ``read_whole`` bytes nothing is asked that a listing has told, nor of those that no copy can be
-    made of; but then their CRC32s are known only once they are read.
+    made of; but then their CRC32s are known only once they are read. ``ahead`` is offered those that the archive begins
+    with while pages of their listing are still to come.
     Raises ``MissingSources`` (all of them named) where ``on_missing`` is ``fail`` or nothing is left,
     ``LimitExceeded``, ``InvalidPayload``, ``UnsafeName``, ``NoSuchBucket`` (``StorageUnavailable`` where it is the
     settings' ``source_bucket``), and what ``sources`` raises.
@@ -92,6 +94,7 @@ def resolve(
             most=limits.max_files,
             access=limits.access,
             on_listed=listing,
+            front=None if ahead is None else Front(ahead, _leading(request)),
         )
         known = find_in_listings(
             objects, into=table, sources=sources, executor=executor, window=window, on_listed=listing
@@ -120,6 +123,12 @@ def _sorted(request: ArchiveRequest, limits: Limits) -> tuple[list[Prefix], Keys
         else:
             objects.add(file.location)
     return prefixes, objects
+
+
+def _leading(request: ArchiveRequest) -> int:
+    """How many prefixes the request begins with, each counted once."""
+    files = takewhile(lambda file: file.location.is_prefix, request.files)
+    return len({(file.location, file.selection) for file in files})
 
 
 class _Asked:

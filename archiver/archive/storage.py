@@ -155,13 +155,17 @@ class SourceLookup(Protocol):
     def part_checksums(self, source: SourceObject) -> list[tuple[int, int]] | None: ...
 
 
-class SourceStore(SourceLookup, Protocol):
-    """Where sources are looked at and read."""
+class SourceReader(Protocol):
+    """Where sources are read. ``archiver.aws.objects`` documents each call."""
 
     def read_all(self, reads: Sequence[Read], on_read: OnRead | None = None) -> list[int | None]: ...
     def tells_crc32(self, bucket: str) -> bool: ...
     def opened(self, sources: Sequence[SourceObject]) -> "AbstractContextManager[Sequence[Arriving]]": ...
     def crc32(self, source: SourceObject, start: int, stop: int) -> int: ...
+
+
+class SourceStore(SourceLookup, SourceReader, Protocol):
+    """Where sources are looked at and read."""
 
 
 class ArchiveStore(Protocol):

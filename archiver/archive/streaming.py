@@ -16,7 +16,7 @@ from zlib_ng import zlib_ng
 from archiver.archive.checksums import Checksums
 from archiver.archive.plan import MIB, Part
 from archiver.archive.reading import read_verified
-from archiver.archive.storage import Read, SourceObject, SourceStore, UploadedPart
+from archiver.archive.storage import Read, SourceObject, SourceReader, UploadedPart
 from archiver.archive.streamed_body import WINDOW, PartBody, Stream, StreamedBody
 from archiver.errors import DestinationUnavailable, StorageUnavailable
 from archiver.logs import get_logger
@@ -69,7 +69,7 @@ class Streaming:
         layout: Layout,
         sources: Sequence[SourceObject | None],
         checksums: Checksums,
-        store: SourceStore,
+        store: SourceReader,
         target: Target,
         *,
         begin: int,

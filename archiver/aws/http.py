@@ -198,6 +198,7 @@ class S3Http:
             ended=ended,
             sink=inlet,
             led=inlet is not None or isinstance(request.body, StreamedBody),
+            early=request.operation == "ListObjectsV2",
             lane=lane,
             target=None if request.target is None else request.target[exchange.done :],
             most=request.most,

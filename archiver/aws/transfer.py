@@ -23,8 +23,8 @@ class Transfer:
     ``target``, where there is one, which it must not outgrow, else to ``content``, and is hung up on where it is
     longer than ``most`` bytes: ``is_cut``. A ``sink`` is offered it piece by piece in place of both. Of any other
     answer ``content`` has the first 64 KiB. ``ended`` is called from the lane's thread and must not wait. One that is
-    ``led`` takes no place of the throttle: whoever started it holds one. What is streamed goes by one ``lane``, in and
-    out.
+    ``led`` takes no place of the throttle: whoever started it holds one. One that is ``early`` goes before other reads.
+    What is streamed goes by one ``lane``, in and out.
     """
 
     method: str
@@ -36,6 +36,7 @@ class Transfer:
     target: memoryview | None = None
     sink: Sink | None = None
     led: bool = False
+    early: bool = False
     lane: int = 0
     most: int | None = None
     is_cut: bool = False

@@ -60,7 +60,7 @@ class Transfers:
     def start(self, transfers: Sequence[Transfer]) -> None:
         """Begin transfers, all of one lane, as soon as the throttle lets them.
 
-        In the lane's order, what writes first; led ones at once.
+        In the lane's order, what writes and what is early first; led ones at once.
         """
         if not transfers:
             return
@@ -99,7 +99,8 @@ class _Loop:
         self._throttle = throttle
         self._lock = threading.Lock()
         self._waiting: deque[Transfer] = deque()
-        # Uploads and copies go before reads: they are few, and uploads give back memory that reads need.
+        # Uploads, copies and listings go before reads: they are few, uploads give back memory that reads need, and
+        # listings tell what is to be read next.
         self._writes: deque[Transfer] = deque()
         # Those that wait for no place go before both: what waits may wait for the very place that they are led under.
         self._led: deque[Transfer] = deque()
@@ -133,8 +134,8 @@ class _Loop:
             if self._over:
                 return False
             for transfer in transfers:
-                reads = transfer.method in ("GET", "HEAD")
-                queue = self._led if transfer.led else self._waiting if reads else self._writes
+                waits = transfer.method in ("GET", "HEAD") and not transfer.early
+                queue = self._led if transfer.led else self._waiting if waits else self._writes
                 queue.append(transfer)
             self._ring()
             return True

@@ -3,15 +3,18 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from archiver.archive.access import Access
 from archiver.archive.location import Location
-from archiver.archive.prefixes import list_prefixes
+from archiver.archive.prefixes import Front, list_prefixes
+from archiver.archive.read_ahead import ReadAhead
+from archiver.archive.reading import read_verified
 from archiver.archive.source_table import SourceTable
-from archiver.archive.storage import ListedPage
+from archiver.archive.storage import ListedPage, Read
 from archiver.errors import LimitExceeded
 from tests.contract.conftest import Server
 
@@ -34,6 +37,33 @@ class Watched:
     def below(self, prefix: Location, *, after: str | None = None) -> Iterator[ListedPage]:
         self.begun.append(after)
         return self._objects.below(prefix, after=after)
+
+
+def test_what_the_first_pages_show_is_read_ahead_and_handed_over(server: Server) -> None:
+    contents = {key: key.encode() for key in KEYS["counters"]}
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(server.put, contents, contents.values()))
+    server.set_page(10)
+    table = SourceTable()
+    with ThreadPoolExecutor(8) as executor, closing(ReadAhead(server.objects, executor, room=100_000)) as ahead:
+        (numbers,) = list_prefixes(
+            [(Location(server.bucket, "p/"), None)],
+            into=table,
+            sources=server.objects,
+            executor=executor,
+            window=8,
+            most=1_000,
+            access=Access(),
+            front=Front(ahead, 1),
+        ).values()
+        kept = ahead.lent.size
+        targets = {table.at(number): bytearray(table.size(number)) for number in numbers}
+        read_verified(ahead, [Read(source, 0, memoryview(target)) for source, target in targets.items()])
+
+        assert {source.key: bytes(target) for source, target in targets.items()} == contents
+        assert kept > 0
+        assert ahead.lent.size == 0
+    assert server.traffic.bytes_read == sum(map(len, contents.values())), "nothing is read twice"
 
 
 def listed(server: Server, sources: Any, *, most: int = 1_000) -> list[str]:

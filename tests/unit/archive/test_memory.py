@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.archive.memory import Buffers, allocate, trim
+from archiver.archive.memory import Buffers, Lent, allocate, trim
 
 KIB = 1024
 
@@ -68,6 +68,17 @@ def test_what_is_in_use_beyond_the_memory_is_not_kept() -> None:
         buffers.give(buffer)
     again = [buffers.take(250_000), buffers.take(250_000)]
     assert sum(any(buffer is old for old in two) for buffer in again) == 1
+
+
+def test_what_is_lent_leaves_so_much_less_to_keep() -> None:
+    lent = Lent()
+    buffers = Buffers(1_000_000, lent)
+    first, second = buffers.take(250_000), buffers.take(500_000)
+    buffers.give(first)
+    lent.take(400_000)
+    # beside the one in use and what is lent there is no room for both
+    third = buffers.take(600_000)
+    assert all(buffer is not first for buffer in (second, third, buffers.take(250_000)))
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is another than glibc")

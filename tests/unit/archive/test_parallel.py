@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from archiver.archive.memory import Lent
 from archiver.archive.parallel import ByteBudget, ordered_map
 from tests.support.waiting import LONG_ENOUGH
 
@@ -99,6 +100,20 @@ class TestTheBytesInMemory:
         budget = ByteBudget(10)
         assert budget.take(100)
         assert budget.take(100)
+
+    def test_are_fewer_by_what_is_lent(self) -> None:
+        lent = Lent()
+        budget = ByteBudget(10, lent)
+        lent.take(6)
+        answers = [budget.take(2), budget.take(2)]
+        waiting = threading.Thread(target=lambda: answers.append(budget.take(2)))
+        with lent.heard_by(budget.look_again):
+            waiting.start()
+            assert waiting.is_alive()
+            assert len(answers) == 2
+            lent.give(6)
+            waiting.join(LONG_ENOUGH)
+        assert answers == [True, True, True]
 
     def test_are_waited_for_no_more_once_it_is_closed(self) -> None:
         budget = ByteBudget(1)

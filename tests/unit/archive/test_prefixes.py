@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from archiver.archive.access import Access
 from archiver.archive.location import Location
 from archiver.archive.patterns import Selection
-from archiver.archive.prefixes import Prefix, list_prefixes
+from archiver.archive.prefixes import Front, Prefix, list_prefixes
 from archiver.archive.source_table import SourceTable
 from archiver.archive.storage import BucketMissing, ListedPage, SourceObject
 from archiver.archive.traffic import Traffic
@@ -39,6 +39,7 @@ def below(
     executor: Executor | None = None,
     most: int = 1_000_000,
     on_listed: Callable[[int], None] = lambda _: None,
+    front: Front | None = None,
 ) -> list[list[str]]:
     """The keys of what each prefix brings."""
     table = SourceTable()
@@ -52,6 +53,7 @@ def below(
             most=most,
             access=Access(),
             on_listed=on_listed,
+            front=front,
         )
     return [[table[number].key for number in numbers] for numbers in found.values()]
 
@@ -224,6 +226,78 @@ def test_the_limit_is_not_passed_by_what_is_just_within_it(s3: FakeS3) -> None:
     store(s3, COUNTERS)
 
     assert below(s3.objects(Traffic()), most=len(COUNTERS)) == [COUNTERS]
+
+
+class Offered:
+    """What is offered ahead, until there are so many."""
+
+    def __init__(self, most: int = 1_000_000) -> None:
+        self.keys: list[str] = []
+        self._most = most
+
+    def offer(self, sources: Iterable[SourceObject]) -> bool:
+        self.keys += [source.key for source in sources]
+        return len(self.keys) < self._most
+
+
+class TestWhatIsOfferedAhead:
+    @pytest.mark.parametrize("window", [1, 2, 16])
+    def test_is_the_beginning_of_the_listing_but_for_what_comes_last(self, s3: FakeS3, window: int) -> None:
+        store(s3, COUNTERS)
+        offered = Offered()
+        below(s3.objects(Traffic()), window=window, front=Front(offered, 1))
+
+        # With more than one page at a time the last may be one that has nothing.
+        most = len(COUNTERS) - (100 if window == 1 else 0)
+        assert 100 <= len(offered.keys) <= most
+        assert offered.keys == COUNTERS[: len(offered.keys)]
+
+    def test_is_in_order_whatever_order_pages_come_in(self, s3: FakeS3) -> None:
+        store(s3, COUNTERS)
+        offered = Offered()
+        below(s3.objects(Traffic()), executor=LastFirst(), front=Front(offered, 1))
+
+        assert offered.keys == COUNTERS[: len(offered.keys)] != []
+
+    def test_is_nothing_of_one_page(self, s3: FakeS3) -> None:
+        store(s3, COUNTERS[:100])
+        offered = Offered()
+        below(s3.objects(Traffic()), front=Front(offered, 1))
+
+        assert offered.keys == []
+
+    def test_goes_from_one_prefix_to_the_next_of_the_first_ones(self, s3: FakeS3) -> None:
+        store(s3, [f"{name}/{number:02}" for name in "abcd" for number in range(25)], page=10)
+        offered = Offered()
+        prefixes = [prefix(f"{name}/") for name in "cabd"]
+        found = below(s3.objects(Traffic()), *prefixes, front=Front(offered, 3))
+
+        assert offered.keys == [key for keys in found[:3] for key in keys][: len(offered.keys)]
+        assert offered.keys[:25] == found[0]
+
+    def test_ends_once_no_more_is_wanted(self, s3: FakeS3) -> None:
+        store(s3, COUNTERS)
+        offered = Offered(most=50)
+        below(s3.objects(Traffic()), front=Front(offered, 1))
+
+        assert offered.keys == COUNTERS[:100]
+
+    def test_begins_anew_with_the_listing(self) -> None:
+        keys = [f"p/{number:05d}" for number in range(37, 2_500, 3)]
+        server = Server([*keys, "q/1"], lambda keys, after: [])
+        offered = Offered()
+        assert below(server, front=Front(offered, 1)) == [keys]
+
+        again = offered.keys.index(keys[0], 1)
+        assert offered.keys[:again] == keys[:again]
+        assert offered.keys[again:] == keys[: len(offered.keys) - again]
+
+    def test_is_what_the_selection_takes(self, s3: FakeS3) -> None:
+        store(s3, COUNTERS)
+        offered = Offered()
+        (found,) = below(s3.objects(Traffic()), prefix("p/", Selection(include=("*7.jpg",))), front=Front(offered, 1))
+
+        assert offered.keys == found[: len(offered.keys)] != []
 
 
 class TestAnAnswerThatDoesNotFit:

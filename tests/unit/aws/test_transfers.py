@@ -134,6 +134,23 @@ def test_what_writes_goes_first(body: bytes | None, server: Server) -> None:
     assert ended == ["PUT", "GET", "GET"]
 
 
+def test_what_is_early_goes_before_other_reads(server: Server) -> None:
+    transfers = Transfers(SETTINGS, throttle=Throttle(1))
+    ended: list[str] = []
+    over = threading.Event()
+
+    def end(transfer: Transfer) -> None:
+        ended.append(transfer.url.rpartition("/")[2])
+        if len(ended) == 3:
+            over.set()
+
+    gets = [Transfer("GET", f"{server.url}/{number}", [], end, early=number == 2) for number in range(3)]
+    transfers.start(gets)
+    assert over.wait(LONG)
+    transfers.close()
+    assert ended == ["2", "0", "1"]
+
+
 def test_headers_are_a_mapping(server: Server, transfers: Transfers) -> None:
     (transfer,) = run(transfers, f"{server.url}/a")
     headers = transfer.answered_headers()
