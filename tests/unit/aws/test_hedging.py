@@ -100,6 +100,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.on_asked: Callable[[], None] = lambda: None
         self._gates: dict[tuple[str, int], threading.Event] = {}
 
+    def handle_error(self, *_: Any) -> None:
+        """Whom a client hangs up on has nothing to say."""
+
     def gate(self, path: str, number: int) -> threading.Event:
         """Set, the request of this number for the path is answered."""
         with self.lock:
