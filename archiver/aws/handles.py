@@ -70,6 +70,8 @@ class Handle:
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._seek)
         self.transfer: Transfer | None = None
+        #: When the transfer began, for whoever began it.
+        self.begun = 0.0
         self._has_sink = False
         #: Why the transfer was ended here.
         self.reason: str | None = None
@@ -108,6 +110,11 @@ class Handle:
         self._lines.clear()
         transfer.status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         return transfer
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of the answer is there."""
+        return not self._lines
 
     def _write(self, chunk: bytes) -> int | None:
         transfer = self.transfer

@@ -98,6 +98,8 @@ class S3Http:
         number_of = dict(zip(self._begun([exchanges[number] for number in numbers], waiter), numbers, strict=True))
         failure: Exception | None = None
         for transfer in waiter.ended():
+            if transfer.hedged:
+                count_request()  # here, in the context of whoever is asking
             if failure is not None:
                 continue
             number = number_of[transfer]

@@ -46,6 +46,11 @@ class Throttle:
         """How many may pass at once now."""
         return max(1, int(self._width))
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether S3 has asked for less, and fewer may still pass than at first."""
+        return self._width < self._widest
+
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Wait for a place, and hold it; a request that ends with an exception widens nothing.

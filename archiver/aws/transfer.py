@@ -24,7 +24,8 @@ class Transfer:
     longer than ``most`` bytes: ``is_cut``. A ``sink`` is offered it piece by piece in place of both. Of any other
     answer ``content`` has the first 64 KiB. ``ended`` is called from the lane's thread and must not wait. One that is
     ``led`` takes no place of the throttle: whoever started it holds one. One that is ``early`` goes before other reads.
-    What is streamed goes by one ``lane``, in and out.
+    What is streamed goes by one ``lane``, in and out. ``hedged``: it was asked for a second time, since its answer was
+    overdue.
     """
 
     method: str
@@ -40,12 +41,45 @@ class Transfer:
     lane: int = 0
     most: int | None = None
     is_cut: bool = False
+    hedged: bool = False
     status: int = 0
     lines: list[bytes] = field(default_factory=list)
     content: bytearray = field(default_factory=bytearray)
     received: int = 0
     #: What libcurl says where there is no whole answer.
     error: str | None = None
+
+    def may_hedge(self, most: int) -> bool:
+        """Whether it can be asked for a second time without harm: a read of so many bytes at most, for a target."""
+        target = self.target
+        return target is not None and len(target) <= most and not self.led and self.sink is None and not self.hedged
+
+    def hedge(self, ended: Callable[["Transfer"], None]) -> "Transfer":
+        """The same request once more. Its content goes to itself: the target is this one's until it has ended."""
+        assert self.target is not None
+        self.hedged = True
+        return Transfer(
+            self.method,
+            self.url,
+            self.headers,
+            ended,
+            silent_seconds=self.silent_seconds,
+            lane=self.lane,
+            most=len(self.target),
+        )
+
+    def is_answered_by(self, hedge: "Transfer") -> bool:
+        """Whether the second request brought all that was asked for; what else it got, the first may not get."""
+        assert self.target is not None
+        return hedge.error is None and 200 <= hedge.status < 300 and len(hedge.content) == len(self.target)
+
+    def take_over(self, hedge: "Transfer") -> None:
+        """Have the second request's answer, once nothing of the first can come any more."""
+        assert self.target is not None
+        self.target[:] = hedge.content
+        self.received = len(hedge.content)
+        self.content.clear()
+        self.status, self.lines = hedge.status, hedge.lines
 
     def answered_headers(self) -> "Headers":
         """The answer's headers; the last answer's, where an interim one came before it."""

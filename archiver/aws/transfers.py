@@ -12,20 +12,22 @@ import threading
 import time
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pycurl
 
 from archiver.aws.failures import SLOW_DOWN_STATUSES
 from archiver.aws.handles import Handle, HttpSettings
+from archiver.aws.stragglers import FLOOR, MOST_BYTES, Stragglers
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfer import Transfer
 from archiver.logs import get_logger
 
 log = get_logger(__name__)
 
-#: Between two looks whether the throttle has a place again, in seconds; only while transfers wait for one.
+#: Between two looks whether the throttle has a place again, in seconds; only while there is something to begin.
 _LOOK_SECONDS = 0.02
 #: Threads that move bytes, where there are as many cores: one fills a core. More than two would wait for the
 #: interpreter's lock most of the time.
@@ -35,9 +37,17 @@ LANES = min(2, os.cpu_count() or 1)
 class Transfers:
     """All transfers of one process; a forked child begins anew. Nothing is opened before the first one."""
 
-    def __init__(self, settings: HttpSettings, *, throttle: Throttle, lanes: int = LANES) -> None:
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        throttle: Throttle,
+        lanes: int = LANES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._throttle = throttle
+        self._clock = clock
         self._lock = threading.Lock()
         self._loops: list[_Loop | None] = [None] * lanes
         self._last = -1
@@ -68,7 +78,7 @@ class Transfers:
         with self._lock:
             loop = self._loops[lane]
             if loop is None or not loop.take(transfers):
-                loop = self._loops[lane] = _Loop(self._settings, self._throttle)
+                loop = self._loops[lane] = _Loop(self._settings, self._throttle, self._clock)
                 loop.take(transfers)
 
     def drop(self, transfer: Transfer) -> None:
@@ -94,9 +104,10 @@ class Transfers:
 class _Loop:
     """The thread of a lane, and all that it alone touches."""
 
-    def __init__(self, settings: HttpSettings, throttle: Throttle) -> None:
+    def __init__(self, settings: HttpSettings, throttle: Throttle, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._throttle = throttle
+        self._clock = clock
         self._lock = threading.Lock()
         self._waiting: deque[Transfer] = deque()
         # Uploads, copies and listings go before reads: they are few, uploads give back memory that reads need, and
@@ -122,6 +133,12 @@ class _Loop:
         # By their easy handles: what these can carry of ours is found more slowly.
         self._running: dict[pycurl.Curl, Handle] = {}
         self._idle: defaultdict[str, list[Handle]] = defaultdict(list)
+        # By the handle of an overdue read, that of its second request; when to look for such reads, by the clock; and
+        # what that said after the last events.
+        self._hedges: dict[Handle, Handle] = {}
+        self._stragglers = Stragglers()
+        self._look_at = 0.0
+        self._now = clock()
         # Paused ones that may go on, and those to be hung up on.
         self._resumed: list[Handle] = []
         self._dropped: list[Transfer] = []
@@ -170,6 +187,8 @@ class _Loop:
                 self._collect()
                 self._resume()
                 self._begin()
+                if self._now >= self._look_at and not self._waiting and not self._writes:
+                    self._hedge()
         except Exception as error:
             # Nobody may wait for ever; the next transfer gets a new loop.
             log.exception("transfers ended")
@@ -177,8 +196,8 @@ class _Loop:
         finally:
             with self._lock:
                 self._over = True
-            for handle in list(self._running.values()):
-                self._end(handle, reason)
+            while self._running:  # the end of one may be that of another
+                self._end(next(iter(self._running.values())), reason)
             for transfer in (*self._led, *self._writes, *self._waiting):
                 _tell_end(transfer, reason)
             self._multi.close()
@@ -204,6 +223,7 @@ class _Loop:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._now = self._clock()
 
     def _patience(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
@@ -211,8 +231,12 @@ class _Loop:
             return 0.0
         due = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         if self._writes or self._waiting:
-            return _LOOK_SECONDS if due is None else min(due, _LOOK_SECONDS)
-        return due
+            look = _LOOK_SECONDS
+        elif self._running:
+            look = max(0.0, self._look_at - self._now)
+        else:
+            return due
+        return look if due is None else min(due, look)
 
     def may_go_on(self, handle: Handle) -> None:
         """A paused transfer has something to do again; from a callback, in which libcurl can't be told."""
@@ -255,26 +279,34 @@ class _Loop:
         left = 1
         while left:
             left, good, bad = self._multi.info_read()
+            # The end of one may have been that of another.
             for curl in good:
-                self._end(self._running[curl], None)
+                if (handle := self._running.get(curl)) is not None:
+                    self._end(handle, None)
             for curl, code, text in bad:
-                self._end(self._running[curl], f"{text or 'failed'} (curl {code})")
+                if (handle := self._running.get(curl)) is not None:
+                    self._end(handle, f"{text or 'failed'} (curl {code})")
 
     def _begin(self) -> None:
         while (transfer := self._next()) is not None:
-            try:
-                idle = self._idle[transfer.method]
-                handle = idle.pop() if idle else Handle(transfer.method, self._settings, self.may_go_on)
-                handle.load(transfer)
-                self._multi.add_handle(handle.curl)
-            except Exception as error:
-                # Something of it that libcurl does not take, which is nobody else's fault. Not repr(error), which may
-                # have it all, such as a proxy's password.
-                if not transfer.led:
-                    self._throttle.leave(0)
-                _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
-            else:
-                self._running[handle.curl] = handle
+            self._set_out(transfer)
+
+    def _set_out(self, transfer: Transfer) -> Handle | None:
+        try:
+            idle = self._idle[transfer.method]
+            handle = idle.pop() if idle else Handle(transfer.method, self._settings, self.may_go_on)
+            handle.load(transfer)
+            self._multi.add_handle(handle.curl)
+        except Exception as error:
+            # Something of it that libcurl does not take, which is nobody else's fault. Not repr(error), which may
+            # have it all, such as a proxy's password.
+            if not transfer.led:
+                self._throttle.leave(0)
+            _tell_end(transfer, f"cannot begin: {type(error).__name__}: {error}")
+            return None
+        handle.begun = self._now
+        self._running[handle.curl] = handle
+        return handle
 
     def _next(self) -> Transfer | None:
         """The transfer to begin now; a place of the throttle is taken for it, where it needs one."""
@@ -283,15 +315,56 @@ class _Loop:
         queue = self._writes or self._waiting
         return queue.popleft() if queue and self._throttle.try_enter() else None
 
-    def _end(self, handle: Handle, error: str | None) -> None:
+    def _hedge(self) -> None:
+        """Ask a second time for what is overdue, on another connection; what is there first is the answer.
+
+        Nothing else waits: at the end of many reads the slowest hold all up, before it they cost but their places. A
+        second request takes a place of its own.
+        """
+        self._look_at = self._now + FLOOR
+        patience = self._stragglers.patience()
+        if patience is None or self._throttle.is_narrowed:
+            return
+        for handle in list(self._running.values()):  # as they began
+            if handle.begun + patience > self._now:
+                self._look_at = handle.begun + patience
+                return
+            transfer = handle.transfer
+            if transfer is None or not transfer.may_hedge(MOST_BYTES) or not handle.is_silent:
+                continue
+            # Of both the one before may have been the last.
+            if self._stragglers.patience() is None or not self._throttle.try_enter():
+                self._look_at = self._now + _LOOK_SECONDS
+                return
+            self._stragglers.spend()
+            log.debug("asked a second time", after=round(self._now - handle.begun, 3))
+            hedge = self._set_out(transfer.hedge(partial(self._hedge_ended, handle)))
+            if hedge is not None:
+                self._hedges[handle] = hedge
+
+    def _hedge_ended(self, handle: Handle, hedge: Transfer) -> None:
+        if self._hedges.pop(handle, None) is None:
+            return  # the first request has ended, and this one is hung up on
+        transfer = handle.transfer
+        if transfer is not None and transfer.is_answered_by(hedge):
+            self._end(handle, None, hedge)
+
+    def _end(self, handle: Handle, error: str | None, answered_by: Transfer | None = None) -> None:
+        """Tell the end of a transfer, and hang up on what else was under way for it."""
+        if self._hedges and (hedge := self._hedges.pop(handle, None)) is not None:
+            self._end(hedge, "dropped")
         self._multi.remove_handle(handle.curl)
         del self._running[handle.curl]
         transfer = handle.unload()
         error = error and (handle.reason or error)
         self._idle[transfer.method].append(handle)
+        if answered_by is not None:
+            transfer.take_over(answered_by)
         status = 0 if error else transfer.status
         if not transfer.led:
             self._throttle.leave(status)
+            if 200 <= status < 300 and transfer.may_hedge(MOST_BYTES):
+                self._stragglers.answered(self._now - handle.begun)
         elif status in SLOW_DOWN_STATUSES:
             self._throttle.slow_down()
         _tell_end(transfer, error)
