@@ -8,12 +8,25 @@ than a payload does: the plan lies where no payload reaches, and all that it nam
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import TURN, next_chunk, weight_of
-from archiver.archive.crew import PLAN, CrewObjects, SharedUpload, chunk_name, clear, helpers_claim, is_record
+from archiver.archive.crew import (
+    AHEAD,
+    PLAN,
+    QUICK_SECONDS,
+    CrewObjects,
+    SharedUpload,
+    chunk_name,
+    clear,
+    helpers_claim,
+    is_record,
+)
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
@@ -58,17 +71,20 @@ def help_build(invitation: Invitation, *, services: Services, redelivered: bool 
     services.destinations.check(invitation.bucket, invitation.key)
     if SharedUpload(invitation.bucket, invitation.key, invitation.upload_id).folder != invitation.folder:
         raise LimitExceeded("the plan is that of another upload")
-    claims = _Claims(crew.objects, invitation)
-    # The plan comes in meanwhile: most invitations that are received late cost these looks.
-    with JobThreads(1, "plan") as thread:
-        reading = thread.submit(_read_plan, invitation, crew.objects, services)
+    with JobThreads(1 + AHEAD, "crew") as threads, closing(_Claims(crew.objects, invitation, threads)) as claims:
+        # The plan comes in meanwhile: most invitations that are received late cost these looks.
+        reading = threads.submit(_read_plan, invitation, crew.objects, services)
         if redelivered:
             claims.find_own()
         elif crew.objects.has(invitation.folder, chunk_name(invitation.begin)):
             claims.look()
         if not claims.are_left:
             raise Needless("others have begun it")
-        plan = reading.result()
+        return _built(reading.result(), claims, services=services, began=began)
+
+
+def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: float) -> Help:
+    invitation = claims.invitation
     if list(plan.chunks) != list(range(invitation.first, invitation.last + 1)):
         raise LimitExceeded(f"the plan has other chunks than {invitation.first} to {invitation.last}")
     traffic, options = Traffic(), services.options
@@ -161,11 +177,13 @@ class _Joined:
 
 
 class _Claims:
-    """Which chunks of an invitation's stretch are ours to build. Used by one thread."""
+    """Which chunks of an invitation's stretch are ours to build. Used by one thread, which asks for them in others."""
 
-    def __init__(self, objects: CrewObjects, invitation: Invitation) -> None:
+    def __init__(self, objects: CrewObjects, invitation: Invitation, threads: JobThreads) -> None:
         self.invitation = invitation
         self.objects = objects
+        self._threads = threads
+        self._asked: deque[tuple[int, Future[bool]]] = deque()
         # As far as we know.
         self._left = list(range(invitation.first, invitation.last + 1))
         self._own: list[int] = []
@@ -194,19 +212,44 @@ class _Claims:
                 if body is not None and body.startswith(claim):
                     self._own.append(number)
 
+    @property
+    def asked(self) -> list[int]:
+        """Chunks that were asked for, and are nobody's yet as far as we know."""
+        return [number for number, _ in self._asked]
+
+    def ask(self) -> bool:
+        """Claim one more, to be taken later; False where none is left."""
+        number = next_chunk(self._left, last=self.invitation.last, after=self._after)
+        if number is None:
+            return False
+        self._after = number
+        self._left.remove(number)
+        name = chunk_name(number)
+        put = self._threads.submit(self.objects.put, self.invitation.folder, name, self._claim, new=True)
+        self._asked.append((number, put))
+        return True
+
     def next(self) -> int | None:
-        """Claim a chunk; None where none is left."""
+        """A chunk that is ours; None where none is left."""
         if self._own:
             return self._own.pop()
-        while (number := next_chunk(self._left, last=self.invitation.last, after=self._after)) is not None:
-            self._after = number
-            self._left.remove(number)
-            if self.objects.put(self.invitation.folder, chunk_name(number), self._claim, new=True):
+        while self._asked or self.ask():
+            number, put = self._asked.popleft()
+            if put.result():
                 return number
             # Where somebody else is, there may be more by now.
             self.look()
             self._after = None
         return None
+
+    def close(self) -> None:
+        """Let go of what was asked for and not taken."""
+        asked, self._asked = self._asked, deque()
+        for _, put in asked:
+            put.cancel()
+        ours = [number for number, put in asked if not put.cancelled() and put.exception() is None and put.result()]
+        if ours:
+            clear(self.objects, self.invitation.folder, [chunk_name(number) for number in ours])
 
 
 class _Turn:
@@ -227,13 +270,25 @@ class _Turn:
         self.brought: Mapping[int, UploadedPart] = {}
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
-        weight = 0
-        while weight < TURN and not stopped() and (number := self._claims.next()) is not None:
+        weight, taken_at = 0, time.monotonic()
+        while weight < TURN and not stopped():
+            now = time.monotonic()
+            ahead, taken_at = AHEAD if now - taken_at < QUICK_SECONDS else 0, now
+            while len(self._claims.asked) <= ahead and self._fits(weight) and self._claims.ask():
+                pass
+            number = self._claims.next()
+            if number is None:
+                return
             parts = self._plan.chunks[number]
             weight += weight_of(self._plan.layout, parts)
             self._left[number] = len(parts)
             self._chunk_of.update((part.number, number) for part in parts)
             yield from Alone(parts).parts(stopped)
+
+    def _fits(self, weight: int) -> bool:
+        """Whether the turn has room for one more beside what was asked for, after so much."""
+        asked = (weight_of(self._plan.layout, self._plan.chunks[number]) for number in self._claims.asked)
+        return weight + sum(asked) < TURN
 
     def on_part(self, part: Part) -> None:
         """A part is there; with the last one of a chunk its record is written."""

@@ -4,7 +4,7 @@
 #: that ``parts.READING`` has.
 SHARED_PARTS = 10
 #: A part that took fewer seconds has not waited for others: the way is not full yet.
-QUICK = 0.5
+QUICK = 0.3
 #: One that took more has waited for the others.
 SLOW = 2.0
 
