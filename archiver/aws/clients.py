@@ -5,6 +5,7 @@ for each call of ``new_session``, because sessions must not be shared between th
 the same clients as boto3 and loads in less time.
 """
 
+import gzip
 import os
 import re
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 from botocore.session import Session
+from pydantic_core import from_json
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -60,6 +62,17 @@ def queue_region(queue: str | None) -> str | None:
     return None
 
 
+class DescriptionFiles(JSONFileLoader):
+    """Reads descriptions into plain dictionaries: botocore's ordered ones, of a slower parser, take thrice the time."""
+
+    def load_file(self, file_path: str) -> Any:
+        """What a file without its ending describes; None where there is none."""
+        for ending, content in ((".json", bytes), (".json.gz", gzip.decompress)):
+            if (path := Path(file_path + ending)).is_file():
+                return from_json(content(path.read_bytes()))
+        return None
+
+
 class _Models(Loader):
     """botocore's descriptions of services, read once a process, however many sessions there are."""
 
@@ -73,7 +86,7 @@ class _Models(Loader):
 @cache
 def _models(paths: str | None) -> _Models:
     extra = [str(Path(os.path.expandvars(path)).expanduser()) for path in (paths or "").split(os.pathsep) if path]
-    return _Models(extra_search_paths=extra)
+    return _Models(extra_search_paths=extra, file_loader=DescriptionFiles())
 
 
 def load_descriptions(*services: str) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from unittest import mock
 
 import structlog
-from botocore.loaders import JSONFileLoader
 from click.testing import CliRunner
 
+from archiver.aws.clients import DescriptionFiles
 from archiver.cli import root
 from archiver.settings import Settings
 from devtools.localstack import CHECKOUT
@@ -30,7 +30,7 @@ CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 QUEUES = {"SQS_SOURCE_QUEUE": "input-queue", "SQS_DESTINATION_QUEUE": "output-queue"}
-_LOAD_FILE = JSONFileLoader.load_file
+_LOAD_FILE = DescriptionFiles.load_file
 BUCKETS = {"S3_SOURCE_BUCKET": "source-images", "S3_DESTINATION_BUCKET": "zip-storage"}
 
 
@@ -88,11 +88,11 @@ def run_process(*arguments: str, environment: Mapping[str, str], stdin: str = ""
 
 @cache
 def _parsed(path: str) -> Any:
-    return _LOAD_FILE(JSONFileLoader(), path)
+    return _LOAD_FILE(DescriptionFiles(), path)
 
 
-def _load_file(_: JSONFileLoader, path: str) -> Any:
-    """botocore parses its models anew for each session, which is half of what a command takes; here once for all."""
+def _load_file(_: DescriptionFiles, path: str) -> Any:
+    """botocore reads its models anew for each session, which is half of what a command takes; here once for all."""
     return _parsed(path)
 
 
@@ -102,7 +102,7 @@ def _as_before() -> Iterator[None]:
     logger = logging.getLogger()
     handlers, level, structure = list(logger.handlers), logger.level, structlog.get_config()
     try:
-        with warnings.catch_warnings(), mock.patch.object(JSONFileLoader, "load_file", _load_file):
+        with warnings.catch_warnings(), mock.patch.object(DescriptionFiles, "load_file", _load_file):
             yield
     finally:
         logging.captureWarnings(False)

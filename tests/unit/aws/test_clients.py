@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import UnknownServiceError
+from botocore.loaders import JSONFileLoader, Loader
 
-from archiver.aws.clients import BRIEF, PROMPT, new_client, new_session, queue_region
+from archiver.aws.clients import BRIEF, PROMPT, DescriptionFiles, new_client, new_session, queue_region
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,20 @@ def test_timeouts_and_attempts_are_those_asked_for(monkeypatch: pytest.MonkeyPat
 def test_descriptions_of_services_are_read_once_for_all_sessions() -> None:
     one, other = (new_session().get_component("data_loader") for _ in range(2))
     assert one.load_service_model("sqs", "service-2") is other.load_service_model("sqs", "service-2")
+
+
+@pytest.mark.parametrize(
+    "name", ["endpoints", "s3/2006-03-01/service-2", "s3/2006-03-01/endpoint-rule-set-1", "s3/2006-03-01/waiters-2"]
+)
+def test_descriptions_are_what_the_sdk_itself_reads(name: str) -> None:
+    path = str(Path(Loader.BUILTIN_DATA_PATH) / name)
+    described = DescriptionFiles().load_file(path)
+    assert described
+    assert described == JSONFileLoader().load_file(path)
+
+
+def test_a_description_may_not_be_there(tmp_path: Path) -> None:
+    assert DescriptionFiles().load_file(str(tmp_path / "service-2")) is None
 
 
 def test_a_service_that_nobody_describes_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

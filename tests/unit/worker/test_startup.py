@@ -23,18 +23,18 @@ PREPARED = """
 import sys
 from types import SimpleNamespace
 
-import botocore.loaders
 from celery.signals import celeryd_init
 from pydantic import BaseModel
 
 from archiver import wiring
+from archiver.aws.clients import DescriptionFiles
 from archiver.celery import app
 
 app.loader.import_default_modules()
 celeryd_init.send(sender="worker", instance=SimpleNamespace(app=app, quiet=False), conf=None)
 
 read = []
-load_file = botocore.loaders.JSONFileLoader.load_file
+load_file = DescriptionFiles.load_file
 
 def noted(loader, path):
     data = load_file(loader, path)
@@ -42,7 +42,7 @@ def noted(loader, path):
         read.append(path)
     return data
 
-botocore.loaders.JSONFileLoader.load_file = noted
+DescriptionFiles.load_file = noted
 loaded = set(sys.modules)
 wiring.services()
 
