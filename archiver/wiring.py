@@ -8,7 +8,6 @@ from botocore.httpsession import where
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
-from archiver.archive import checkpoints
 from archiver.archive.access import Access
 from archiver.archive.build import Options
 from archiver.archive.destination import Destinations
@@ -19,23 +18,17 @@ from archiver.archive.pointer import Payloads
 from archiver.archive.resolve import Limits
 from archiver.archive.spans import UNTRACED, Tracer
 from archiver.archive.traffic import count_request
-from archiver.aws import hand_backs
-from archiver.aws.board import StatusBoard
-from archiver.aws.checkpoints import S3Checkpoints
+from archiver.aws import checkpoints, hand_backs
 from archiver.aws.clients import PATIENT, PROMPT, QUICK, new_client, new_session
 from archiver.aws.endpoints import Endpoints
 from archiver.aws.handles import HttpSettings
 from archiver.aws.http import S3Http
 from archiver.aws.links import Links
 from archiver.aws.multipart import S3Uploads
-from archiver.aws.notify import QueueNotifier, SuccessesOnly
 from archiver.aws.objects import S3Objects
 from archiver.aws.payload_reading import fetch_payload
-from archiver.aws.queues import open_queue
-from archiver.aws.status import StatusObjects
 from archiver.aws.throttle import Throttle
 from archiver.aws.told import Told
-from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
 from archiver.aws.transfers import Transfers
 from archiver.settings import MIB, Settings, load_settings, zone
 from archiver.trace_export import set_up_export
@@ -45,6 +38,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from archiver.archive.crew import Crew
+    from archiver.aws.board import StatusBoard
 
 #: Requests of one job at once that read or look: what S3's latency of some 20 ms takes to keep a worker busy.
 READS = 128
@@ -54,7 +48,7 @@ THREADS = 32
 STREAM_MIB = 3
 
 
-def open_services(settings: Settings, *, board: StatusBoard | None = None, tracer: Tracer = UNTRACED) -> Services:
+def open_services(settings: Settings, *, board: "StatusBoard | None" = None, tracer: Tracer = UNTRACED) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
     settle()
     session = new_session(settings.aws_region)
@@ -121,7 +115,7 @@ def open_services(settings: Settings, *, board: StatusBoard | None = None, trace
         crew=_crew(settings, client, http),
         payloads=Payloads(settings.payload_buckets, partial(fetch_payload, client, most=settings.max_payload_bytes)),
         tracer=tracer,
-        checkpoints=S3Checkpoints(client, bucket),
+        checkpoints=checkpoints.S3Checkpoints(client, bucket),
     )
 
 
@@ -139,11 +133,14 @@ def tracer() -> Tracer:
 
 
 @cache
-def status_board() -> StatusBoard | None:
+def status_board() -> "StatusBoard | None":
     """This process's board for the status of its job; None where no status is kept."""
     settings = load_settings()
     if settings.status_prefix is None:
         return None
+    from archiver.aws.board import StatusBoard
+    from archiver.aws.status import StatusObjects
+
     client = new_client("s3", timeouts=QUICK, region=settings.aws_region)
     return StatusBoard(StatusObjects(client, settings.s3_destination_bucket, settings.status_prefix))
 
@@ -153,13 +150,21 @@ def _crew(settings: Settings, client: "S3Client", http: S3Http) -> "Crew | None"
         return None
     from archiver.archive.crew import Crew
     from archiver.aws.crew import InvitationQueue, SharedObjects
+    from archiver.aws.queues import open_queue
 
     queue = open_queue(settings.sqs_crew_queue, timeouts=PROMPT, region=settings.aws_region, setting="SQS_CREW_QUEUE")
     objects = SharedObjects(client, http, bucket=settings.s3_destination_bucket, prefix=settings.crew_prefix)
     return Crew(objects, InvitationQueue(queue), min_weight=settings.crew_min_bytes)
 
 
-def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> Notifier | None:
+def _notifier(settings: Settings, board: "StatusBoard | None", tracer: Tracer) -> Notifier | None:
+    if not (settings.sqs_destination_queue or settings.sns_destination_topic or board):
+        return None
+    # Not every program notifies, and their models take a while to be built.
+    from archiver.aws.notify import QueueNotifier, SuccessesOnly
+    from archiver.aws.queues import open_queue
+    from archiver.aws.topics import Notifiers, TopicNotifier, topic_region
+
     notifiers: list[Notifier] = []
     if queue := settings.sqs_destination_queue:
         notifiers.append(
@@ -175,7 +180,7 @@ def _notifier(settings: Settings, board: StatusBoard | None, tracer: Tracer) -> 
         if not settings.notify_failures:
             notifiers = [SuccessesOnly(notifier) for notifier in notifiers]
         notifiers.append(board)
-    return Notifiers(notifiers) if len(notifiers) > 1 else next(iter(notifiers), None)
+    return Notifiers(notifiers) if len(notifiers) > 1 else notifiers[0]
 
 
 def _http(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 from archiver.archive.columns import Made
-from archiver.archive.deflate import Deflated
+from archiver.archive.deflated import Deflated
 from archiver.archive.plan import Part, plan_parts
 from archiver.archive.source_table import UNKNOWN, as_picked
 from archiver.archive.storage import SourceObject

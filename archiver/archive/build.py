@@ -17,11 +17,9 @@ from zlib_ng import zlib_ng
 from archiver.archive.arrivals import Arrivals
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.cancellation import Cancellation
-from archiver.archive.checkpoint import Checkpoint
-from archiver.archive.checkpoints import Checkpoints, CheckpointStore, checkpoint_name
 from archiver.archive.checksums import Checksums
 from archiver.archive.columns import framed
-from archiver.archive.deflate import BLOCK, Deflated, deflate, may_shrink
+from archiver.archive.deflated import Deflated, may_shrink
 from archiver.archive.memory import Lent
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
@@ -46,6 +44,8 @@ from archiver.logs import get_logger
 from archiver.zipformat.crc import crc32_of_parts
 
 if TYPE_CHECKING:
+    from archiver.archive.checkpoint import Checkpoint
+    from archiver.archive.checkpoints import Checkpoints, CheckpointStore
     from archiver.archive.chunks import Cut
     from archiver.archive.crew import Host, Sharing
 
@@ -107,7 +107,7 @@ class Build:
     resume: bool
     on_progress: OnProgress
     cancellation: Cancellation = field(default_factory=Cancellation)
-    checkpoints: CheckpointStore | None = None
+    checkpoints: "CheckpointStore | None" = None
     tracer: Tracer = UNTRACED
     host: "Host | None" = None
     lent: Lent = field(default_factory=Lent)
@@ -143,13 +143,16 @@ class Build:
                 return archive
         raise AssertionError("unreachable")
 
-    def _checkpoints(self, digest: Callable[[], str]) -> Checkpoints | None:
+    def _checkpoints(self, digest: Callable[[], str]) -> "Checkpoints | None":
         """Where the progress of deflating is kept, where anything is deflated."""
         if self.checkpoints is None or self.options.compression != "auto":
             return None
+        # Few jobs deflate.
+        from archiver.archive.checkpoints import Checkpoints, checkpoint_name
+
         return Checkpoints(self.checkpoints, checkpoint_name(self.archives.bucket, self.archive), digest=digest)
 
-    def _carry_out(self, upload: Upload, uncopyable: Set[int], checkpoints: Checkpoints | None) -> StoredArchive:
+    def _carry_out(self, upload: Upload, uncopyable: Set[int], checkpoints: "Checkpoints | None") -> StoredArchive:
         """Plan, build every part, complete. Raises ``CopiesRefused`` with the indexes of the sources."""
         progress = ProgressCounter(
             self.on_progress, entries=len(self.sources), bytes_total=as_picked(self.sources).total()
@@ -258,7 +261,7 @@ class Build:
             if not opening.cancel():
                 opening.exception()
 
-    def _deflated(self, upload: Upload, progress: ProgressCounter, checkpoints: Checkpoints | None) -> Deflated:
+    def _deflated(self, upload: Upload, progress: ProgressCounter, checkpoints: "Checkpoints | None") -> Deflated:
         most = sum(
             _RECORDS + 2 * len(name.encode()) + source.size
             for name, source in zip(self.names, self.sources, strict=True)
@@ -293,9 +296,11 @@ class Build:
         progress: ProgressCounter,
         *,
         least_part: int,
-        checkpoints: Checkpoints | None,
-        checkpoint: Checkpoint | None,
+        checkpoints: "Checkpoints | None",
+        checkpoint: "Checkpoint | None",
     ) -> Deflated:
+        from archiver.archive.deflate import BLOCK, deflate  # as checkpoints
+
         return deflate(
             self.names,
             self.sources,

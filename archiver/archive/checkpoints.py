@@ -18,8 +18,6 @@ from archiver.archive.storage import ArchiveObject, UploadedPart
 from archiver.errors import ArchiverError
 from archiver.logs import get_logger
 
-#: Where they are, in the bucket that the settings name for archives.
-PREFIX = "archiver-checkpoints/"
 #: The next one is due when the parts have grown by this share, ...
 GROWTH = 1 / 20
 #: ... or by so many bytes, whichever is less, ...

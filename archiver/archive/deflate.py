@@ -10,9 +10,8 @@ is bounded whatever the object's size. A later attempt goes on where a checkpoin
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from pathlib import PurePosixPath
 
 from zlib_ng import zlib_ng
 
@@ -20,14 +19,14 @@ from archiver.archive.cancellation import Cancellation
 from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut, Point
 from archiver.archive.checkpoints import Checkpoints
 from archiver.archive.deflate_writer import DeflateWriter
+from archiver.archive.deflated import Deflated, may_shrink
 from archiver.archive.parallel import Threads, ordered_map
 from archiver.archive.parts import Carry
 from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import read_verified
-from archiver.archive.storage import Read, SourceObject, SourceReader, UploadedPart
+from archiver.archive.storage import Read, SourceObject, SourceReader
 from archiver.archive.upload import Upload
 from archiver.logs import get_logger
-from archiver.zipformat.entry import Entry
 
 #: Bytes of an object that are read and deflated as one: all of an object that only a listing has told of, since S3
 #: tells the CRC32 of a whole one.
@@ -36,36 +35,10 @@ BLOCK = MIN_PART
 TRIAL = 64 * 1024
 #: An object is deflated where its trial shrinks to this share or less.
 WORTH = 0.9
-#: Objects of fewer bytes stay as they are.
-LEAST = 128
 #: zlib's default: the next levels cost more time than they save bytes.
 LEVEL = 6
-#: Up to here an object's local header has no ZIP64 extra, however badly the rest of it deflates.
-_ZIP64_ZONE = range(2**32 - 2**24, 2**32)
-
-_COMPRESSED_EXTENSIONS = """
-7z aac apk avi avif br bz2 docx ear epub flac flv gif gz heic heif jar jpeg jpg jxl lz lz4 lzma m4a m4v mkv mov mp3 mp4
-mpeg mpg odp ods odt oga ogg ogv opus orc parquet png pptx rar tbz2 tgz txz war webm webp whl wma wmv woff woff2 xlsx xz
-zip zst
-"""
-#: What is compressed already; trying would read for nothing.
-_COMPRESSED = frozenset(_COMPRESSED_EXTENSIONS.split())
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Deflated:
-    """What was deflated: the entries, which sources they are, the parts that S3 has, and the rest in memory."""
-
-    entries: list[Entry] = field(default_factory=list)
-    indexes: list[int] = field(default_factory=list)
-    parts: list[UploadedPart] = field(default_factory=list)
-    carry: Carry = field(default_factory=lambda: Carry(0))
-
-    @property
-    def next_number(self) -> int:
-        return len(self.parts) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +55,6 @@ class _Done:
     block: _Block
     crc32: int
     data: bytes | None
-
-
-def may_shrink(name: str, size: int) -> bool:
-    """Whether a try is worth it, by the name's extension and the size in bytes. A directory's object has no content."""
-    if name.endswith("/") or size < LEAST or size in _ZIP64_ZONE:
-        return False
-    return PurePosixPath(name).suffix[1:].lower() not in _COMPRESSED
 
 
 def deflate(

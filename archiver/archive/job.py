@@ -5,10 +5,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from archiver.archive import notification
 from archiver.archive.build import Build, Options
 from archiver.archive.cancellation import CancellableSources, Cancellation
-from archiver.archive.checkpoints import CheckpointStore
 from archiver.archive.destination import Destination, Destinations
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.memory import trim
@@ -47,7 +45,9 @@ from archiver.errors import (
 from archiver.logs import get_logger
 
 if TYPE_CHECKING:
+    from archiver.archive.checkpoints import CheckpointStore
     from archiver.archive.crew import Crew, Host
+    from archiver.archive.notification import Message
 
 #: Entries from which on what they took until they are resolved is worth giving back before the parts take memory.
 MANY = 10_000
@@ -58,7 +58,7 @@ log = get_logger(__name__)
 class Notifier(Protocol):
     """What sends a notification; ``archiver.aws.notify`` has the real ones. Raises ``QueueUnavailable``."""
 
-    def send(self, message: notification.Message, *, correlation_id: str | None) -> None: ...
+    def send(self, message: "Message", *, correlation_id: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Services:
     notify_failures: bool = False
     payloads: Payloads = field(default_factory=Payloads)
     tracer: Tracer = UNTRACED
-    checkpoints: CheckpointStore | None = None
+    checkpoints: "CheckpointStore | None" = None
     crew: "Crew | None" = None  # whom a large job invites
 
 

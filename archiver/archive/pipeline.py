@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from archiver.archive import notification
 from archiver.archive.cancellation import Cancellation
 from archiver.archive.destination import Destination
 from archiver.archive.job import Delivery, Job, Notifier, Services
@@ -150,6 +149,8 @@ def notify_failure(payload: object, error: PermanentError, *, delivery: Delivery
     """Tell the consumer of a permanent failure, where the settings ask for it. Raises ``QueueUnavailable``."""
     if services.notifier is None or not services.notify_failures:
         return
+    from archiver.archive import notification  # as a result's
+
     missing: dict[str, Any] = (
         {"missing": [redacted(source) for source in error.sources]} if isinstance(error, MissingSources) else {}
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import pairwise
 
-from archiver.archive.deflate import may_shrink
+from archiver.archive.deflated import may_shrink
 from archiver.archive.resolve import Resolution
 from archiver.archive.split import MAX_ARCHIVES, SplitSpec
 from archiver.archive.storage import SourceObject

@@ -1,11 +1,13 @@
 """What a job has come to: the archive, or several, and what they took."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archiver.archive import notification
 from archiver.archive.request import ArchiveRequest
 from archiver.text import redacted
+
+if TYPE_CHECKING:
+    from archiver.archive.notification import Archive, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class BuiltArchive:
     crc32: str | None
     etag: str
 
-    def told(self) -> notification.Archive:
+    def told(self) -> "Archive":
         """The archive as a notification has it."""
+        from archiver.archive.notification import Archive
+
         version = {} if self.version_id is None else {"version_id": self.version_id}
-        return notification.Archive(
+        return Archive(
             url=self.url,
             bucket=self.bucket,
             key=self.key,
@@ -67,8 +71,11 @@ class ArchiveResult(BuiltArchive):
             "seconds": round(self.seconds, 3),
         }
 
-    def notification(self, request: ArchiveRequest, *, request_id: str) -> notification.Message:
+    def notification(self, request: ArchiveRequest, *, request_id: str) -> "Message":
         """The message to the consumer: a contract."""
+        # Its models take a while to be built, and not every job notifies.
+        from archiver.archive import notification
+
         archives: dict[str, Any] = {"archives": [one.told() for one in self.archives]} if self.archives else {}
         return notification.as_message(
             notification.Succeeded(

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from typing import TYPE_CHECKING
 
 from archiver.archive import status
 from archiver.archive.cancellation import Cancellation
-from archiver.archive.notification import Message
 from archiver.archive.progress import Progress
 from archiver.aws.status import StatusObjects
 from archiver.errors import ArchiverError, Cancelled
 from archiver.logs import get_logger
+
+if TYPE_CHECKING:
+    from archiver.archive.notification import Message
 
 log = get_logger(__name__)
 
@@ -71,7 +74,7 @@ class StatusBoard:
             stopped.set()
             self._last = None  # what is told later, of a job that was ended, has no progress of another's
 
-    def send(self, message: Message, *, correlation_id: str | None) -> None:  # noqa: ARG002 a notifier's argument
+    def send(self, message: "Message", *, correlation_id: str | None) -> None:  # noqa: ARG002 a notifier's argument
         """Write how the job ended. Never raises."""
         with self._lock:
             self._ended = message.request_id

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from archiver.archive.checkpoint import MOST_BYTES
-from archiver.archive.checkpoints import PREFIX
 from archiver.aws.failures import NO_ANSWER, refused_by
 from archiver.aws.objects import encode_crc32
 from archiver.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+#: Where they are, in the bucket that the settings name for archives.
+PREFIX = "archiver-checkpoints/"
 
 
 class S3Checkpoints:
@@ -24,6 +25,8 @@ class S3Checkpoints:
 
     def load(self, name: str) -> bytes | None:
         """The checkpoint's bytes; None where there is none. Without s3:ListBucket, what is not there is denied."""
+        from archiver.archive.checkpoint import MOST_BYTES  # loaded by whoever asks
+
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=PREFIX + name)
             if answer["ContentLength"] > MOST_BYTES:

@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
 """
 
 from collections.abc import Iterator, Sequence
-from xml.sax.saxutils import escape
+from html import escape
 
 from archiver.archive.storage import UploadedPart
 from archiver.aws.elements import fields_of
@@ -46,4 +46,5 @@ def read_completion(content: bytes) -> str:
 def _listed(parts: Sequence[UploadedPart]) -> Iterator[str]:
     for part in parts:
         checksum = "" if part.crc32 is None else f"<ChecksumCRC32>{encode_crc32(part.crc32)}</ChecksumCRC32>"
-        yield f"<Part><ETag>{escape(part.etag)}</ETag>{checksum}<PartNumber>{part.number}</PartNumber></Part>"
+        etag = escape(part.etag, quote=False)
+        yield f"<Part><ETag>{etag}</ETag>{checksum}<PartNumber>{part.number}</PartNumber></Part>"

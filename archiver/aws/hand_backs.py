@@ -14,11 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.clients import QUICK, new_client
 from archiver.aws.failures import refused_by
-from archiver.aws.letters import Letter
 from archiver.logs import get_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from archiver.aws.letters import Letter
 
 log = get_logger(__name__)
 
@@ -39,7 +40,7 @@ class HandBacks:
         self._region = region
         self._client = client
 
-    def of(self, letter: Letter) -> int | None:
+    def of(self, letter: "Letter") -> int | None:
         """How many of the letter's earlier receives were handed back; None where S3 does not say.
 
         Never more than there were. Without the right to list the bucket S3 answers 403 for a record that is not there:
@@ -60,7 +61,7 @@ class HandBacks:
             return None
         return max(0, min(count, letter.receive_count - 1))
 
-    def note(self, letters: Sequence[Letter]) -> None:
+    def note(self, letters: "Sequence[Letter]") -> None:
         """Count the present receive of each letter among its hand-backs, all within ``NOTE_SECONDS``.
 
         Never raises: a hand-back that is not noted costs its message an attempt.
@@ -82,7 +83,7 @@ class HandBacks:
             threads.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod
-    def _note(client: "S3Client", bucket: str, letter: Letter) -> None:
+    def _note(client: "S3Client", bucket: str, letter: "Letter") -> None:
         if letter.hand_backs is None:
             log.warning("hand-back not noted, since the record could not be read", sqs_message_id=letter.message_id)
             return
@@ -98,5 +99,5 @@ class HandBacks:
         return self._client
 
 
-def _key(letter: Letter) -> str:
+def _key(letter: "Letter") -> str:
     return f"{PREFIX}{letter.message_id}"

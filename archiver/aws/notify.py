@@ -1,9 +1,13 @@
 """The message that tells the consumer."""
 
-from archiver.archive.notification import Message
+from typing import TYPE_CHECKING
+
 from archiver.archive.pipeline import Notifier
 from archiver.archive.spans import UNTRACED, Attributes, Tracer
 from archiver.aws.queues import Queue, string_attributes
+
+if TYPE_CHECKING:
+    from archiver.archive.notification import Message
 
 
 def destination_attributes(system: str, name: str, *, conversation_id: str | None) -> Attributes:
@@ -23,7 +27,7 @@ class SuccessesOnly:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
 
-    def send(self, message: Message, *, correlation_id: str | None) -> None:
+    def send(self, message: "Message", *, correlation_id: str | None) -> None:
         """Send a notification of success. Raises ``QueueUnavailable``."""
         if message.status == "succeeded":
             self._notifier.send(message, correlation_id=correlation_id)
@@ -40,7 +44,7 @@ class QueueNotifier:
         self._queue = queue
         self._tracer = tracer
 
-    def send(self, message: Message, *, correlation_id: str | None) -> None:
+    def send(self, message: "Message", *, correlation_id: str | None) -> None:
         """Send one notification, with the trace. Raises ``QueueUnavailable``."""
         destination = destination_attributes("aws_sqs", self._queue.name, conversation_id=correlation_id)
         with self._tracer.span(f"send {self._queue.name}", destination, kind="producer") as span:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.archive.excerpt import within
-from archiver.archive.notification import Message
 from archiver.archive.pipeline import Notifier
 from archiver.archive.spans import UNTRACED, Tracer
 from archiver.aws.notify import destination_attributes
@@ -15,6 +14,8 @@ from archiver.errors import TopicUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
+
+    from archiver.archive.notification import Message
 
 #: Most bytes of a message, its attributes included. Source: SNS's API_Publish, Message.
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -35,7 +36,7 @@ class TopicNotifier:
         self._arn = arn
         self._tracer = tracer
 
-    def send(self, message: Message, *, correlation_id: str | None) -> None:
+    def send(self, message: "Message", *, correlation_id: str | None) -> None:
         """Publish one notification, with the trace, cut to what SNS takes. Raises ``TopicUnavailable``."""
         name = self._arn.rpartition(":")[2]
         destination = destination_attributes("aws.sns", name, conversation_id=correlation_id)
@@ -43,7 +44,7 @@ class TopicNotifier:
             attributes = {"status": message.status, "Correlation-Id": correlation_id, **span.context}
             span.tell({"messaging.message.id": self._publish(message, attributes)})
 
-    def _publish(self, message: Message, attributes: Mapping[str, str | None]) -> str:
+    def _publish(self, message: "Message", attributes: Mapping[str, str | None]) -> str:
         extra: dict[str, Any] = {}
         if self._arn.endswith(".fifo"):
             extra = {"MessageGroupId": fifo_id(message.request_id), "MessageDeduplicationId": message.news}
@@ -69,7 +70,7 @@ class Notifiers:
     def __init__(self, notifiers: Sequence[Notifier]) -> None:
         self._notifiers = notifiers
 
-    def send(self, message: Message, *, correlation_id: str | None) -> None:
+    def send(self, message: "Message", *, correlation_id: str | None) -> None:
         """Send on every way. Raises the last failure, once all have been tried."""
         failure: Exception | None = None
         for notifier in self._notifiers:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archiver.archive.blueprint import Blueprint, make_blueprint
-from archiver.archive.deflate import may_shrink
+from archiver.archive.deflated import may_shrink
 from archiver.archive.location import Location
 from archiver.archive.manifests import names_of, read_manifests
 from archiver.archive.missing import with_missing_list

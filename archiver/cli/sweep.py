@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from archiver.archive.checkpoints import PREFIX
 from archiver.aws import sweep as sweeping
+from archiver.aws.checkpoints import PREFIX
 from archiver.cli.output import duration, json_option, print_json
 from archiver.cli.session import brief_client, quiet_logs
 from archiver.settings import BucketSettings, Settings, load

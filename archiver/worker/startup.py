@@ -17,6 +17,14 @@ from archiver.worker.surroundings import look_around
 
 log = get_logger(__name__)
 
+#: What only some jobs use, each with all that it imports. A program of one job loads it where that asks for it.
+OF_SOME_JOBS = (
+    "archiver.archive.deflate",
+    "archiver.archive.notification",
+    "archiver.aws.board",
+    "archiver.aws.crew",
+    "archiver.aws.topics",
+)
 #: Settings that work for one more release.
 DEPRECATED = ("parts_in_flight", "read_concurrency")
 
@@ -45,7 +53,8 @@ def check_configuration(settings: Settings) -> None:
 
 def preload(settings: Settings) -> None:
     """Load before the pool forks what its jobs would load when they first use it: all processes share it then."""
-    import_module("archiver.aws.crew")
+    for module in OF_SOME_JOBS:
+        import_module(module)
     with suppress(ImportError):
         # No more than that: a tracer would be asked for the provider, and that is each process's own.
         import_module("opentelemetry.trace")

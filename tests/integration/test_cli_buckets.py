@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from archiver.archive.checkpoints import PREFIX as CHECKPOINTS
 from archiver.archive.upload import MARKER_NUMBER, MARKER_SIZE, OWNER_NUMBER
+from archiver.aws.checkpoints import PREFIX as CHECKPOINTS
 from devtools.faults import Delay, on
 from devtools.localstack import CHECKOUT, LocalStack
 from devtools.proxy import running_proxy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archiver.archive.checkpoint import decode
-from archiver.archive.checkpoints import PREFIX
+from archiver.aws.checkpoints import PREFIX
 from devtools.localstack import LocalStack
 from devtools.messages import Message
 from devtools.proxy import Proxy, running_proxy

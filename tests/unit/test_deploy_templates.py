@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from archiver.archive.checkpoints import PREFIX as CHECKPOINTS
+from archiver.aws.checkpoints import PREFIX as CHECKPOINTS
 from archiver.aws.hand_backs import PREFIX as HAND_BACKS
 from archiver.settings import Settings
 from devtools.cloudformation import MESSAGING, SERVICE

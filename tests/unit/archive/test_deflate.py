@@ -2,7 +2,8 @@
 
 import pytest
 
-from archiver.archive.deflate import BLOCK, may_shrink
+from archiver.archive.deflate import BLOCK
+from archiver.archive.deflated import may_shrink
 from archiver.archive.pipeline import build_archive
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, noise, services, text, unzipped
