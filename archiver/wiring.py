@@ -50,7 +50,6 @@ STREAM_MIB = 3
 
 def open_services(settings: Settings, *, board: "StatusBoard | None" = None, tracer: Tracer = UNTRACED) -> Services:
     """The clients and settings that jobs work with. Makes no request."""
-    settle()
     session = new_session(settings.aws_region)
     parts_in_flight = settings.parts_in_flight or min(64, max(2, settings.memory_mib // STREAM_MIB))
     reads = settings.read_concurrency or READS
@@ -71,7 +70,7 @@ def open_services(settings: Settings, *, board: "StatusBoard | None" = None, tra
         settings.crew_prefix,
         *filter(None, [settings.status_prefix]),
     )
-    return Services(
+    services = Services(
         sources=lambda traffic: S3Objects(client, http, traffic=traffic, throttle=throttle, told=told),
         archives=lambda bucket, traffic: S3Uploads(client, http, bucket=bucket, traffic=traffic, throttle=throttle),
         link=Links(
@@ -117,6 +116,8 @@ def open_services(settings: Settings, *, board: "StatusBoard | None" = None, tra
         tracer=tracer,
         checkpoints=checkpoints.S3Checkpoints(client, bucket),
     )
+    settle()  # not before: the clients stay as long as the process does, with all of botocore's descriptions
+    return services
 
 
 @cache

@@ -162,6 +162,18 @@ def test_a_job_loads_no_library_that_it_does_not_use() -> None:
     assert not {"archiver.archive.crew", "archiver.archive.crew_plan", "archiver.aws.queues"} & loaded_modules
 
 
+def test_the_collector_does_not_look_at_clients() -> None:
+    looks = """
+import gc
+from archiver.aws.clients import new_session
+
+described = new_session().get_component("data_loader").load_data("endpoints")
+assert gc.is_tracked(described)
+assert not any(one is described for one in gc.get_objects())
+"""
+    subprocess.run([sys.executable, "-c", PLAIN + looks], stdout=subprocess.DEVNULL, check=True, timeout=60)
+
+
 def test_there_is_a_crew_where_there_is_a_queue_for_it() -> None:
     alone, together = (
         open_services(settings(aws_region="eu-west-1", **more)).crew for more in ({}, {"sqs_crew_queue": "crew"})
