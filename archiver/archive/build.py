@@ -23,7 +23,7 @@ from archiver.archive.deflated import Deflated, may_shrink
 from archiver.archive.memory import Lent
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
-from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
+from archiver.archive.plan import MAX_PARTS, MIN_PART, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
 from archiver.archive.source_table import as_picked
@@ -177,6 +177,7 @@ class Build:
         progress.planned(len(deflated.parts) + len(plan))
         arrivals = Arrivals(layout, plan)
         shared = None if self.host is None else self.host.crew.cut(blueprint)
+        width = self.options.width(shared=shared is not None)
         builder = PartBuilder(
             layout=layout,
             sources=blueprint.sources,
@@ -185,7 +186,7 @@ class Build:
             upload=upload,
             threads=self.threads,
             carry=deflated.carry,
-            width=self.options.width(shared=shared is not None),
+            width=width,
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
@@ -200,7 +201,7 @@ class Build:
             with self.tracer.span("complete", {"archiver.bytes": layout.size, "archiver.parts": 0}):
                 archive = upload.put_whole(body, crc32=crc32)
         else:
-            with self._shared(shared, blueprint, upload, builder.checksums, builder.on_part) as agenda:
+            with self._shared(shared, blueprint, upload, builder) as agenda:
                 try:
                     told = {"archiver.parts": len(plan), "archiver.copies": copies}
                     with self.tracer.span("parts", told), self._opening(upload):
@@ -227,8 +228,7 @@ class Build:
         shared: "Cut | None",
         blueprint: Blueprint,
         upload: Upload,
-        checksums: Checksums,
-        on_part: Callable[[Part], None],
+        builder: PartBuilder,
     ) -> "Iterator[Sharing | None]":
         """The plan as it is shared with others, where that is worth it; what was shared goes with the upload."""
         if self.host is None or shared is None:
@@ -238,7 +238,15 @@ class Build:
         from archiver.archive.crew import SharedUpload, Sharing
 
         shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
-        sharing = Sharing(self.host, shared, blueprint, shared_upload, checksums=checksums, on_part=on_part)
+        sharing = Sharing(
+            self.host,
+            shared,
+            blueprint,
+            shared_upload,
+            checksums=builder.checksums,
+            width=builder.width,
+            on_part=builder.on_part,
+        )
         over = False
         try:
             sharing.open(resumed=upload.resumed)

@@ -27,6 +27,7 @@ from archiver.archive.crew_record import check_record, read_record
 from archiver.archive.parallel import JobThreads, batched
 from archiver.archive.plan import Part
 from archiver.archive.storage import Body, UploadedPart
+from archiver.archive.width import Width
 from archiver.errors import ArchiverError
 from archiver.logs import get_logger
 
@@ -43,10 +44,9 @@ READERS = 8
 PATIENCE = 3.0
 PATIENCE_SECONDS = 5.0
 MOST_PATIENCE_SECONDS = 120.0
-#: Chunks that are claimed before their turn, while those before them are handed out in less than so many seconds each:
-#: what moves the bytes would run dry while S3 answers. Of slow ones nobody takes more than others could begin sooner.
+#: Chunks that are claimed before their turn where parts are quick: what moves the bytes would run dry while S3 answers.
+#: Elsewhere nobody takes what others could begin sooner.
 AHEAD = 3
-QUICK_SECONDS = 0.5
 #: Messages of one batch. Source: API_SendMessageBatch.
 BATCH = 10
 PLAN = "plan"
@@ -171,7 +171,8 @@ def chunk_name(number: int) -> str:
 
 
 class Sharing:
-    """One plan's way through the crew. ``on_part`` is told of each part that others bring.
+    """One plan's way through the crew. ``width`` is what it is built with; ``on_part`` is told of each part that others
+    bring.
 
     Used by one thread, besides its own, which send the invitations and read records.
     """
@@ -184,6 +185,7 @@ class Sharing:
         upload: SharedUpload,
         *,
         checksums: Checksums,
+        width: Width,
         on_part: Callable[[Part], None],
     ) -> None:
         self._host = host
@@ -192,6 +194,7 @@ class Sharing:
         self._blueprint = blueprint
         self._upload = upload
         self._checksums = checksums
+        self._width = width
         self._on_part = on_part
         self._folder = upload.folder
         # One that another worker with the same message can't take for its own.
@@ -202,7 +205,7 @@ class Sharing:
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
         self._useless: set[int] = set()  # chunks whose record is none
         self._asked: dict[int, Future[bool]] = {}  # claims that are under way, by the chunk's number
-        self._looked_at = self._claimed_at = host.crew.clock()
+        self._looked_at = host.crew.clock()
         self._sees = True  # whether the last look has shown something
         self._began = host.crew.clock()
         self._own_weight = 0
@@ -321,10 +324,8 @@ class Sharing:
         if chunk.number in self._seen:
             return False
         asked = self._asked.pop(chunk.number, None) or self._ask(chunk)
-        now = self._crew.clock()
-        if now - self._claimed_at < QUICK_SECONDS:
+        if self._width.is_wide:
             self._ask_ahead(chunk)
-        self._claimed_at = now
         if asked.result():
             return True
         self._seen[chunk.number] = self._crew.clock()

@@ -19,7 +19,6 @@ from archiver.archive.chunks import TURN, next_chunk, weight_of
 from archiver.archive.crew import (
     AHEAD,
     PLAN,
-    QUICK_SECONDS,
     CrewObjects,
     SharedUpload,
     chunk_name,
@@ -36,6 +35,7 @@ from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.traffic import Traffic
+from archiver.archive.width import Width
 from archiver.errors import LimitExceeded
 from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
@@ -90,7 +90,8 @@ def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: f
     traffic, options = Traffic(), services.options
     checksums = _Noted(plan.layout.entries)
     upload = _Joined(services.archives(invitation.bucket, traffic), key=invitation.key, upload_id=invitation.upload_id)
-    turn = _Turn(plan, claims, checksums, upload.parts)
+    width = options.width(shared=True)
+    turn = _Turn(plan, claims, checksums, upload.parts, width)
     with open_threads(parts=1, reads=1, copies=options.copy_concurrency) as threads:
         builder = PartBuilder(
             layout=plan.layout,
@@ -100,7 +101,7 @@ def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: f
             upload=upload,
             threads=threads,
             carry=Carry(0),
-            width=options.width(shared=True),
+            width=width,
             memory=options.memory,
             on_part=turn.on_part,
             reading=threading.Semaphore(READING),
@@ -111,6 +112,9 @@ def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: f
         except UploadGone:
             turn.forget()
             raise Needless("the upload is over") from None
+        except Needless:
+            turn.forget()
+            raise
         except CopiesRefused as refusal:
             raise Needless(f"S3 refuses copies: {next(iter(refusal.refused.values()))}") from None
     if not built:
@@ -196,8 +200,13 @@ class _Claims:
         return bool(self._left or self._own)
 
     def look(self) -> dict[str, int]:
-        """See what others have begun; returns all that is there, with sizes in bytes."""
+        """See what others have begun; returns all that is there, with sizes in bytes.
+
+        Raises ``Needless`` once the job is over: what it cleared anybody could claim.
+        """
         there = self.objects.sizes(self.invitation.folder)
+        if PLAN not in there:
+            raise Needless("the job is over")
         self._left = [number for number in self._left if chunk_name(number) not in there]
         return there
 
@@ -256,9 +265,15 @@ class _Turn:
     """The agenda of a helper: chunks until it has built enough of them, each claimed first."""
 
     def __init__(
-        self, plan: StretchPlan, claims: _Claims, checksums: _Noted, uploaded: Mapping[int, UploadedPart]
+        self,
+        plan: StretchPlan,
+        claims: _Claims,
+        checksums: _Noted,
+        uploaded: Mapping[int, UploadedPart],
+        width: Width,
     ) -> None:
         self._plan = plan
+        self._width = width
         self._claims = claims
         self._checksums = checksums
         self._uploaded = uploaded
@@ -270,10 +285,9 @@ class _Turn:
         self.brought: Mapping[int, UploadedPart] = {}
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
-        weight, taken_at = 0, time.monotonic()
+        weight = 0
         while weight < TURN and not stopped():
-            now = time.monotonic()
-            ahead, taken_at = AHEAD if now - taken_at < QUICK_SECONDS else 0, now
+            ahead = AHEAD if self._width.is_wide else 0
             while len(self._claims.asked) <= ahead and self._fits(weight) and self._claims.ask():
                 pass
             number = self._claims.next()

@@ -9,6 +9,10 @@ QUICK = 0.3
 SLOW = 2.0
 
 
+#: So many times the least width has only who moves bytes fast: then what it waits for is S3's answers.
+WIDE = 2
+
+
 class LastWidth:
     """How many parts of the last shared plan of this process were under way at its end."""
 
@@ -20,14 +24,19 @@ class Width:
     """``least`` at first; each part that was quick lets one more in, up to ``most``, and each slow one takes one back.
 
     It never shrinks below ``least``: what slows parts down may be the server's own doing, and less would not help.
-    With ``last`` it goes on where the plan before it was: the way to the storage is the same.
+    With ``last`` it begins where the plan before it was wide at its end: the way to the storage is the same.
     """
 
     def __init__(self, least: int, most: int, *, last: LastWidth | None = None) -> None:
         self.least = least
         self.most = most
-        self.now = least if last is None else max(least, min(most, last.parts))
+        self.now = least if last is None or last.parts < WIDE * least else min(most, last.parts)
         self._last = last
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether parts have turned out to be quick."""
+        return self.now >= WIDE * self.least
 
     def took(self, seconds: float) -> None:
         """A part has taken so long. From any thread: one that is not counted is no harm."""

@@ -20,6 +20,7 @@ from archiver.archive.helper import Help
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.progress import Progress
 from archiver.archive.storage import UploadGone
+from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import ArchiverError, Cancelled, StorageUnavailable
 from tests.support.fake_crew import FakeCrew, help_with, helper
 from tests.support.fake_s3 import MIB, Call, FakeS3, flip
@@ -254,10 +255,12 @@ def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
 
 @pytest.mark.parametrize("ahead", [0, 1])
 def test_who_meets_one_claim_of_others_tries_no_more_of_theirs_than_it_has_asked_for(
-    ahead: int, s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+    ahead: int, s3: FakeS3, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given helpers that have claimed all but the first chunk
+    # given helpers that have claimed all but the first chunk, and a builder whose parts are quick
     monkeypatch.setattr(archiver.archive.crew, "AHEAD", ahead)
+    options = replace(OPTIONS, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
+    builder = services(s3, crew=fake.crew(), options=options)
     claimed: list[str] = []
     tried: list[int] = []
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import archiver.archive.helper
 from archiver.archive.access import Access
 from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, digest_of, read_block
@@ -18,6 +19,7 @@ from archiver.archive.helper import Needless, help_build
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.resolve import Limits
 from archiver.archive.upload import LAST_NUMBER
+from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import LimitExceeded
 from tests.support.fake_crew import FakeCrew, helper
 from tests.support.fake_s3 import MIB, FakeS3
@@ -255,3 +257,52 @@ def test_a_block_that_unpacks_to_more_than_any_stretch_has_is_refused() -> None:
 def test_bytes_that_are_no_block_are_refused(packed: bytes) -> None:
     with pytest.raises(ValueError, match=r"block|JSON"):
         read_block(packed, zone=UTC)
+
+
+@pytest.fixture
+def ending(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks what there is finds that the job is over, and has cleared what it had shared."""
+    sizes = fake.objects.sizes
+
+    def clear(folder: str) -> dict[str, int]:
+        fake.objects.folders[folder].clear()
+        return sizes(folder)
+
+    monkeypatch.setattr(fake.objects, "sizes", clear)
+
+
+@pytest.mark.usefixtures("ending")
+def test_who_looks_once_the_job_is_over_leaves_nothing(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+    fake.objects.put(invitation.folder, chunk_name(invitation.begin), BUILDERS_CLAIM)
+
+    with pytest.raises(Needless, match="the job is over"):
+        help_build(invitation, services=other)
+
+    assert fake.objects.left == {}
+
+
+@pytest.mark.usefixtures("ending")
+def test_who_has_begun_when_the_job_is_over_leaves_nothing_either(
+    other: Services, invitation: Invitation, fake: FakeCrew, s3: FakeS3
+) -> None:
+    # given a helper of quick parts, which claims ahead, and whose second claim finds somebody's
+    wide = replace(other.options, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
+    fake.objects.put(invitation.folder, chunk_name(invitation.begin - 1), BUILDERS_CLAIM)
+
+    with pytest.raises(Needless, match="the job is over"):
+        help_build(invitation, services=replace(other, options=wide))
+
+    assert s3.calls["put_part"] > 1
+    assert fake.objects.left == {}
+
+
+def test_who_claims_ahead_claims_no_more_than_its_turn(
+    other: Services, invitation: Invitation, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)
+    wide = replace(other.options, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
+
+    done = help_build(invitation, services=replace(other, options=wide))
+
+    assert done.chunks == 1
+    assert fake.objects.left == {invitation.folder: sorted([PLAN, chunk_name(invitation.begin)])}

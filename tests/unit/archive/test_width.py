@@ -15,15 +15,22 @@ def test_a_quick_part_of_a_shared_plan_lets_one_more_in_and_a_slow_one_takes_it_
     assert [now - SHARED_PARTS for now in found] == [0, 0, 1, 1, 2, 2, 1, 0, 0]
 
 
-def test_a_shared_plan_goes_on_where_the_one_before_it_was() -> None:
-    options = replace(OPTIONS, parts_in_flight=SHARED_PARTS + 4, last_width=LastWidth())
+def test_a_shared_plan_goes_on_where_the_one_before_it_was_wide() -> None:
+    options = replace(OPTIONS, parts_in_flight=3 * SHARED_PARTS, last_width=LastWidth())
     before = options.width(shared=True)
-    for seconds in (0, 0, 0, 2 * SLOW):
-        before.took(seconds)
+    for _ in range(SHARED_PARTS):
+        # a few that are quick say little, as the last ones of a plan are
+        assert not before.is_wide
+        assert options.width(shared=True).now == SHARED_PARTS
+        before.took(0)
+    before.took(0)
 
-    assert options.width(shared=True).now == before.now == SHARED_PARTS + 2
-    assert replace(options, parts_in_flight=SHARED_PARTS + 1).width(shared=True).now == SHARED_PARTS + 1
-    assert replace(options, parts_in_flight=4).width(shared=True).now == 4
+    assert before.is_wide
+    assert options.width(shared=True).now == before.now == 2 * SHARED_PARTS + 1
+    assert replace(options, parts_in_flight=2 * SHARED_PARTS).width(shared=True).now == 2 * SHARED_PARTS
+    before.took(2 * SLOW)
+    before.took(2 * SLOW)
+    assert options.width(shared=True).now == SHARED_PARTS
 
 
 def test_a_plan_of_ones_own_has_all_from_the_start() -> None:
