@@ -43,11 +43,13 @@ class HttpRequest:
 class Answer(NamedTuple):
     """A successful answer: its headers, with names in lower case, and its content where no target took it.
 
-    ``content`` None: it was longer than the request's ``most``, and hung up on.
+    ``content`` None: it was longer than the request's ``most``, and hung up on. ``failures`` are the attempts before it
+    that brought nothing: S3 may have done what it was asked for, and the answer was lost.
     """
 
     headers: Mapping[str, str]
     content: bytes | None
+    failures: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -235,7 +235,7 @@ class S3Http:
         if element == "Error":
             self._judge_refusal(exchange, transfer, refusal(_HIDDEN, content))
         elif element == exchange.request.element and exchange.is_asked_for(transfer, headers):
-            exchange.outcome = Answer(headers, content)
+            exchange.outcome = Answer(headers, content, exchange.failures)
         else:
             exchange.failed(f"{exchange.request.operation} failed: the answer is not what was asked for")
 

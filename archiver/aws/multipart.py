@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 
@@ -23,6 +22,7 @@ from archiver.archive.streamed_body import PartBody, StreamedBody
 from archiver.archive.traffic import Traffic
 from archiver.aws.completion import COMPLETED, completion_body, completion_headers, read_completion
 from archiver.aws.copies import COPIED, copy_headers, read_copy
+from archiver.aws.creation import CREATED, creation_headers, put_headers, read_creation
 from archiver.aws.exchange import HttpRequest
 from archiver.aws.failures import (
     Side,
@@ -34,7 +34,7 @@ from archiver.aws.failures import (
 )
 from archiver.aws.http import S3Http
 from archiver.aws.listings import going_forward
-from archiver.aws.objects import crc32_headers, decode_crc32, encode_crc32
+from archiver.aws.objects import crc32_headers, decode_crc32
 from archiver.aws.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -81,32 +81,29 @@ class S3Uploads:
 
     def put(self, archive: ArchiveObject, body: Body, *, crc32: int) -> StoredArchive:
         """Write a small archive in one request. Raises ``ArchiveExists``."""
-        with self._calling(archive.key, Side.COMPLETE):
-            answer = self._client.put_object(
-                Bucket=self.bucket,
-                Key=archive.key,
-                Body=body,  # type: ignore[arg-type]  # a bytearray is fine, the stubs don't know
-                ChecksumCRC32=encode_crc32(crc32),
-                **_headers(archive),
-                **_condition(archive),
-            )
+        headers = put_headers(archive, crc32=crc32)
+        request = HttpRequest("PutObject", "PUT", self.bucket, archive.key, headers=headers, body=body)
+        with destination_errors(self.bucket, archive.key, Side.COMPLETE):
+            answer = self._http.send(request)
         self._traffic.uploaded(len(body))
-        return StoredArchive(
-            answer["ETag"].strip('"'), len(body), _version(answer.get("VersionId")), crc32, archive.metadata
-        )
+        etag, version_id = answer.headers["etag"].strip('"'), _version(answer.headers.get("x-amz-version-id"))
+        return StoredArchive(etag, len(body), version_id, crc32, archive.metadata)
 
     def create(self, archive: ArchiveObject) -> str:
         """Begin an upload and return its id. S3 computes a CRC32 for each part, and one for the whole at the end."""
-        with self._calling(archive.key):
-            answer = self._client.create_multipart_upload(
-                Bucket=self.bucket,
-                Key=archive.key,
-                ChecksumAlgorithm="CRC32",
-                ChecksumType="FULL_OBJECT",
-                **_headers(archive),
-            )
-        upload_id = answer["UploadId"]
-        if answer["ResponseMetadata"].get("RetryAttempts") and archive.owner is None:
+        request = HttpRequest(
+            "CreateMultipartUpload",
+            "POST",
+            self.bucket,
+            archive.key,
+            query={"uploads": ""},
+            headers=creation_headers(archive),
+            element=CREATED,
+        )
+        with destination_errors(self.bucket, archive.key):
+            answer = self._http.send(request)
+            upload_id = read_creation(answer.content or b"")
+        if answer.failures and archive.owner is None:
             # A lost answer: S3 may have begun an upload that nobody knows the id of.
             with suppress(UploadsUnlisted):  # then the lifecycle rule finds it
                 for other in self.uploads_of(archive.key):
@@ -240,21 +237,6 @@ def upload_pages(client: "S3Client", bucket: str, *, prefix: str = "") -> Iterat
 
 def _part_query(upload_id: str, number: int) -> dict[str, str]:
     return {"partNumber": str(number), "uploadId": upload_id}
-
-
-def _headers(archive: ArchiveObject) -> dict[str, Any]:
-    headers: dict[str, Any] = {"ContentType": "application/zip", "Metadata": archive.metadata}
-    if archive.content_disposition:
-        headers["ContentDisposition"] = archive.content_disposition
-    if archive.tags:
-        headers["Tagging"] = urlencode(archive.tags)
-    if archive.storage_class:
-        headers["StorageClass"] = archive.storage_class
-    return headers
-
-
-def _condition(archive: ArchiveObject) -> dict[str, Any]:
-    return {} if archive.overwrite else {"IfNoneMatch": "*"}
 
 
 def _told_crc32(answer: Mapping[str, Any]) -> int | None:

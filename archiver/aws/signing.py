@@ -82,15 +82,17 @@ class Signing:
         """All headers of the request as lines, the signature with them.
 
         ``path`` and ``query`` are encoded as they are sent; ``headers`` have names in lower case, and all of them are
-        signed.
+        signed. The lines are libcurl's: a semicolon stands for a value that is empty.
         """
         signed = {"host": host, "x-amz-content-sha256": body_hash, **self._common, **headers}
         in_order, form, listed = _in_order(tuple(signed))
         fields = form % in_order(signed)
+        if "  " in fields or "\t" in fields:
+            fields = form % in_order({name: " ".join(value.split()) for name, value in signed.items()})
         canonical = f"{method}\n{path}\n{query}\n{fields}\n{listed}\n{body_hash}"
         signature = self._hmac(self._text + hashlib.sha256(canonical.encode()).hexdigest())
         del signed["host"]  # the HTTP client's own, from the URL
-        lines = [f"{name}: {value}" for name, value in signed.items()]
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in signed.items()]
         lines.append(f"{self._authorization}{listed}, Signature={signature}")
         return lines
 
