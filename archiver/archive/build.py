@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from archiver.archive.checkpoint import Checkpoint
     from archiver.archive.checkpoints import Checkpoints, CheckpointStore
     from archiver.archive.chunks import Cut
-    from archiver.archive.crew import Host, Sharing
+    from archiver.archive.crew import Host
+    from archiver.archive.sharing import Sharing
 
 #: Changes whenever the same request would give other parts: parts of another engine are never resumed.
 ENGINE = 5
@@ -235,7 +236,8 @@ class Build:
             yield None
             return
         # Most jobs have no use for a crew, and its messages' models take a while to be built.
-        from archiver.archive.crew import SharedUpload, Sharing
+        from archiver.archive.crew import SharedUpload
+        from archiver.archive.sharing import Sharing
 
         shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
         sharing = Sharing(

@@ -21,6 +21,7 @@ log = get_logger(__name__)
 OF_SOME_JOBS = (
     "archiver.archive.deflate",
     "archiver.archive.notification",
+    "archiver.archive.sharing",
     "archiver.aws.board",
     "archiver.aws.crew",
     "archiver.aws.topics",

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 import archiver.archive.chunks
-import archiver.archive.crew
 import archiver.archive.helper
-from archiver.archive.crew import BUILDERS_CLAIM, PATIENCE_SECONDS, PLAN, chunk_name, helpers_claim, is_record
+import archiver.archive.sharing
+from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, read_block
 from archiver.archive.crew_record import read_record, write_record
 from archiver.archive.helper import Help
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.progress import Progress
+from archiver.archive.sharing import PATIENCE_SECONDS
 from archiver.archive.storage import UploadGone
 from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import ArchiverError, Cancelled, StorageUnavailable
@@ -258,7 +259,7 @@ def test_who_meets_one_claim_of_others_tries_no_more_of_theirs_than_it_has_asked
     ahead: int, s3: FakeS3, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given helpers that have claimed all but the first chunk, and a builder whose parts are quick
-    monkeypatch.setattr(archiver.archive.crew, "AHEAD", ahead)
+    monkeypatch.setattr(archiver.archive.sharing, "AHEAD", ahead)
     options = replace(OPTIONS, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
     builder = services(s3, crew=fake.crew(), options=options)
     claimed: list[str] = []

@@ -4,14 +4,15 @@ from functools import partial
 
 import pytest
 
-from archiver.archive import crew
+from archiver.archive import sharing
 from archiver.archive.blueprint import Blueprint, make_blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import Chunk, Cut, turns
-from archiver.archive.crew import PATIENCE_SECONDS, Host, SharedUpload, Sharing, chunk_name, helpers_claim
+from archiver.archive.crew import AHEAD, PLAN, Host, SharedUpload, chunk_name, helpers_claim
 from archiver.archive.crew_plan import Invitation
 from archiver.archive.crew_record import Record, write_record
 from archiver.archive.plan import MIB
+from archiver.archive.sharing import PATIENCE_SECONDS, Sharing
 from archiver.archive.storage import SourceObject, UploadedPart
 from archiver.archive.width import WIDE, LastWidth, Width
 from tests.support.fake_crew import FakeCrew
@@ -82,7 +83,7 @@ def test_others_are_invited_by_turns_to_all_stretches(photos: int, fake: FakeCre
 
 def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a job whose last stretch was brought as a whole, and of the one before one chunk
-    monkeypatch.setattr(crew, "check_record", lambda *_: [])
+    monkeypatch.setattr(sharing, "check_record", lambda *_: [])
     builder = Builder(fake, photos=4_000)
     builder.sharing.open(resumed=False)
     try:
@@ -136,7 +137,7 @@ def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
 
 def test_a_claim_of_its_own_that_is_on_its_way_is_nobody_elses(fake: FakeCrew, monkeypatch: pytest.MonkeyPatch) -> None:
     # given a builder that looks before each chunk, when what it has asked for is there
-    monkeypatch.setattr(crew, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.0)
     builder = Builder(fake, photos=400)
     names = {part.number: chunk_name(chunk.number + 1) for chunk in builder.cut.chunks[:-1] for part in chunk.parts}
     builder.sharing.open(resumed=False)
@@ -163,9 +164,9 @@ def test_who_is_slow_claims_what_it_begins_and_no_more(fake: FakeCrew) -> None:
     try:
         for part in builder.parts:
             if (number := last_of.get(part.number)) is not None:
-                ahead.append(len(fake.objects.folders[UPLOAD.folder].keys() - {crew.PLAN}) - number - 1)
+                ahead.append(len(fake.objects.folders[UPLOAD.folder].keys() - {PLAN}) - number - 1)
     finally:
         builder.sharing.close(over=True)
 
-    assert len(ahead) > 2 * crew.AHEAD
+    assert len(ahead) > 2 * AHEAD
     assert set(ahead) == {0}
