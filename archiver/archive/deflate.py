@@ -16,12 +16,12 @@ from datetime import UTC, tzinfo
 from zlib_ng import zlib_ng
 
 from archiver.archive.cancellation import Cancellation
+from archiver.archive.carry import Carry
 from archiver.archive.checkpoint import BEGIN, Checkpoint, Cut, Point
 from archiver.archive.checkpoints import Checkpoints
 from archiver.archive.deflate_writer import DeflateWriter
 from archiver.archive.deflated import Deflated, may_shrink
 from archiver.archive.parallel import Threads, ordered_map
-from archiver.archive.parts import Carry
 from archiver.archive.plan import MIN_PART
 from archiver.archive.reading import read_verified
 from archiver.archive.storage import Read, SourceObject, SourceReader

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from archiver.archive.parts import Carry
+from archiver.archive.carry import Carry
 from archiver.archive.storage import UploadedPart
 from archiver.zipformat.entry import Entry
 

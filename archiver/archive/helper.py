@@ -14,6 +14,8 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from archiver.archive.agenda import Alone
+from archiver.archive.carry import Carry
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import TURN, next_chunk, weight_of
 from archiver.archive.crew import (
@@ -30,7 +32,7 @@ from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, diges
 from archiver.archive.crew_record import Record, pieces, write_record
 from archiver.archive.job import Services
 from archiver.archive.parallel import JobThreads, open_threads
-from archiver.archive.parts import READING, Alone, Carry, CopiesRefused, PartBuilder
+from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
 from archiver.archive.streamed_body import PartBody

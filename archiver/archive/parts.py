@@ -17,7 +17,9 @@ from typing import Protocol
 
 from zlib_ng import zlib_ng
 
+from archiver.archive.agenda import Agenda, Alone
 from archiver.archive.cancellation import Cancellation
+from archiver.archive.carry import Carry
 from archiver.archive.checksums import Cancelled, Checksums
 from archiver.archive.memory import Buffers, Lent, allocate
 from archiver.archive.parallel import ByteBudget, JobThreads, Threads, batched, wait_unless
@@ -73,41 +75,6 @@ class Target(Protocol):
     def uploaded(self, number: int, size: int) -> UploadedPart | None: ...
     def put(self, number: int, body: PartBody, *, crc32: int) -> UploadedPart: ...
     def copy(self, number: int, source: SourceObject, start: int, stop: int) -> UploadedPart: ...
-
-
-class Agenda(Protocol):
-    """Which parts of a plan are to be built here, and which others have brought by the end of ``parts``, by number.
-
-    Copies come before the literal parts that may wait for them, and literal parts in ascending order as far as one
-    waits for another. ``parts`` may end early once ``stopped`` says so.
-    """
-
-    @property
-    def brought(self) -> Mapping[int, UploadedPart]: ...
-    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """All parts of a plan: the agenda of who builds it alone."""
-
-    plan: Sequence[Part]
-    brought: Mapping[int, UploadedPart] = field(default_factory=dict)
-
-    def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:  # noqa: ARG002 an agenda's argument
-        yield from (part for part in self.plan if part.entry is not None)
-        yield from (part for part in self.plan if part.entry is None)
-
-
-@dataclass(frozen=True, slots=True)
-class Carry:
-    """Bytes of the archive from ``start`` on that are in memory already: what is left of the deflated entries."""
-
-    start: int
-    data: bytes = b""
-
-    def at(self, position: int, length: int) -> memoryview:
-        return memoryview(self.data)[position - self.start : position - self.start + length]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import accumulate
 
+from archiver.archive.agenda import copies_first
 from archiver.archive.blueprint import Blueprint
 from archiver.archive.checksums import Checksums
 from archiver.archive.chunks import Chunk, Cut, Turn, turns
@@ -107,7 +108,7 @@ class Sharing:
 
         What others bring meanwhile is in ``brought``. Ends early once ``stopped`` says so.
         """
-        yield from _copies_first(self._cut.kept)
+        yield from copies_first(self._cut.kept)
         for chunk in self._cut.chunks:
             self._look(every=LOOK_SECONDS)
             if stopped():
@@ -130,7 +131,7 @@ class Sharing:
                     # The longer it takes, the less a moment matters.
                     waited = self._crew.clock() - began
                     self._crew.wait(self._stopped, min(MOST_WAIT_SECONDS, max(WAIT_SECONDS, waited / 20)))
-        yield from _copies_first(self._cut.late)
+        yield from copies_first(self._cut.late)
 
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
@@ -190,7 +191,7 @@ class Sharing:
 
     def _own(self, chunk: Chunk) -> Iterator[Part]:
         del self._waiting[chunk.number]
-        yield from _copies_first(chunk.parts)
+        yield from copies_first(chunk.parts)
 
     def _claim(self, chunk: Chunk) -> bool:
         """Whether the chunk is ours; also where that can't be written down."""
@@ -298,9 +299,3 @@ class Sharing:
         self.brought |= {part.number: part for part in record.parts}
         for part in chunk.parts:
             self._on_part(part)
-
-
-def _copies_first(parts: Sequence[Part]) -> Iterator[Part]:
-    """Copies wait for nothing, and literal parts may wait for them."""
-    yield from (part for part in parts if part.entry is not None)
-    yield from (part for part in parts if part.entry is None)

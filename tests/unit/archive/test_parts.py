@@ -15,10 +15,11 @@ import pytest
 from archiver.archive import parts as parts_module
 from archiver.archive import width as width_module
 from archiver.archive.blueprint import Blueprint, make_blueprint
+from archiver.archive.carry import Carry
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
 from archiver.archive.parallel import Threads, open_threads
-from archiver.archive.parts import Carry, PartBuilder
+from archiver.archive.parts import PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject, SourceStore
 from archiver.archive.traffic import Traffic

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from archiver.archive.agenda import Agenda, Alone
 from archiver.archive.blueprint import Blueprint, make_blueprint
+from archiver.archive.carry import Carry
 from archiver.archive.checksums import Checksums
 from archiver.archive.location import Location
 from archiver.archive.parallel import open_threads
-from archiver.archive.parts import Agenda, Alone, Carry, PartBuilder
+from archiver.archive.parts import PartBuilder
 from archiver.archive.plan import Part
 from archiver.archive.storage import ArchiveObject, SourceObject, UploadGone
 from archiver.archive.streamed_body import WINDOW, Arriving
