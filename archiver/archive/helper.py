@@ -30,10 +30,10 @@ from archiver.archive.crew import (
 )
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
-from archiver.archive.job import Services
 from archiver.archive.parallel import JobThreads, open_threads
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import Part
+from archiver.archive.services import Services
 from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, UploadGone
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.traffic import Traffic

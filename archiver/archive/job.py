@@ -1,27 +1,27 @@
 """A request on its way to its archive: found, where an earlier attempt has built it, or built."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from archiver.archive.build import Build, Options
+from archiver.archive.build import Build
 from archiver.archive.cancellation import CancellableSources, Cancellation
-from archiver.archive.destination import Destination, Destinations
+from archiver.archive.delivery import Delivery
+from archiver.archive.destination import Destination
 from archiver.archive.manifests import Listed, names_of, read_manifests
 from archiver.archive.memory import trim
 from archiver.archive.missing import with_missing_list
 from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.plan import never_copied
-from archiver.archive.pointer import Payloads
 from archiver.archive.portions import Portion, partition, portions
 from archiver.archive.progress import OnProgress
 from archiver.archive.read_ahead import AHEAD_SHARE, ReadAhead
 from archiver.archive.record import ArchiveRecord, content_disposition
 from archiver.archive.request import ArchiveRequest
-from archiver.archive.resolve import Limits, Resolution, resolve
+from archiver.archive.resolve import Resolution, resolve
 from archiver.archive.result import ArchiveResult, BuiltArchive
-from archiver.archive.spans import UNTRACED, Tracer
+from archiver.archive.services import Services
 from archiver.archive.split import MAX_ARCHIVES, numbered
 from archiver.archive.storage import (
     ArchiveExists,
@@ -45,61 +45,12 @@ from archiver.errors import (
 from archiver.logs import get_logger
 
 if TYPE_CHECKING:
-    from archiver.archive.checkpoints import CheckpointStore
-    from archiver.archive.crew import Crew, Host
-    from archiver.archive.notification import Message
+    from archiver.archive.crew import Host
 
 #: Entries from which on what they took until they are resolved is worth giving back before the parts take memory.
 MANY = 10_000
 
 log = get_logger(__name__)
-
-
-class Notifier(Protocol):
-    """What sends a notification; ``archiver.aws.notify`` has the real ones. Raises ``QueueUnavailable``."""
-
-    def send(self, message: "Message", *, correlation_id: str | None) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What jobs work with. The stores are opened per job, so that each job counts its own traffic."""
-
-    sources: Callable[[Traffic], SourceStore]
-    archives: Callable[[str, Traffic], ArchiveStore]  # of a bucket
-    link: Callable[[str, str, int | None], str]  # of bucket, key and seconds; None: as long as the settings say
-    notifier: Notifier | None
-    options: Options
-    limits: Limits
-    destinations: Destinations
-    source_bucket: str | None
-    file_prefix: str
-    rebuilds: int = 3
-    notify_failures: bool = False
-    payloads: Payloads = field(default_factory=Payloads)
-    tracer: Tracer = UNTRACED
-    checkpoints: "CheckpointStore | None" = None
-    crew: "Crew | None" = None  # whom a large job invites
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One delivery of a request: ``sent_at`` in seconds since the epoch.
-
-    ``attempt`` counts from 1, without the ``hand_backs``: earlier deliveries that were handed back unfinished.
-    """
-
-    request_id: str
-    sent_at: float
-    correlation_id: str | None = None
-    message_id: str | None = None
-    attempt: int = 1
-    hand_backs: int = 0
-
-    @property
-    def redelivered(self) -> bool:
-        """Whether an earlier delivery may have left something."""
-        return self.attempt + self.hand_backs > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from archiver.archive.cancellation import Cancellation
+from archiver.archive.delivery import Delivery
 from archiver.archive.destination import Destination
-from archiver.archive.job import Delivery, Job, Notifier, Services
+from archiver.archive.job import Job
 from archiver.archive.key import archive_key, canonical_json
 from archiver.archive.progress import OnProgress, ignore
 from archiver.archive.request import ArchiveRequest, metadata_text, parse_request
 from archiver.archive.result import ArchiveResult
+from archiver.archive.services import Notifier, Services
 from archiver.archive.split import NUMBER_BYTES
 from archiver.archive.traffic import Traffic
 from archiver.archive.unknown import meant
