@@ -29,6 +29,13 @@ class Blueprint:
     sources: Sequence[SourceObject | None]
     parts: list[Part]
 
+    def sources_of(self, part: Part) -> Iterator[SourceObject]:
+        """The objects whose entries a part has bytes of."""
+        first, last = self.layout.find(part.start), self.layout.find(part.stop - 1)
+        for source in self.sources[first : last + 1]:
+            if source is not None:
+                yield source
+
 
 def make_blueprint(
     names: Sequence[str],

@@ -23,7 +23,7 @@ from archiver.archive.deflated import Deflated, may_shrink
 from archiver.archive.memory import Lent
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
-from archiver.archive.plan import MAX_PARTS, MIN_PART, PlanError
+from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
 from archiver.archive.reading import READS, BytesDiffer
 from archiver.archive.source_table import as_picked
@@ -95,7 +95,7 @@ class Build:
     """The build of one archive of ``sources`` under ``names``, read from ``store`` and written to ``archives``.
 
     With ``resume``, an upload that an earlier attempt left is gone on with; with a ``host``, others are invited where
-    there is enough to do. ``lent``: of the memory.
+    there is enough to do. ``lent``: of the memory; ``forget`` is told of sources that others have read.
     """
 
     names: Sequence[str]
@@ -112,6 +112,7 @@ class Build:
     tracer: Tracer = UNTRACED
     host: "Host | None" = None
     lent: Lent = field(default_factory=Lent)
+    forget: Callable[[Iterator[SourceObject]], None] = lambda _: None
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -240,6 +241,11 @@ class Build:
         from archiver.archive.sharing import Sharing
 
         shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
+
+        def brought(part: Part) -> None:
+            self.forget(blueprint.sources_of(part))
+            builder.on_part(part)
+
         sharing = Sharing(
             self.host,
             shared,
@@ -247,7 +253,7 @@ class Build:
             shared_upload,
             checksums=builder.checksums,
             width=builder.width,
-            on_part=builder.on_part,
+            on_part=brought,
         )
         over = False
         try:

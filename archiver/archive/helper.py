@@ -38,7 +38,7 @@ from archiver.archive.storage import ArchiveStore, SourceObject, UploadedPart, U
 from archiver.archive.streamed_body import PartBody
 from archiver.archive.traffic import Traffic
 from archiver.archive.width import Width
-from archiver.errors import LimitExceeded
+from archiver.errors import ArchiverError, LimitExceeded
 from archiver.logs import get_logger
 from archiver.zipformat.entry import Entry
 
@@ -258,9 +258,18 @@ class _Claims:
         asked, self._asked = self._asked, deque()
         for _, put in asked:
             put.cancel()
-        ours = [number for number, put in asked if not put.cancelled() and put.exception() is None and put.result()]
-        if ours:
-            clear(self.objects, self.invitation.folder, [chunk_name(number) for number in ours])
+        names = [
+            chunk_name(number) for number, put in asked if not put.cancelled() and self._is_still_ours(number, put)
+        ]
+        if names:
+            clear(self.objects, self.invitation.folder, names)
+
+    def _is_still_ours(self, number: int, put: "Future[bool]") -> bool:
+        """Whether it is our claim that is there: another receive of the message may have made a record of it."""
+        try:
+            return put.result() and self.objects.get(self.invitation.folder, chunk_name(number)) == self._claim
+        except ArchiverError:
+            return False
 
 
 class _Turn:

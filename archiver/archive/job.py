@@ -1,7 +1,6 @@
 """A request on its way to its archive: found, where an earlier attempt has built it, or built."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from archiver.archive.parallel import Threads, open_threads
 from archiver.archive.plan import never_copied
 from archiver.archive.portions import Portion, partition, portions
 from archiver.archive.progress import OnProgress
-from archiver.archive.read_ahead import AHEAD_SHARE, ReadAhead
+from archiver.archive.read_ahead import ReadAhead, reading_ahead, room_for
 from archiver.archive.record import ArchiveRecord, content_disposition
 from archiver.archive.request import ArchiveRequest
 from archiver.archive.resolve import Resolution, resolve
@@ -138,12 +137,12 @@ class Job:
         """Build what is not built yet. ``keys`` takes those that there may be uploads under."""
         sources = CancellableSources(self.services.sources(self.traffic), self.cancellation)
         options = replace(self.services.options, compression=self.request.compression)
-        room = options.memory // AHEAD_SHARE if self._reads_whole(resume=resume) else 0
+        room = room_for(options.memory, part_size=options.part_size) if self._reads_whole(resume=resume) else 0
         with (
             open_threads(
                 parts=options.parts_in_flight, reads=options.read_concurrency, copies=options.copy_concurrency
             ) as threads,
-            closing(ReadAhead(sources, threads.ahead, room=room)) as ahead,
+            reading_ahead(sources, threads.ahead, room=room) as ahead,
         ):
             resolution, missing, etags = self._resolved(sources, ahead, threads, resume=resume)
             if len(resolution.names) >= MANY:
@@ -173,6 +172,7 @@ class Job:
                     checkpoints=self.services.checkpoints,
                     host=self._host,
                     lent=ahead.lent,
+                    forget=ahead.forget,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)

@@ -11,12 +11,13 @@ parts do without that much of the job's memory.
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from archiver.archive.location import Location
 from archiver.archive.memory import Lent, allocate
+from archiver.archive.parallel import JobThreads
 from archiver.archive.plan import MIB
 from archiver.archive.storage import OnRead, Read, SourceObject, SourceReader
 from archiver.archive.streamed_body import Arriving
@@ -28,10 +29,30 @@ TOGETHER = 256
 TOGETHER_BYTES = 4 * MIB
 #: The share of a job's memory that may be read ahead: the first parts need the other one.
 AHEAD_SHARE = 2
-#: Bytes that an object is counted with beside its own.
-_RECORD = 512
+#: Bytes that an object takes beside its own: what is known of it, its place in memory, and its CRC32.
+RECORD = 1024
 
 log = get_logger(__name__)
+
+
+def room_for(memory: int, *, part_size: int) -> int:
+    """How many bytes may be read ahead of a job's ``memory``: two parts always have theirs."""
+    return max(0, min(memory // AHEAD_SHARE, memory - 2 * part_size))
+
+
+@contextmanager
+def reading_ahead(store: SourceReader, threads: JobThreads, *, room: int) -> Iterator["ReadAhead"]:
+    """A job's reading ahead, by threads of its own; what is still under way at the end is left."""
+    ahead = ReadAhead(store, threads, room=room)
+    try:
+        yield ahead
+    finally:
+        ahead.close()
+        threads.awaited = False
+
+
+class _Left(Exception):
+    """Nobody wants any more what comes."""
 
 
 class ReadAhead:
@@ -47,7 +68,7 @@ class ReadAhead:
         self._room = room
         self._lock = threading.Lock()
         self._kept: dict[Location, _Kept] = {}
-        self._over = False
+        self._over = self._left = False
 
     def offer(self, sources: Iterable[SourceObject]) -> bool:
         """Objects that come next in the archive, as they are listed; False where there is no room for more."""
@@ -80,7 +101,8 @@ class ReadAhead:
             self._let_go(kept)
 
     def close(self) -> None:
-        """Begin nothing any more, and keep nothing."""
+        """Begin nothing any more, and keep nothing; what is under way is given up at the next answer."""
+        self._left = True
         self.end()
         with self._lock:
             left = list(self._kept.values())
@@ -88,10 +110,18 @@ class ReadAhead:
         for kept in left:
             self._let_go(kept)
 
+    def forget(self, sources: Iterable[SourceObject]) -> None:
+        """Keep these no longer: nobody will ask for them."""
+        for source in sources:
+            with self._lock:
+                kept = self._kept.pop(source.location, None)
+            if kept is not None:
+                self._let_go(kept)
+
     def _worth(self, sources: Iterable[SourceObject]) -> Iterator[SourceObject]:
         """Those of the objects that are to be read, as far as there is room."""
         for source in sources:
-            self._room -= source.size + _RECORD
+            self._room -= source.size + RECORD
             if self._room < 0:
                 return
             # Longer ones may be streamed, and a look tells whether an archived one can be read.
@@ -114,8 +144,15 @@ class ReadAhead:
                 self._kept[source.location] = _Kept(source, batch, number)
 
     def _read(self, batch: "_Batch") -> None:
+        def came(number: int, crc32: int | None) -> None:
+            if self._left:
+                raise _Left
+            batch.came(number, crc32)
+
         try:
-            self._store.read_all(batch.reads, batch.came)
+            self._store.read_all(batch.reads, came)
+        except _Left:
+            pass
         except Exception as error:
             # Nobody has asked yet. Whoever does reads it, and says so.
             log.info("not read ahead", reason=str(error))
@@ -195,7 +232,7 @@ class _Batch:
 
     def __init__(self, reads: Sequence[Read]) -> None:
         self.reads = reads
-        self.size = sum(read.source.size for read in reads)
+        self.size = sum(read.source.size + RECORD for read in reads)
         self.left = len(reads)
         self.crc32s: dict[int, int | None] = {}
         self.future: Future[None] = Future()

@@ -74,7 +74,7 @@ class S3Http:
         """Each request's answer, or what failed, in their order; under way at once as far as the throttle lets them.
 
         ``on_outcome`` is told each request's number and outcome while others are under way, in this thread. What it
-        raises is raised once none of them is.
+        raises is raised once none of them is; they are hung up on.
         """
         exchanges = [Exchange(request) for request in requests]
         pending = list(range(len(exchanges)))
@@ -110,8 +110,10 @@ class S3Http:
                     assert exchange.outcome is not None
                     on_outcome(number, exchange.outcome)
             except Exception as error:
-                # Not yet: the others still write where they were told to.
+                # Not yet: the others still write where they were told to. Nobody wants what they bring.
                 failure = error
+                for other in number_of:
+                    self._transfers.drop(other)
         if failure is not None:
             raise failure
 

@@ -189,7 +189,7 @@ class Lane:
     def _hang_up(self) -> None:
         left = []
         with self._lock:
-            dropped, self._dropped = self._dropped, []
+            dropped, self._dropped = set(self._dropped), []
             # A queue that grows meanwhile can't be gone through.
             for queue in (self._led, self._writes, self._waiting):
                 found = [transfer for transfer in queue if transfer in dropped]

@@ -15,7 +15,8 @@ from archiver.archive.access import Access
 from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, digest_of, read_block
 from archiver.archive.destination import Destinations
-from archiver.archive.helper import Needless, help_build
+from archiver.archive.helper import Needless, _Claims, help_build
+from archiver.archive.parallel import JobThreads
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.resolve import Limits
 from archiver.archive.upload import LAST_NUMBER
@@ -24,6 +25,7 @@ from archiver.errors import LimitExceeded
 from tests.support.fake_crew import FakeCrew, helper
 from tests.support.fake_s3 import MIB, FakeS3
 from tests.support.jobs import ARCHIVES, SOURCES, delivery, noise, services
+from tests.support.waiting import eventually
 
 PAYLOAD = {"files": [{"source": f"s3://{SOURCES}/photos/"}]}
 
@@ -306,3 +308,19 @@ def test_who_claims_ahead_claims_no_more_than_its_turn(
 
     assert done.chunks == 1
     assert fake.objects.left == {invitation.folder: sorted([PLAN, chunk_name(invitation.begin)])}
+
+
+def test_letting_go_of_a_claim_deletes_no_record(other: Services, invitation: Invitation, fake: FakeCrew) -> None:
+    # given a receive of an invitation that has asked ahead
+    with JobThreads(4, "crew") as threads:
+        first = _Claims(fake.objects, invitation, threads)
+        while len(first.asked) < 3 and first.ask():
+            pass
+        asked = first.asked
+        assert eventually(lambda: all(fake.objects.has(invitation.folder, chunk_name(number)) for number in asked))
+        # when its message is received again, which builds what the first has asked for, and the first one fails
+        assert help_build(invitation, services=other, redelivered=True).chunks
+        first.close()
+
+    there = fake.objects.folders[invitation.folder]
+    assert [number for number in asked if is_record(len(there.get(chunk_name(number), b"")))] == asked

@@ -23,6 +23,7 @@ class Holding:
         self.may_end = threading.Event()
         self.was_let = False
         self.has_ended = False
+        self.dropped: list[Transfer] = []
 
     def start(self, transfers: Sequence[Transfer]) -> None:
         for transfer in transfers:
@@ -32,6 +33,10 @@ class Holding:
                 transfer.ended(transfer)
             else:
                 threading.Thread(target=self.end, args=(transfer,)).start()
+
+    def drop(self, transfer: Transfer) -> None:
+        self.dropped.append(transfer)
+        self.may_end.set()
 
     def end(self, transfer: Transfer) -> None:
         self.was_let = self.may_end.wait(10)
@@ -61,17 +66,19 @@ def test_an_outcome_is_told_while_others_are_under_way() -> None:
     assert len(outcomes) == count
 
 
-def test_what_the_listener_raises_is_raised_once_nothing_is_under_way() -> None:
+def test_what_the_listener_raises_is_raised_once_the_others_are_hung_up_on() -> None:
     count = AT_ONCE + 2
     transfers = Holding(count, answers(200, b"x"))
 
     def refuse(number: int, _: Answer | Exception) -> None:
-        transfers.may_end.set()
         raise LookupError(number)
 
     with pytest.raises(LookupError):
         sending(transfers).send_all([get() for _ in range(count)], refuse)
 
+    # one that has ended can be dropped, too
+    assert len(transfers.dropped) == count
+    assert transfers.was_let
     assert transfers.has_ended
 
 
