@@ -20,11 +20,11 @@ from archiver.archive.cancellation import Cancellation
 from archiver.archive.checksums import Checksums
 from archiver.archive.columns import framed
 from archiver.archive.deflated import Deflated, may_shrink
-from archiver.archive.memory import Lent
 from archiver.archive.parallel import Threads, batched
 from archiver.archive.parts import READING, CopiesRefused, PartBuilder
 from archiver.archive.plan import MAX_PARTS, MIN_PART, Part, PlanError
 from archiver.archive.progress import OnProgress, ProgressCounter
+from archiver.archive.read_ahead import ReadAhead
 from archiver.archive.reading import READS, BytesDiffer
 from archiver.archive.source_table import as_picked
 from archiver.archive.spans import UNTRACED, Tracer
@@ -33,7 +33,6 @@ from archiver.archive.storage import (
     ArchiveObject,
     ArchiveStore,
     SourceObject,
-    SourceReader,
     StoredArchive,
     UploadGone,
 )
@@ -95,13 +94,13 @@ class Build:
     """The build of one archive of ``sources`` under ``names``, read from ``store`` and written to ``archives``.
 
     With ``resume``, an upload that an earlier attempt left is gone on with; with a ``host``, others are invited where
-    there is enough to do. ``lent``: of the memory; ``forget`` is told of sources that others have read.
+    there is enough to do.
     """
 
     names: Sequence[str]
     sources: Sequence[SourceObject]
     archive: ArchiveObject
-    store: SourceReader
+    store: ReadAhead
     archives: ArchiveStore
     threads: Threads
     options: Options
@@ -111,8 +110,6 @@ class Build:
     checkpoints: "CheckpointStore | None" = None
     tracer: Tracer = UNTRACED
     host: "Host | None" = None
-    lent: Lent = field(default_factory=Lent)
-    forget: Callable[[Iterator[SourceObject]], None] = lambda _: None
 
     def run(self) -> StoredArchive:
         """Build it and return what S3 has then.
@@ -179,7 +176,6 @@ class Build:
         progress.planned(len(deflated.parts) + len(plan))
         arrivals = Arrivals(layout, plan)
         shared = None if self.host is None else self.host.crew.cut(blueprint)
-        width = self.options.width(shared=shared is not None)
         builder = PartBuilder(
             layout=layout,
             sources=blueprint.sources,
@@ -188,12 +184,12 @@ class Build:
             upload=upload,
             threads=self.threads,
             carry=deflated.carry,
-            width=width,
+            width=self.options.width(shared=shared is not None),
             memory=self.options.memory,
             on_part=lambda part: progress.built(part.size, entries=arrivals.arrived(part)),
             cancellation=self.cancellation,
             reading=nullcontext() if shared is None else Semaphore(READING),
-            lent=self.lent,
+            lent=self.store.lent,
             streams=self.options.streams,
         )
         if len(plan) == 1 and plan[0].entry is None and not upload.begun:
@@ -243,7 +239,7 @@ class Build:
         shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
 
         def brought(part: Part) -> None:
-            self.forget(blueprint.sources_of(part))
+            self.store.forget(blueprint.sources_of(part))
             builder.on_part(part)
 
         sharing = Sharing(

@@ -171,8 +171,6 @@ class Job:
                     cancellation=self.cancellation,
                     checkpoints=self.services.checkpoints,
                     host=self._host,
-                    lent=ahead.lent,
-                    forget=ahead.forget,
                 )
                 built.append(self._archive(archives, key, self._stored(build, part), part))
         return self._result(built, missing)

@@ -104,11 +104,7 @@ class ReadAhead:
         """Begin nothing any more, and keep nothing; what is under way is given up at the next answer."""
         self._left = True
         self.end()
-        with self._lock:
-            left = list(self._kept.values())
-            self._kept.clear()
-        for kept in left:
-            self._let_go(kept)
+        self.forget([kept.source for kept in list(self._kept.values())])
 
     def forget(self, sources: Iterable[SourceObject]) -> None:
         """Keep these no longer: nobody will ask for them."""

@@ -164,10 +164,12 @@ class Sharing:
 
     def _is_left(self, stretch: int) -> bool:
         """Whether there is a chunk of the stretch that nobody has begun."""
-        return any(
-            chunk.number in self._waiting and chunk.number not in self._seen and chunk.number not in self._asked
-            for chunk in self._cut.stretches[stretch]
-        )
+        return any(map(self._is_free, self._cut.stretches[stretch]))
+
+    def _is_free(self, chunk: Chunk) -> bool:
+        """Whether nobody has begun it, nor have we asked for it, as far as we know."""
+        number = chunk.number
+        return number in self._waiting and number not in self._seen and number not in self._asked
 
     def _invitation(self, turn: Turn, number: int, count: int, starts: Sequence[int]) -> Invitation:
         upload, stretch = self._upload, self._cut.stretches[turn.stretch]
@@ -213,7 +215,7 @@ class Sharing:
     def _ask_ahead(self, chunk: Chunk) -> None:
         """Claim some of those behind a chunk that is claimed."""
         for other in self._cut.chunks[chunk.number + 1 : chunk.number + 1 + AHEAD]:
-            if other.number in self._waiting and not (other.number in self._seen or other.number in self._asked):
+            if self._is_free(other):
                 self._asked[other.number] = self._ask(other)
 
     def _put_claim(self, chunk: Chunk) -> bool:

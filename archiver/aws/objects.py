@@ -203,8 +203,11 @@ class S3Objects:
             crc32 = _checksum(headers)[0]
         except ValueError as error:
             raise _senseless(source, error) from error
-        tells = self._told[source.bucket] = crc32 is not None and self._told.get(source.bucket, True)
-        self._all_told.see(source.bucket, tells=tells)
+        bucket, told = source.bucket, self._told.get(source.bucket)
+        tells = crc32 is not None and told is not False
+        if tells is not told:  # it seldom is news
+            self._told[bucket] = tells
+            self._all_told.see(bucket, tells=tells)
         return crc32
 
     def crc32(self, source: SourceObject, start: int, stop: int) -> int:

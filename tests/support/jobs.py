@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from archiver.archive.destination import Destinations
 from archiver.archive.notification import Message
 from archiver.archive.pipeline import Delivery, Services
 from archiver.archive.resolve import Limits
+from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import QueueUnavailable, StorageUnavailable
 from tests.support.fake_s3 import MIB, FakeS3
 
@@ -94,6 +95,11 @@ class FakeCheckpoints:
         self.calls.append(operation)
         if self.denied:
             raise StorageUnavailable("AccessDenied")
+
+
+def of_quick_parts(options: Options) -> Options:
+    """The same, of a process whose last shared plan was wide at its end."""
+    return replace(options, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
 
 
 def services(

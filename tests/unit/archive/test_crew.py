@@ -21,11 +21,10 @@ from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.progress import Progress
 from archiver.archive.sharing import PATIENCE_SECONDS
 from archiver.archive.storage import UploadGone
-from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import ArchiverError, Cancelled, StorageUnavailable
 from tests.support.fake_crew import FakeCrew, help_with, helper
 from tests.support.fake_s3 import MIB, Call, FakeS3, flip
-from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, logged, noise, services, unzipped
+from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, logged, noise, of_quick_parts, services, unzipped
 
 COUNT = 10
 FILES = {f"photos/{n:02}.jpg": noise(3 * MIB + n, n) for n in range(COUNT)}
@@ -260,8 +259,7 @@ def test_who_meets_one_claim_of_others_tries_no_more_of_theirs_than_it_has_asked
 ) -> None:
     # given helpers that have claimed all but the first chunk, and a builder whose parts are quick
     monkeypatch.setattr(archiver.archive.sharing, "AHEAD", ahead)
-    options = replace(OPTIONS, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
-    builder = services(s3, crew=fake.crew(), options=options)
+    builder = services(s3, crew=fake.crew(), options=of_quick_parts(OPTIONS))
     claimed: list[str] = []
     tried: list[int] = []
 

@@ -20,11 +20,10 @@ from archiver.archive.parallel import JobThreads
 from archiver.archive.pipeline import Services, build_archive
 from archiver.archive.resolve import Limits
 from archiver.archive.upload import LAST_NUMBER
-from archiver.archive.width import SHARED_PARTS, WIDE, LastWidth
 from archiver.errors import LimitExceeded
 from tests.support.fake_crew import FakeCrew, helper
 from tests.support.fake_s3 import MIB, FakeS3
-from tests.support.jobs import ARCHIVES, SOURCES, delivery, noise, services
+from tests.support.jobs import ARCHIVES, SOURCES, delivery, noise, of_quick_parts, services
 from tests.support.waiting import eventually
 
 PAYLOAD = {"files": [{"source": f"s3://{SOURCES}/photos/"}]}
@@ -288,11 +287,10 @@ def test_who_has_begun_when_the_job_is_over_leaves_nothing_either(
     other: Services, invitation: Invitation, fake: FakeCrew, s3: FakeS3
 ) -> None:
     # given a helper of quick parts, which claims ahead, and whose second claim finds somebody's
-    wide = replace(other.options, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
     fake.objects.put(invitation.folder, chunk_name(invitation.begin - 1), BUILDERS_CLAIM)
 
     with pytest.raises(Needless, match="the job is over"):
-        help_build(invitation, services=replace(other, options=wide))
+        help_build(invitation, services=replace(other, options=of_quick_parts(other.options)))
 
     assert s3.calls["put_part"] > 1
     assert fake.objects.left == {}
@@ -302,9 +300,8 @@ def test_who_claims_ahead_claims_no_more_than_its_turn(
     other: Services, invitation: Invitation, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archiver.archive.helper, "TURN", 1)
-    wide = replace(other.options, parts_in_flight=WIDE * SHARED_PARTS, last_width=LastWidth(WIDE * SHARED_PARTS))
 
-    done = help_build(invitation, services=replace(other, options=wide))
+    done = help_build(invitation, services=replace(other, options=of_quick_parts(other.options)))
 
     assert done.chunks == 1
     assert fake.objects.left == {invitation.folder: sorted([PLAN, chunk_name(invitation.begin)])}

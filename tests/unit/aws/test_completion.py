@@ -17,7 +17,7 @@ from archiver.aws.multipart import SILENT_SECONDS
 from archiver.aws.objects import encode_crc32
 from archiver.aws.throttle import Throttle
 from archiver.errors import ArchiveRefused, StorageUnavailable
-from tests.unit.aws.test_copies import FOREIGN, PAGE, Here, Sent, client, error, keys, parts_of, uploads_by
+from tests.unit.aws.test_copies import FOREIGN, PAGE, Here, client, error, keys, parts_of, sent_by_botocore, uploads_by
 from tests.unit.aws.test_http import Server, answers
 
 __all__ = ["client"]  # a fixture
@@ -45,35 +45,30 @@ def in_words(body: bytes) -> list[Any]:
     return told(ET.fromstring(body))
 
 
-def sent_by_botocore(client: Any, key: str, *, overwrite: bool) -> Any:
-    def stop(request: Any, **_: Any) -> None:
-        raise Sent(request)
-
-    client.meta.events.register_first("before-send.s3.CompleteMultipartUpload", stop, unique_id="stop")
+def completed_by_botocore(client: Any, key: str, *, overwrite: bool) -> Any:
     listed = [
         {"PartNumber": part.number, "ETag": part.etag}
         | ({} if part.crc32 is None else {"ChecksumCRC32": encode_crc32(part.crc32)})
         for part in PARTS
     ]
-    with pytest.raises(Sent) as sent:
-        client.complete_multipart_upload(
-            Bucket="archives",
-            Key=key,
-            UploadId="u/+=",
-            MultipartUpload={"Parts": listed},
-            ChecksumCRC32=encode_crc32(7),
-            ChecksumType="FULL_OBJECT",
-            MpuObjectSize=(5 << 20) + 100,
-            **({} if overwrite else {"IfNoneMatch": "*"}),
-        )
-    return sent.value.args[0]
+    return sent_by_botocore(
+        client,
+        "complete_multipart_upload",
+        Key=key,
+        UploadId="u/+=",
+        MultipartUpload={"Parts": listed},
+        ChecksumCRC32=encode_crc32(7),
+        ChecksumType="FULL_OBJECT",
+        MpuObjectSize=(5 << 20) + 100,
+        **({} if overwrite else {"IfNoneMatch": "*"}),
+    )
 
 
 @given(key=keys, overwrite=st.booleans())
 def test_it_is_asked_for_as_botocore_asks(client: Any, key: str, *, overwrite: bool) -> None:
     server = Server(answers(200, COMPLETED))
     completed(server, key, overwrite=overwrite, endpoints=Endpoints(client, lambda _region, _config: client))
-    its = sent_by_botocore(client, key, overwrite=overwrite)
+    its = completed_by_botocore(client, key, overwrite=overwrite)
 
     (ours,) = server.seen
     headers = dict(cast("tuple[str, str]", line.split(": ", 1)) for line in ours.headers)

@@ -245,23 +245,31 @@ class Sent(Exception):
     """The request that botocore would have sent."""
 
 
-def sent_by_botocore(client: Any, key: str, origin: SourceObject) -> tuple[str, str, dict[str, str]]:
+def sent_by_botocore(client: Any, operation: str, **parameters: Any) -> Any:
+    """The request that a method of botocore's client would send."""
+
     def stop(request: Any, **_: Any) -> None:
         raise Sent(request)
 
-    client.meta.events.register_first("before-send.s3.UploadPartCopy", stop, unique_id="stop")
-    copied = {"Bucket": origin.bucket, "Key": origin.key}
+    event = f"before-send.s3.{client.meta.method_to_api_mapping[operation]}"
+    client.meta.events.register_first(event, stop, unique_id=event)
     with pytest.raises(Sent) as sent:
-        client.upload_part_copy(
-            Bucket="archives",
-            Key=key,
-            UploadId="u/+=",
-            PartNumber=7,
-            CopySource=copied | ({"VersionId": origin.version_id} if origin.version_id else {}),
-            CopySourceRange="bytes=50-149",
-            CopySourceIfMatch=origin.etag,
-        )
-    (request,) = sent.value.args
+        getattr(client, operation)(Bucket="archives", **parameters)
+    return sent.value.args[0]
+
+
+def copied_by_botocore(client: Any, key: str, origin: SourceObject) -> tuple[str, str, dict[str, str]]:
+    copied = {"Bucket": origin.bucket, "Key": origin.key}
+    request = sent_by_botocore(
+        client,
+        "upload_part_copy",
+        Key=key,
+        UploadId="u/+=",
+        PartNumber=7,
+        CopySource=copied | ({"VersionId": origin.version_id} if origin.version_id else {}),
+        CopySourceRange="bytes=50-149",
+        CopySourceIfMatch=origin.etag,
+    )
     fields = {
         name.lower(): text.decode() if isinstance(text, bytes) else text for name, text in request.headers.items()
     }
@@ -313,7 +321,7 @@ def test_it_is_asked_for_as_botocore_asks(client: Any, key: str, origin: str, bu
     copied = source(origin, bucket=bucket, version_id=version)
 
     path, query, headers = sent_here(client, key, copied)
-    its_path, its_query, its_headers = sent_by_botocore(client, key, copied)
+    its_path, its_query, its_headers = copied_by_botocore(client, key, copied)
 
     assert (path, query) == (its_path, its_query)
     ours = {name: text for name, text in headers.items() if name.startswith("x-amz-copy")}

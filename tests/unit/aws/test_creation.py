@@ -16,7 +16,7 @@ from archiver.aws.multipart import S3Uploads
 from archiver.aws.objects import encode_crc32
 from archiver.aws.throttle import Throttle
 from archiver.errors import DestinationUnavailable, StorageUnavailable
-from tests.unit.aws.test_copies import FOREIGN, PAGE, Here, Sent, client, error, keys, parts_of, uploads_by
+from tests.unit.aws.test_copies import FOREIGN, PAGE, Here, client, error, keys, parts_of, sent_by_botocore, uploads_by
 from tests.unit.aws.test_http import Server, answers
 
 __all__ = ["client"]  # a fixture
@@ -47,17 +47,6 @@ archives = st.builds(
 
 def uploads(server: Server, endpoints: Any = None) -> S3Uploads:
     return uploads_by(server, endpoints or Here("http://127.0.0.1:1"), Throttle(8), Traffic())
-
-
-def sent_by_botocore(client: Any, operation: str, **parameters: Any) -> Any:
-    def stop(request: Any, **_: Any) -> None:
-        raise Sent(request)
-
-    name = "".join(word.title() for word in operation.split("_"))
-    client.meta.events.register_first(f"before-send.s3.{name}", stop, unique_id=f"stop-{name}")
-    with pytest.raises(Sent) as sent:
-        getattr(client, operation)(Bucket="archives", **parameters)
-    return sent.value.args[0]
 
 
 def told(archive: ArchiveObject) -> dict[str, Any]:
