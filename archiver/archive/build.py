@@ -236,8 +236,6 @@ class Build:
         from archiver.archive.crew import SharedUpload
         from archiver.archive.sharing import Sharing
 
-        shared_upload = SharedUpload(self.archives.bucket, self.archive.key, upload.open())
-
         def brought(part: Part) -> None:
             self.store.forget(blueprint.sources_of(part))
             builder.on_part(part)
@@ -246,14 +244,14 @@ class Build:
             self.host,
             shared,
             blueprint,
-            shared_upload,
+            lambda: SharedUpload(self.archives.bucket, self.archive.key, upload.open()),
             checksums=builder.checksums,
             width=builder.width,
             on_part=brought,
         )
         over = False
         try:
-            sharing.open(resumed=upload.resumed)
+            sharing.open(is_resumed=lambda: upload.resumed)
             yield sharing
             over = True
         except (*_ENDS, UploadGone):

@@ -32,10 +32,13 @@ MOST_CHUNKS = 1_500
 CHUNKS_OF_LEAST_JOB = 4
 #: A turn ends with the chunk that brings it to this weight, which takes some ten seconds.
 TURN = 512 * MIB
+#: It does not end sooner than after so many seconds, though: on a fast network its pipeline would run dry, and its slot
+#: go round by the queue, each second.
+TURN_SECONDS = 5.0
 #: So many turns has a small job, too, where there are two chunks for each: beyond them few find anything left.
 LEAST_TURNS = 6
 #: A stretch is so many turns and so many entries at most: each who is invited to it reads the plan of all of it.
-MOST_STRETCH = 4 * TURN
+MOST_STRETCH = 16 * TURN
 MOST_ENTRIES = 16 * 1024
 
 
@@ -70,6 +73,7 @@ class Turn:
 class Cut:
     """A plan, shared out: ``chunks`` and what the builder keeps, all in the plan's order.
 
+    Of what could be a chunk it keeps the first: it begins with that while nobody can be invited yet.
     ``stretches`` are the chunks once more: those that follow one another, as others are invited to them. The parts in
     ``late`` may need what the chunks bring: they come last.
     """
@@ -104,12 +108,15 @@ def cut(layout: Layout, sources: Sequence[SourceObject | None], parts: Sequence[
     late: list[Part] = []
     run: list[Part] = []
     heavy = 0
+    begun = False
 
     def close() -> None:
-        nonlocal run, heavy
-        if run:
+        nonlocal run, heavy, begun
+        if run and begun:
             chunks.append(Chunk(len(chunks), tuple(run), heavy))
-        run, heavy = [], 0
+        else:
+            kept.extend(run)
+        begun, run, heavy = begun or bool(run), [], 0
 
     for first, stop in bounds.blocks():
         block = parts[first:stop]

@@ -86,7 +86,7 @@ class Crew:
         if weight < self.min_weight:
             return None
         shared = cut(layout, blueprint.sources, parts, most=chunk_weight(weight, least_job=self.min_weight))
-        return shared if len(shared.chunks) > 1 else None
+        return shared if shared.chunks else None
 
     def forget(self, bucket: str, key: str, upload_id: str) -> None:
         """Delete what was shared of an upload that nobody goes on with: by a list, for late helpers may have added."""

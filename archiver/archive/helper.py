@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from archiver.archive.agenda import Alone
 from archiver.archive.carry import Carry
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import TURN, next_chunk, weight_of
+from archiver.archive.chunks import TURN, TURN_SECONDS, next_chunk, weight_of
 from archiver.archive.crew import (
     AHEAD,
     PLAN,
@@ -26,7 +26,6 @@ from archiver.archive.crew import (
     chunk_name,
     clear,
     helpers_claim,
-    is_record,
 )
 from archiver.archive.crew_plan import MAX_BLOCK, Invitation, StretchPlan, digest_of, read_block
 from archiver.archive.crew_record import Record, pieces, write_record
@@ -93,7 +92,7 @@ def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: f
     checksums = _Noted(plan.layout.entries)
     upload = _Joined(services.archives(invitation.bucket, traffic), key=invitation.key, upload_id=invitation.upload_id)
     width = options.width(shared=True)
-    turn = _Turn(plan, claims, checksums, upload.parts, width)
+    turn = _Turn(plan, claims, checksums, upload.parts, width, until=began + TURN_SECONDS)
     with open_threads(parts=1, reads=1, copies=options.copy_concurrency) as threads:
         builder = PartBuilder(
             layout=plan.layout,
@@ -194,6 +193,7 @@ class _Claims:
         self._left = list(range(invitation.first, invitation.last + 1))
         self._own: list[int] = []
         self._claim = helpers_claim(invitation.number, secrets.token_hex(3))
+        self._looking: Future[dict[str, int]] | None = None
         self._after: int | None = invitation.begin + 1
 
     @property
@@ -206,7 +206,9 @@ class _Claims:
 
         Raises ``Needless`` once the job is over: what it cleared anybody could claim.
         """
-        there = self.objects.sizes(self.invitation.folder)
+        return self._take(self.objects.sizes(self.invitation.folder))
+
+    def _take(self, there: dict[str, int]) -> dict[str, int]:
         if PLAN not in there:
             raise Needless("the job is over")
         self._left = [number for number in self._left if chunk_name(number) not in there]
@@ -216,12 +218,11 @@ class _Claims:
         """Look, and take what an earlier receive of the invitation has claimed and left."""
         there = self.look()
         claim = helpers_claim(self.invitation.number)
-        for number in range(self.invitation.first, self.invitation.last + 1):
-            name = chunk_name(number)
-            if len(claim) <= (size := there.get(name, 0)) and not is_record(size):
-                body = self.objects.get(self.invitation.folder, name)
-                if body is not None and body.startswith(claim):
-                    self._own.append(number)
+        chunks = range(self.invitation.first, self.invitation.last + 1)
+        # Others' are mostly of another length: those of the builder, and of other turns.
+        alike = [number for number in chunks if there.get(chunk_name(number)) == len(self._claim)]
+        bodies = self._threads.map(lambda number: self.objects.get(self.invitation.folder, chunk_name(number)), alike)
+        self._own += [number for number, body in zip(alike, bodies, strict=True) if body and body.startswith(claim)]
 
     @property
     def asked(self) -> list[int]:
@@ -229,7 +230,13 @@ class _Claims:
         return [number for number, _ in self._asked]
 
     def ask(self) -> bool:
-        """Claim one more, to be taken later; False where none is left."""
+        """Claim one more, to be taken later; False where none is left, or what is left is only being looked for."""
+        if self._looking is not None:
+            if self._asked and not self._looking.done():
+                return False
+            looking, self._looking = self._looking, None
+            self._take(looking.result())
+            self._after = None
         number = next_chunk(self._left, last=self.invitation.last, after=self._after)
         if number is None:
             return False
@@ -248,9 +255,9 @@ class _Claims:
             number, put = self._asked.popleft()
             if put.result():
                 return number
-            # Where somebody else is, there may be more by now.
-            self.look()
-            self._after = None
+            # Where somebody else is, there may be more by now. What was asked for goes on meanwhile.
+            if self._looking is None:
+                self._looking = self._threads.submit(self.objects.sizes, self.invitation.folder)
         return None
 
     def close(self) -> None:
@@ -273,7 +280,10 @@ class _Claims:
 
 
 class _Turn:
-    """The agenda of a helper: chunks until it has built enough of them, each claimed first."""
+    """The agenda of a helper: chunks until it has built enough of them, each claimed first.
+
+    Until the clock says ``until`` there are never enough.
+    """
 
     def __init__(
         self,
@@ -282,9 +292,12 @@ class _Turn:
         checksums: _Noted,
         uploaded: Mapping[int, UploadedPart],
         width: Width,
+        *,
+        until: float,
     ) -> None:
         self._plan = plan
         self._width = width
+        self._until = until
         self._claims = claims
         self._checksums = checksums
         self._uploaded = uploaded
@@ -297,9 +310,9 @@ class _Turn:
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
         weight = 0
-        while weight < TURN and not stopped():
+        while (self._claims.asked or self._has_room(weight)) and not stopped():
             ahead = AHEAD if self._width.is_wide else 0
-            while len(self._claims.asked) <= ahead and self._fits(weight) and self._claims.ask():
+            while len(self._claims.asked) <= ahead and self._has_room(weight) and self._claims.ask():
                 pass
             number = self._claims.next()
             if number is None:
@@ -310,8 +323,10 @@ class _Turn:
             self._chunk_of.update((part.number, number) for part in parts)
             yield from Alone(parts).parts(stopped)
 
-    def _fits(self, weight: int) -> bool:
-        """Whether the turn has room for one more beside what was asked for, after so much."""
+    def _has_room(self, weight: int) -> bool:
+        """Whether the turn has room for one more chunk beside what was asked for, after so much."""
+        if time.monotonic() < self._until:
+            return True
         asked = (weight_of(self._plan.layout, self._plan.chunks[number]) for number in self._claims.asked)
         return weight + sum(asked) < TURN
 

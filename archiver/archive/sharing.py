@@ -9,9 +9,10 @@ What of this fails, the builder does without: nothing here raises for a fault of
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from itertools import accumulate
+from functools import cache
+from itertools import accumulate, islice
 
 from archiver.archive.agenda import copies_first
 from archiver.archive.blueprint import Blueprint
@@ -20,6 +21,7 @@ from archiver.archive.chunks import Chunk, Cut, Turn, turns
 from archiver.archive.crew import AHEAD, BATCH, BUILDERS_CLAIM, PLAN, Host, SharedUpload, chunk_name, clear, is_record
 from archiver.archive.crew_plan import Invitation, digest_of, write_block
 from archiver.archive.crew_record import check_record, read_record
+from archiver.archive.incoming import READERS, Incoming
 from archiver.archive.parallel import JobThreads, batched
 from archiver.archive.plan import Part
 from archiver.archive.storage import UploadedPart
@@ -32,9 +34,6 @@ from archiver.logs import get_logger
 LOOK_SECONDS = 2.0
 WAIT_SECONDS = 0.05
 MOST_WAIT_SECONDS = 0.5
-#: Records that are read at once. While no more chunks are missing each is asked for by its name, which takes S3 less
-#: time than a list.
-READERS = 8
 #: How long the builder waits for a chunk that another has claimed: so many times what it takes itself, and at least and
 #: at most so many seconds.
 PATIENCE = 3.0
@@ -45,10 +44,11 @@ log = get_logger(__name__)
 
 
 class Sharing:
-    """One plan's way through the crew. ``width`` is what it is built with; ``on_part`` is told of each part that others
-    bring.
+    """One plan's way through the crew. ``upload`` begins the upload, or goes on with one; ``width`` is what the plan is
+    built with; ``on_part`` is told of each part that others bring.
 
-    Used by one thread, besides its own, which send the invitations and read records.
+    Used by one thread, which waits for nothing while it has something to build: invitations, claims and what others
+    bring go by threads of this.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Sharing:
         host: Host,
         shared: Cut,
         blueprint: Blueprint,
-        upload: SharedUpload,
+        upload: Callable[[], SharedUpload],
         *,
         checksums: Checksums,
         width: Width,
@@ -66,11 +66,11 @@ class Sharing:
         self._crew = host.crew
         self._cut = shared
         self._blueprint = blueprint
-        self._upload = upload
+        self._upload = cache(upload)
+        self._knows_folder = False
         self._checksums = checksums
         self._width = width
         self._on_part = on_part
-        self._folder = upload.folder
         # One that another worker with the same message can't take for its own.
         self._own_claim = BUILDERS_CLAIM + secrets.token_hex(3).encode()
         self._turns = turns(shared.stretches)
@@ -79,18 +79,28 @@ class Sharing:
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
         self._useless: set[int] = set()  # chunks whose record is none
         self._asked: dict[int, Future[bool]] = {}  # claims that are under way, by the chunk's number
+        self._has_met = False  # claims of others, and has not seen yet which others there are
         self._looked_at = host.crew.clock()
-        self._sees = True  # whether the last look has shown something
         self._began = host.crew.clock()
         self._own_weight = 0
         self._pace = 0.0  # seconds for each byte of weight
         self._stopped = threading.Event()
-        self._threads = JobThreads(1 + READERS, "crew")
+        self._threads = JobThreads(2 + READERS, "crew")
+        # Of their own: the parts wait for them, and for records nobody does.
+        self._claiming = JobThreads(1 + AHEAD, "claim")
+        self._incoming = Incoming(self._crew.objects, lambda: self._folder, self._threads)
+        self._opened: Future[None] | None = None
         #: The parts that others have brought, by number.
         self.brought: dict[int, UploadedPart] = {}
 
-    def open(self, *, resumed: bool) -> None:
-        """Take what an earlier attempt left, write the plan and invite, the latter in a thread of its own."""
+    def open(self, *, is_resumed: Callable[[], bool]) -> None:
+        """Begin to invite others, in threads of its own: what the builder keeps waits for none of it."""
+        self._opened = self._threads.submit(self._open, is_resumed)
+
+    def _open(self, is_resumed: Callable[[], bool]) -> None:
+        """Take what an earlier attempt left, write the plan, and have others invited."""
+        self._upload()
+        self._knows_folder = True
         log.info("others are invited", chunks=len(self._cut.chunks), turns=len(self._turns))
         blocks: list[bytes | None] = []
         for stretch in self._cut.stretches:
@@ -98,8 +108,9 @@ class Sharing:
             blocks.append(block)
             digest = None if block is None else digest_of(block)
             self._digests.update((chunk.number, digest) for chunk in stretch)
-        if resumed:
-            self._look()
+        if is_resumed():
+            self._look(wait=True)
+            self._take_records(wait=True)
             self._forget_claims()
         self._threads.submit(self._invite, blocks)
 
@@ -109,6 +120,8 @@ class Sharing:
         What others bring meanwhile is in ``brought``. Ends early once ``stopped`` says so.
         """
         yield from copies_first(self._cut.kept)
+        assert self._opened is not None
+        self._opened.result()
         for chunk in self._cut.chunks:
             self._look(every=LOOK_SECONDS)
             if stopped():
@@ -136,10 +149,15 @@ class Sharing:
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
         self._stopped.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        if not over:
+        for threads in (self._claiming, self._threads):
+            threads.shutdown(wait=True, cancel_futures=True)
+        if not over or not self._knows_folder:
             return
         clear(self._crew.objects, self._folder, [PLAN, *(chunk_name(chunk.number) for chunk in self._cut.chunks)])
+
+    @property
+    def _folder(self) -> str:
+        return self._upload().folder
 
     def _invite(self, blocks: Sequence[bytes | None]) -> None:
         try:
@@ -172,7 +190,7 @@ class Sharing:
         return number in self._waiting and number not in self._seen and number not in self._asked
 
     def _invitation(self, turn: Turn, number: int, count: int, starts: Sequence[int]) -> Invitation:
-        upload, stretch = self._upload, self._cut.stretches[turn.stretch]
+        upload, stretch = self._upload(), self._cut.stretches[turn.stretch]
         digest = self._digests[turn.begin]
         assert digest is not None
         return Invitation(
@@ -197,6 +215,11 @@ class Sharing:
 
     def _claim(self, chunk: Chunk) -> bool:
         """Whether the chunk is ours; also where that can't be written down."""
+        if self._has_met and chunk.number not in self._asked:
+            # To try each of theirs would take as long as to see all of them.
+            self._drop_refused(wait=True)
+            self._look(every=LOOK_SECONDS, wait=True)
+            self._has_met = False
         if chunk.number in self._seen:
             return False
         asked = self._asked.pop(chunk.number, None) or self._ask(chunk)
@@ -204,19 +227,33 @@ class Sharing:
             self._ask_ahead(chunk)
         if asked.result():
             return True
-        self._seen[chunk.number] = self._crew.clock()
-        # Where somebody else is, there may be more by now: to try each of them takes as long as to look at all.
-        self._look(every=0.0 if self._sees else LOOK_SECONDS)
+        self._meet([chunk.number])
         return False
 
     def _ask(self, chunk: Chunk) -> "Future[bool]":
-        return self._threads.submit(self._put_claim, chunk)
+        return self._claiming.submit(self._put_claim, chunk)
 
     def _ask_ahead(self, chunk: Chunk) -> None:
         """Claim some of those behind a chunk that is claimed."""
-        for other in self._cut.chunks[chunk.number + 1 : chunk.number + 1 + AHEAD]:
-            if self._is_free(other):
-                self._asked[other.number] = self._ask(other)
+        self._drop_refused()
+        if self._has_met:
+            return
+        free = filter(self._is_free, self._cut.chunks[chunk.number + 1 :])
+        for other in islice(free, AHEAD - len(self._asked)):
+            self._asked[other.number] = self._ask(other)
+
+    def _drop_refused(self, *, wait: bool = False) -> None:
+        """Ask no more for those that are others', as far as that is known by now, or with ``wait`` at all."""
+        self._meet([number for number, asked in self._asked.items() if (wait or asked.done()) and not asked.result()])
+
+    def _meet(self, numbers: Sequence[int]) -> None:
+        """These are others'. Where one is there may be more: look, unless nothing can be seen."""
+        for number in numbers:
+            self._asked.pop(number, None)
+            self._seen[number] = self._crew.clock()
+        if numbers and not self._has_met:
+            self._has_met = True
+            self._look(every=0.0 if self._incoming.sees else LOOK_SECONDS)
 
     def _put_claim(self, chunk: Chunk) -> bool:
         try:
@@ -242,49 +279,44 @@ class Sharing:
         patience = min(MOST_PATIENCE_SECONDS, max(PATIENCE_SECONDS, PATIENCE * self._pace * chunk.weight))
         return self._crew.clock() - self._seen.get(chunk.number, self._began) > patience
 
-    def _look(self, *, every: float = 0.0) -> None:
-        """Take what has come, if the last look is so many seconds ago."""
+    def _look(self, *, every: float = 0.0, wait: bool = False) -> None:
+        """Begin to see what is there, if the last look is so many seconds ago, and take what has come; with ``wait``
+        once a look that is under way has ended."""
         now = self._crew.clock()
-        if now - self._looked_at < every:
-            return
-        self._looked_at = now
-        self._sees = False
-        try:
-            sizes = self._crew.objects.sizes(self._folder)
-        except ArchiverError as error:
-            log.debug("what others have brought can't be seen", reason=str(error))
-            return
-        self._sees = True
-        # What is asked for shows its own claim.
-        others = [chunk for chunk in self._waiting.values() if chunk.number not in self._asked]
-        there = [chunk for chunk in others if chunk_name(chunk.number) in sizes]
-        for chunk in there:
-            self._seen.setdefault(chunk.number, now)
-        self._take_all([chunk for chunk in there if is_record(sizes[chunk_name(chunk.number)])])
+        if now - self._looked_at >= every:
+            self._looked_at = now
+            self._incoming.look()
+        sizes = self._incoming.seen(wait=wait)
+        if sizes is not None:
+            # What is asked for shows its own claim.
+            for chunk in [chunk for chunk in self._waiting.values() if chunk.number not in self._asked]:
+                size = sizes.get(chunk_name(chunk.number))
+                if size is not None:
+                    self._seen.setdefault(chunk.number, now)
+                    if is_record(size):
+                        self._read(chunk)
+        self._take_records()
 
     def _look_for_the_last(self) -> None:
-        """Take what has come while nothing else is left to do."""
+        """Take what has come while nothing else is left to do.
+
+        Of a few chunks each record is asked for by its name, which takes S3 less time than a list.
+        """
         if len(self._waiting) > READERS:
-            self._look()
+            self._look(wait=True)
         else:
-            self._take_all(self._waiting.values())
+            for chunk in self._waiting.values():
+                self._read(chunk)
+        self._take_records(wait=True)
 
-    def _take_all(self, chunks: Iterable[Chunk]) -> None:
-        """Take the records that these chunks have; a few are read at once."""
-        for batch in batched([chunk for chunk in chunks if chunk.number not in self._useless], READERS):
-            for chunk, body in zip(batch, self._threads.map(self._record, batch), strict=True):
-                if body is not None:
-                    self._take(chunk, body)
+    def _read(self, chunk: Chunk) -> None:
+        if chunk.number not in self._useless:
+            self._incoming.read(chunk.number)
 
-    def _record(self, chunk: Chunk) -> bytes | None:
-        """The chunk's record; None where there is none, as far as we know."""
-        try:
-            body = self._crew.objects.get(self._folder, chunk_name(chunk.number))
-        except ArchiverError as error:
-            # That says nothing of the record, nor whether there is one.
-            log.debug("what others have brought can't be seen", reason=str(error))
-            return None
-        return body if body is not None and is_record(len(body)) else None
+    def _take_records(self, *, wait: bool = False) -> None:
+        for number, body in self._incoming.records(wait=wait):
+            if number in self._waiting:
+                self._take(self._waiting[number], body)
 
     def _take(self, chunk: Chunk, body: bytes) -> None:
         try:

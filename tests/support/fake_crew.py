@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
+import archiver.archive.helper
 from archiver.archive.crew import Crew
 from archiver.archive.crew_plan import Invitation
 from archiver.archive.helper import Help, Needless, help_build
@@ -137,3 +140,9 @@ def help_with(services: Services, invitation: Invitation, *, redelivered: bool =
         return help_build(invitation, services=services, redelivered=redelivered)
     except Needless:
         return None
+
+
+def with_turns_of_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever helps builds one chunk for an invitation."""
+    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)
+    monkeypatch.setattr(archiver.archive.helper, "TURN_SECONDS", 0.0)

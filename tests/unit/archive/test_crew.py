@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import archiver.archive.chunks
-import archiver.archive.helper
 import archiver.archive.sharing
 from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
 from archiver.archive.crew_plan import Invitation, read_block
@@ -22,13 +21,17 @@ from archiver.archive.progress import Progress
 from archiver.archive.sharing import PATIENCE_SECONDS
 from archiver.archive.storage import UploadGone
 from archiver.errors import ArchiverError, Cancelled, StorageUnavailable
-from tests.support.fake_crew import FakeCrew, help_with, helper
+from tests.support.fake_crew import FakeCrew, help_with, helper, with_turns_of_a_chunk
 from tests.support.fake_s3 import MIB, Call, FakeS3, flip
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, logged, noise, of_quick_parts, services, unzipped
 
 COUNT = 10
 FILES = {f"photos/{n:02}.jpg": noise(3 * MIB + n, n) for n in range(COUNT)}
 PAYLOAD = {"files": [{"source": "photos/"}]}
+#: Photos in what the builder keeps, since it begins before others can be invited.
+KEPT = 2
+#: A receive of an invitation.
+RECEIVE = "a1b2c3"
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def test_others_are_sent_the_back_first(builder: Services, fake: FakeCrew) -> No
 def test_some_is_brought(
     helped: int, s3: FakeS3, builder: Services, other: Services, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)  # a chunk each
+    with_turns_of_a_chunk(monkeypatch)
     found: list[Help | None] = []
     fake.at_first = lambda: found.extend(help_with(other, invitation) for invitation in invited(fake)[:helped])
 
@@ -167,12 +170,12 @@ def test_a_message_that_comes_again_takes_what_it_had_claimed_and_leaves_others_
     def claim() -> None:
         first, second, *_ = invited(fake)
         names = chunks_of(fake, first)
-        fake.objects.put(first.folder, names[1], helpers_claim(first.number))
-        fake.objects.put(first.folder, names[2], helpers_claim(second.number))
+        fake.objects.put(first.folder, names[1], helpers_claim(first.number, RECEIVE))
+        fake.objects.put(first.folder, names[2], helpers_claim(second.number, RECEIVE))
         # when its message comes again
         brought.append(help_with(other, first, redelivered=True))
         left = {name: fake.objects.get(first.folder, name) for name in names}
-        assert left.pop(names[2]) == helpers_claim(second.number)
+        assert left.pop(names[2]) == helpers_claim(second.number, RECEIVE)
         assert all(is_record(len(body)) for body in left.values() if body)
         fake.objects.delete(first.folder, [names[2]])
 
@@ -194,7 +197,7 @@ def test_claims_whose_answers_are_lost_are_theirs_who_sent_them(
 
     # given requests that are all sent twice, and a helper with some of the chunks
     monkeypatch.setattr(fake.objects, "put", put_again)
-    monkeypatch.setattr(archiver.archive.helper, "TURN", 1)
+    with_turns_of_a_chunk(monkeypatch)
     found: list[Help | None] = []
     fake.at_first = lambda: found.append(help_with(other, invited(fake)[0]))
     build(builder)
@@ -224,7 +227,7 @@ def test_two_receives_of_a_message_at_once_build_nothing_twice(
 def test_a_helper_dies_with_its_claim(s3: FakeS3, builder: Services, fake: FakeCrew) -> None:
     def claim() -> None:
         invited(fake)
-        fake.objects.put(fake.queue.invitations[0].folder, "00002", helpers_claim(0))
+        fake.objects.put(fake.queue.invitations[0].folder, "00002", helpers_claim(0, RECEIVE))
 
     fake.at_first = claim
     with logged() as lines:
@@ -242,7 +245,7 @@ def test_a_builder_that_has_built_little_itself_waits_no_longer_for_that(
         for invitation in invited(fake):
             for name in chunks_of(fake, invitation):
                 if name != chunk_name(0):
-                    fake.objects.put(invitation.folder, name, helpers_claim(0))
+                    fake.objects.put(invitation.folder, name, helpers_claim(0, RECEIVE))
         fake.now += 10
 
     fake.at_first = claim
@@ -266,7 +269,7 @@ def test_who_meets_one_claim_of_others_tries_no_more_of_theirs_than_it_has_asked
     def claim() -> None:
         for name in chunks_of(fake, invited(fake)[0])[1:]:
             claimed.append(name)
-            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0))
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0, RECEIVE))
 
     def bring() -> None:
         if not tried:
@@ -286,7 +289,7 @@ def test_who_may_not_look_does_not_try_to_after_each_claim_of_others(builder: Se
 
     def claim() -> None:
         for name in chunks_of(fake, invited(fake)[0])[1:]:
-            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0))
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0, RECEIVE))
         fake.objects.denied.add("sizes")
         fake.objects.calls.clear()
 
@@ -301,7 +304,7 @@ def test_what_comes_late_is_waited_for(s3: FakeS3, builder: Services, other: Ser
     # given a helper that has claimed a stretch, and brings it while the builder waits
     def claim() -> None:
         for number in chunks_of(fake, invited(fake)[0]):
-            fake.objects.put(fake.queue.invitations[0].folder, number, helpers_claim(0))
+            fake.objects.put(fake.queue.invitations[0].folder, number, helpers_claim(0, RECEIVE))
 
     def bring() -> None:
         if fake.waits == 3:
@@ -327,7 +330,7 @@ def test_who_can_not_see_what_came_for_once_looks_again(
     # given a helper that has claimed chunks and brings them while the builder waits, which fails to look in between
     def claim() -> None:
         for name in chunks_of(fake, invited(fake)[0])[-2:]:
-            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(fake.queue.invitations[0].number))
+            fake.objects.put(fake.queue.invitations[0].folder, name, helpers_claim(0, RECEIVE))
 
     def bring() -> None:
         if fake.waits == 3:
@@ -458,8 +461,8 @@ def test_who_follows_a_builder_that_died_takes_what_the_crew_has_brought(
     # when its message comes again
     build(replace(builder, crew=fake.crew()), attempt=2)
 
-    # then nothing is read again
-    assert s3.calls["read"] == reads
+    # then nothing is read again but what the builder had kept
+    assert s3.calls["read"] == reads + KEPT
 
 
 def test_who_cuts_the_plan_otherwise_than_the_builder_that_died_is_helped_all_the_same(
@@ -488,8 +491,8 @@ def test_who_cuts_the_plan_otherwise_than_the_builder_that_died_is_helped_all_th
 def test_the_claims_of_a_builder_that_died_are_nobodys(
     s3: FakeS3, builder: Services, other: Services, fake: FakeCrew
 ) -> None:
-    # given a builder that dies at its first part
-    s3.before("put_part", die, skip=1, times=1)
+    # given a builder that dies at the second part: one was its own from the start
+    s3.before("put_part", die, skip=2, times=1)
     with pytest.raises(Died):
         build(builder)
     (names,) = fake.objects.folders.values()

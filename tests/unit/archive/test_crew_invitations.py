@@ -1,6 +1,9 @@
 """Whom a builder invites to what, and how it waits for them."""
 
+import threading
+from collections.abc import Callable
 from functools import partial
+from itertools import islice, takewhile
 
 import pytest
 
@@ -16,7 +19,7 @@ from archiver.archive.sharing import PATIENCE_SECONDS, Sharing
 from archiver.archive.storage import SourceObject, UploadedPart
 from archiver.archive.width import WIDE, LastWidth, Width
 from tests.support.fake_crew import FakeCrew
-from tests.support.waiting import eventually
+from tests.support.waiting import LONG_ENOUGH, eventually
 
 UPLOAD = SharedUpload("archives", "a.zip", "upload-1")
 
@@ -24,7 +27,14 @@ UPLOAD = SharedUpload("archives", "a.zip", "upload-1")
 class Builder:
     """A builder that has nothing in memory but the plan."""
 
-    def __init__(self, fake: FakeCrew, *, photos: int, wide: bool = True) -> None:
+    def __init__(
+        self,
+        fake: FakeCrew,
+        *,
+        photos: int,
+        wide: bool = True,
+        upload: Callable[[], SharedUpload] = lambda: UPLOAD,
+    ) -> None:
         self.fake = fake
         names = [f"{number:05}.jpg" for number in range(photos)]
         sources = [SourceObject("photos", name, 4 * MIB, "etag", 1_700_000_000, None, 1) for name in names]
@@ -36,7 +46,7 @@ class Builder:
         checksums = Checksums(self.blueprint.layout.entries)
         width = Width(1, WIDE, last=LastWidth(WIDE if wide else 1))
         self.sharing = Sharing(
-            host, found, self.blueprint, UPLOAD, checksums=checksums, width=width, on_part=lambda _: None
+            host, found, self.blueprint, upload, checksums=checksums, width=width, on_part=lambda _: None
         )
         self.parts = self.sharing.parts(lambda: False)
 
@@ -64,7 +74,7 @@ def fake() -> FakeCrew:
 @pytest.mark.parametrize("photos", [40, 400, 4_000])
 def test_others_are_invited_by_turns_to_all_stretches(photos: int, fake: FakeCrew) -> None:
     builder = Builder(fake, photos=photos)
-    builder.sharing.open(resumed=False)
+    builder.sharing.open(is_resumed=lambda: False)
     try:
         expected = turns(builder.cut.stretches)
         found = builder.invited(len(expected))
@@ -85,7 +95,7 @@ def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeyp
     # given a job whose last stretch was brought as a whole, and of the one before one chunk
     monkeypatch.setattr(sharing, "check_record", lambda *_: [])
     builder = Builder(fake, photos=4_000)
-    builder.sharing.open(resumed=False)
+    builder.sharing.open(is_resumed=lambda: False)
     try:
         found = builder.invited(len(turns(builder.cut.stretches)))
     finally:
@@ -98,7 +108,7 @@ def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeyp
 
     # when another goes on
     follower = Builder(fake, photos=4_000)
-    follower.sharing.open(resumed=True)
+    follower.sharing.open(is_resumed=lambda: True)
     try:
         left = [turn for turn in turns(builder.cut.stretches) if turn.stretch < len(builder.cut.stretches) - 1]
         again = follower.invited(len(left))
@@ -113,7 +123,7 @@ def test_claims_of_an_attempt_before_are_nobodys(fake: FakeCrew) -> None:
     builder = Builder(fake, photos=40)
     for chunk in builder.cut.chunks:
         builder.claim(chunk)
-    builder.sharing.open(resumed=True)
+    builder.sharing.open(is_resumed=lambda: True)
     try:
         assert builder.invited(1)
     finally:
@@ -128,8 +138,12 @@ def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
     gets: list[int] = []
     fake.while_waiting = lambda: gets.append(fake.objects.calls["get"] + fake.objects.calls["sizes"])
 
-    for _ in builder.parts:
-        pass
+    builder.sharing.open(is_resumed=lambda: False)
+    try:
+        for _ in builder.parts:
+            pass
+    finally:
+        builder.sharing.close(over=True)
 
     assert fake.now - 1000 > PATIENCE_SECONDS
     assert len(gets) < 20 * (fake.now - 1000)
@@ -140,7 +154,7 @@ def test_a_claim_of_its_own_that_is_on_its_way_is_nobody_elses(fake: FakeCrew, m
     monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.0)
     builder = Builder(fake, photos=400)
     names = {part.number: chunk_name(chunk.number + 1) for chunk in builder.cut.chunks[:-1] for part in chunk.parts}
-    builder.sharing.open(resumed=False)
+    builder.sharing.open(is_resumed=lambda: False)
     handed = set()
     try:
         for part in builder.parts:
@@ -159,7 +173,7 @@ def test_who_is_slow_claims_what_it_begins_and_no_more(fake: FakeCrew) -> None:
     # given a builder whose parts take their time
     builder = Builder(fake, photos=400, wide=False)
     last_of = {chunk.parts[-1].number: chunk.number for chunk in builder.cut.chunks}
-    builder.sharing.open(resumed=False)
+    builder.sharing.open(is_resumed=lambda: False)
     ahead = []
     try:
         for part in builder.parts:
@@ -170,3 +184,82 @@ def test_who_is_slow_claims_what_it_begins_and_no_more(fake: FakeCrew) -> None:
 
     assert len(ahead) > 2 * AHEAD
     assert set(ahead) == {0}
+
+
+def test_what_it_keeps_waits_neither_for_the_upload_nor_for_the_crew(fake: FakeCrew) -> None:
+    # given an upload that S3 takes its time to begin
+    begun = threading.Event()
+
+    def begin() -> SharedUpload:
+        begun.wait(LONG_ENOUGH)
+        return UPLOAD
+
+    builder = Builder(fake, photos=40, upload=begin)
+    builder.sharing.open(is_resumed=lambda: False)
+    try:
+        kept = [part.number for part in islice(builder.parts, len(builder.cut.kept))]
+        assert fake.objects.folders == {}
+        begun.set()
+        others = [part.number for part in builder.parts]
+    finally:
+        begun.set()
+        builder.sharing.close(over=True)
+
+    assert kept == [part.number for part in builder.cut.kept] != []
+    assert len({*kept, *others}) == len(builder.blueprint.parts)
+
+
+@pytest.mark.parametrize("slow", ["sizes", "get"])
+def test_who_builds_waits_neither_for_a_look_nor_for_records(
+    slow: str, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a builder that looks before each chunk, the last of which has come, and an S3 that takes its time
+    monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sharing, "check_record", lambda *_: [])
+    builder = Builder(fake, photos=400, wide=False)
+    asked, answered = threading.Event(), threading.Event()
+    real: Callable[..., object] = getattr(fake.objects, slow)
+
+    def answer_late(*arguments: object) -> object:
+        asked.set()
+        answered.wait(LONG_ENOUGH)
+        return real(*arguments)
+
+    builder.sharing.open(is_resumed=lambda: False)
+    last = builder.cut.chunks[-1]
+    try:
+        builder.bring(last, builder.invited(1)[0].digest)
+        monkeypatch.setattr(fake.objects, slow, answer_late)
+        # when it has asked, it goes on to the end of what nobody has begun
+        behind = builder.cut.chunks[-2].parts[-1].number
+        before = [part.number for part in takewhile(lambda part: part.number != behind, builder.parts)]
+        assert asked.wait(LONG_ENOUGH)
+        assert not answered.is_set()
+        answered.set()
+        rest = {part.number for part in builder.parts}
+    finally:
+        answered.set()
+        builder.sharing.close(over=True)
+
+    assert len(before) > len(builder.cut.kept)
+    # then what has come meanwhile it does not build
+    assert rest.isdisjoint(part.number for part in last.parts)
+    assert builder.sharing.brought.keys() == {part.number for part in last.parts}
+
+
+def test_one_look_shows_the_chunks_of_all_others(fake: FakeCrew) -> None:
+    # given a builder whose parts are quick, and helpers with all but the first two chunks
+    builder = Builder(fake, photos=400)
+    for chunk in builder.cut.chunks[2:]:
+        builder.claim(chunk)
+    looks: list[int] = []
+    fake.while_waiting = lambda: looks.append(fake.objects.calls["sizes"])
+    builder.sharing.open(is_resumed=lambda: False)
+    try:
+        for _ in builder.parts:
+            pass
+    finally:
+        builder.sharing.close(over=True)
+
+    # then at its first wait it has looked once at all of them, and once more for what has come
+    assert looks[0] == 2

@@ -183,6 +183,5 @@ def test_it_tells_whether_others_are_invited(s3: FakeS3) -> None:
     assert preview(request, services=services(s3)).chunks is None
     assert preview(request, services=services(s3, crew=FakeCrew().crew(1 << 40))).chunks == 0
     shown = preview(request, services=services(s3, crew=FakeCrew().crew()))
-    assert shown.chunks is not None
-    assert shown.chunks > 1
+    assert shown.chunks
     assert described(shown)["crew"] == {"chunks": shown.chunks}
