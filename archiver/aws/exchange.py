@@ -1,6 +1,6 @@
 """A request to S3, its answer, and what lies between them: the attempts that it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,8 +20,10 @@ class HttpRequest:
     ``first`` and ``last`` are the range of a GET in bytes, inclusive; one that breaks off goes on where it was, so it
     is pinned by ``etag``, which the answer must have. ``target`` takes the content and must be filled by it; without
     one the answer has it, where it is no longer than ``most`` bytes, and must be the XML ``element``, where one is
-    named: a success may hold an error in its place. A checksum in ``headers`` guards the ``body``; one that is streamed
-    can be sent once. ``silent_seconds`` without a byte are waited for, None: as many as usual.
+    named: a success may hold an error in its place. The answer must have the headers that it ``needs``: where no
+    content follows, libcurl takes one that broke off within them for an answer like any other. A checksum in
+    ``headers`` guards the ``body``; one that is streamed can be sent once. ``silent_seconds`` without a byte are waited
+    for, None: as many as usual.
     """
 
     operation: str
@@ -38,6 +40,7 @@ class HttpRequest:
     element: str | None = None
     body: PartBody | None = None
     silent_seconds: float | None = None
+    needs: Collection[str] = ()
 
 
 class Answer(NamedTuple):
@@ -109,8 +112,10 @@ class Exchange:
         return self.is_of(headers)
 
     def is_of(self, headers: Mapping[str, str]) -> bool:
-        """Whether the headers are those of the version and the range that were asked for."""
+        """Whether the headers are those of the version and the range that were asked for, and all that are needed."""
         request = self.request
+        if not all(name in headers for name in request.needs):
+            return False
         if request.etag is not None and headers.get("etag", "").strip('"') != request.etag.strip('"'):
             return False
         if request.first is None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Corrections of a request's way: another region, another clock.
 MOST_CORRECTIONS = 3
+#: What is said of a success that is not S3's, of an operation.
+NOT_ASKED_FOR = "{} failed: the answer is not what was asked for"
 #: The longest pause before another attempt, in seconds; the first one is at most a tenth of a second.
 MAX_PAUSE = 10.0
 #: Answers that another attempt may not get: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -147,7 +149,7 @@ class S3Http:
         if exchange.is_of(inlet.headers):
             return inlet
         inlet.close()
-        return ConnectionError(f"{exchange.request.operation} failed: the answer is not what was asked for")
+        return ConnectionError(NOT_ASKED_FOR.format(exchange.request.operation))
 
     def _begun(self, exchanges: Sequence[Exchange], waiter: Waiter) -> list[Transfer]:
         """A transfer for each exchange, all under way."""
@@ -222,8 +224,10 @@ class S3Http:
         """Give the exchange its outcome, or leave it to another attempt."""
         transfer, request = exchange.transfer, exchange.request
         assert transfer is not None
-        if transfer.is_cut:
-            exchange.outcome = Answer(transfer.answered_headers(), None)
+        if transfer.is_cut and exchange.is_of(headers := transfer.answered_headers()):
+            exchange.outcome = Answer(headers, None)
+        elif transfer.is_cut:
+            exchange.failed(NOT_ASKED_FOR.format(request.operation))
         elif transfer.error is not None:
             exchange.failed(f"{request.operation} failed: {transfer.error}", came=exchange.came(transfer))
         elif 200 <= transfer.status < 300:
@@ -239,7 +243,7 @@ class S3Http:
         elif element == exchange.request.element and exchange.is_asked_for(transfer, headers):
             exchange.outcome = Answer(headers, content, exchange.failures)
         else:
-            exchange.failed(f"{exchange.request.operation} failed: the answer is not what was asked for")
+            exchange.failed(NOT_ASKED_FOR.format(exchange.request.operation))
 
     def _judge_refusal(self, exchange: Exchange, transfer: Transfer, refused: Refused) -> None:
         headers = transfer.answered_headers()

@@ -13,6 +13,8 @@ from archiver.aws.http import S3Http
 
 #: Asks S3 to tell the checksum of a whole object.
 CHECKSUM = {"x-amz-checksum-mode": "ENABLED"}
+#: What S3 says of each object that it shows.
+SEEN = ("content-length", "etag", "last-modified")
 #: Codes that say the same of every object of a bucket that is refused with the same status.
 _COMMON = frozenset({"AccessDenied", "NoSuchKey", "NoSuchVersion"})
 
@@ -30,11 +32,11 @@ class ObjectRequests:
 
         Raises ``Refused``, and ``OSError`` where there was no answer.
         """
-        return self._sent(request_of(location, headers=CHECKSUM, most=most))
+        return self._sent(request_of(location, headers=CHECKSUM, most=most, needs=SEEN))
 
     def head(self, location: Location) -> Answer:
         """The object's headers, with its checksum. Raises as ``get`` does."""
-        look = request_of(location, method="HEAD", headers=CHECKSUM)
+        look = request_of(location, method="HEAD", headers=CHECKSUM, needs=SEEN)
         try:
             return self._sent(look)
         except Refused as refused:

@@ -351,3 +351,19 @@ def test_without_credentials_it_says_so() -> None:
     endpoints: Any = Endpoints()
     with pytest.raises(NoCredentialsError):
         S3Http(server, endpoints=endpoints, credentials=lambda: None).send(get())
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_answer_without_a_header_that_is_needed_is_asked_for_again(cut: bool) -> None:
+    # given an answer that broke off in its headers, or some page of another server's
+    def lacks(transfer: Transfer) -> None:
+        answers(200, b"" if cut else b"page", ETag='"e"')(transfer)
+        transfer.is_cut = cut
+
+    client, server, pauses = http(lacks, answers(200, b"content", ETag='"e"', Last_Modified="now"))
+
+    answer = client.send(get(needs=("content-length", "etag", "last-modified"), most=7))
+
+    assert answer.content == b"content"
+    assert answer.failures == len(pauses) == 1
+    assert len(server.seen) == 2

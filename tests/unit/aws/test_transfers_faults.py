@@ -1,13 +1,20 @@
 """Transfers that can't even begin, and ends that go wrong: nobody else notices, and no place is lost."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 
+from archiver.archive.location import Location
+from archiver.aws.endpoints import Endpoint
 from archiver.aws.handles import MOST_OF_REFUSAL, HttpSettings
+from archiver.aws.http import S3Http
+from archiver.aws.requests import ObjectRequests
 from archiver.aws.throttle import Throttle
 from archiver.aws.transfer import Transfer
 from archiver.aws.transfers import Transfers
@@ -116,3 +123,31 @@ def test_a_forked_child_begins_anew(server: Server, throttle: Throttle, transfer
         throttle.leave(200)
     (after,) = run(transfers, f"{server.url}/after")
     assert after.content == b"content of /after"
+
+
+def test_a_look_whose_answer_breaks_off_in_its_headers_is_asked_for_again(transfers: Transfers) -> None:
+    # given a server that hangs up in the middle of its first answer's headers, which is no error to libcurl
+    whole = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "e"\r\nLast-Modified: Mon, 21 Sep 2026 08:00:00 GMT\r\n\r\n'
+
+    def serve(listener: socket.socket) -> None:
+        for answer in (whole[:40], whole):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(64 * 1024)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(LONG)
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        http = S3Http(
+            transfers,
+            endpoints=SimpleNamespace(of=lambda _: Endpoint(f"http://{host}/", host, "/", "eu-west-1")),  # type: ignore[arg-type]
+            credentials=lambda: Credentials("AKID", "secret"),
+            sleep=lambda _: None,
+        )
+        found = ObjectRequests(http).head(Location("bucket", "a.jpg"))
+        thread.join(LONG)
+
+    assert (found.headers["etag"], found.failures) == ('"e"', 1)
