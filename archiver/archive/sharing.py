@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import cache
-from itertools import accumulate, islice
+from itertools import islice
 
 from archiver.archive.agenda import copies_first
 from archiver.archive.blueprint import Blueprint
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import Chunk, Cut, Turn, turns
-from archiver.archive.crew import AHEAD, BATCH, BUILDERS_CLAIM, PLAN, Host, SharedUpload, chunk_name, clear, is_record
-from archiver.archive.crew_plan import Invitation, digest_of, write_block
+from archiver.archive.chunks import Chunk, Cut
+from archiver.archive.crew import AHEAD, BUILDERS_CLAIM, PLAN, Host, SharedUpload, chunk_name, clear, is_record
 from archiver.archive.crew_record import check_record, read_record
 from archiver.archive.incoming import READERS, Incoming
-from archiver.archive.parallel import JobThreads, batched
+from archiver.archive.inviting import Inviting
+from archiver.archive.parallel import JobThreads
 from archiver.archive.plan import Part
 from archiver.archive.storage import UploadedPart
 from archiver.archive.width import Width
@@ -62,7 +62,6 @@ class Sharing:
         width: Width,
         on_part: Callable[[Part], None],
     ) -> None:
-        self._host = host
         self._crew = host.crew
         self._cut = shared
         self._blueprint = blueprint
@@ -73,8 +72,6 @@ class Sharing:
         self._on_part = on_part
         # One that another worker with the same message can't take for its own.
         self._own_claim = BUILDERS_CLAIM + secrets.token_hex(3).encode()
-        self._turns = turns(shared.stretches)
-        self._digests: dict[int, str | None] = {}  # of the block of each chunk's stretch
         self._waiting: dict[int, Chunk] = {chunk.number: chunk for chunk in shared.chunks}
         self._seen: dict[int, float] = {}  # chunks that another has claimed, since when we know
         self._useless: set[int] = set()  # chunks whose record is none
@@ -88,6 +85,7 @@ class Sharing:
         self._threads = JobThreads(2 + READERS, "crew")
         # Of their own: the parts wait for them, and for records nobody does.
         self._claiming = JobThreads(1 + AHEAD, "claim")
+        self._inviting = Inviting(host, shared, blueprint, is_free=self._is_free, stopped=self._stopped)
         self._incoming = Incoming(self._crew.objects, lambda: self._folder, self._threads)
         self._opened: Future[None] | None = None
         #: The parts that others have brought, by number.
@@ -99,20 +97,14 @@ class Sharing:
 
     def _open(self, is_resumed: Callable[[], bool]) -> None:
         """Take what an earlier attempt left, write the plan, and have others invited."""
-        self._upload()
+        upload = self._upload()
         self._knows_folder = True
-        log.info("others are invited", chunks=len(self._cut.chunks), turns=len(self._turns))
-        blocks: list[bytes | None] = []
-        for stretch in self._cut.stretches:
-            block = write_block(self._blueprint.layout, self._blueprint.sources, stretch)
-            blocks.append(block)
-            digest = None if block is None else digest_of(block)
-            self._digests.update((chunk.number, digest) for chunk in stretch)
+        self._inviting.write()
         if is_resumed():
             self._look(wait=True)
             self._take_records(wait=True)
             self._forget_claims()
-        self._threads.submit(self._invite, blocks)
+        self._threads.submit(self._inviting.invite, upload)
 
     def parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
         """What is to be built here, in its order: copies of a run before its literal parts.
@@ -159,55 +151,10 @@ class Sharing:
     def _folder(self) -> str:
         return self._upload().folder
 
-    def _invite(self, blocks: Sequence[bytes | None]) -> None:
-        try:
-            self._crew.objects.put(self._folder, PLAN, b"".join(block for block in blocks if block is not None))
-            self._send(blocks)
-        except ArchiverError as error:
-            log.warning("others can't be invited: the job goes on alone", reason=str(error))
-        except Exception:
-            log.exception("others can't be invited: the job goes on alone")
-
-    def _send(self, blocks: Sequence[bytes | None]) -> None:
-        """Invite to all stretches of which something is left, as far as we know."""
-        starts = [0, *accumulate(0 if block is None else len(block) for block in blocks)]
-        due = [turn for turn in self._turns if blocks[turn.stretch] is not None and self._is_left(turn.stretch)]
-        for batch in batched(enumerate(due), BATCH):
-            if self._stopped.is_set():
-                return
-            self._crew.queue.send(
-                [self._invitation(turn, number, len(due), starts) for number, turn in batch],
-                correlation_id=self._host.correlation_id,
-            )
-
-    def _is_left(self, stretch: int) -> bool:
-        """Whether there is a chunk of the stretch that nobody has begun."""
-        return any(map(self._is_free, self._cut.stretches[stretch]))
-
     def _is_free(self, chunk: Chunk) -> bool:
         """Whether nobody has begun it, nor have we asked for it, as far as we know."""
         number = chunk.number
         return number in self._waiting and number not in self._seen and number not in self._asked
-
-    def _invitation(self, turn: Turn, number: int, count: int, starts: Sequence[int]) -> Invitation:
-        upload, stretch = self._upload(), self._cut.stretches[turn.stretch]
-        digest = self._digests[turn.begin]
-        assert digest is not None
-        return Invitation(
-            request_id=self._host.request_id,
-            bucket=upload.bucket,
-            key=upload.key,
-            upload_id=upload.upload_id,
-            folder=self._folder,
-            number=number,
-            turns=count,
-            first=stretch[0].number,
-            last=stretch[-1].number,
-            begin=turn.begin,
-            start=starts[turn.stretch],
-            stop=starts[turn.stretch + 1],
-            digest=digest,
-        )
 
     def _own(self, chunk: Chunk) -> Iterator[Part]:
         del self._waiting[chunk.number]
@@ -321,7 +268,7 @@ class Sharing:
     def _take(self, chunk: Chunk, body: bytes) -> None:
         try:
             record = read_record(body)
-            if record.digest != self._digests.get(chunk.number):
+            if record.digest != self._inviting.digests.get(chunk.number):
                 raise ValueError("it is the record of another chunk")
             for piece, crc32 in check_record(record, self._blueprint.layout, chunk.parts):
                 self._checksums.learn(piece.entry, piece.start, crc32, piece.stop - piece.start)

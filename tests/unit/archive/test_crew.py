@@ -24,6 +24,7 @@ from archiver.errors import ArchiverError, Cancelled, StorageUnavailable
 from tests.support.fake_crew import FakeCrew, help_with, helper, with_turns_of_a_chunk
 from tests.support.fake_s3 import MIB, Call, FakeS3, flip
 from tests.support.jobs import ARCHIVES, OPTIONS, SOURCES, delivery, logged, noise, of_quick_parts, services, unzipped
+from tests.support.waiting import eventually
 
 COUNT = 10
 FILES = {f"photos/{n:02}.jpg": noise(3 * MIB + n, n) for n in range(COUNT)}
@@ -544,6 +545,9 @@ def test_a_helper_in_the_middle_when_the_job_is_over_forgets(
         raise UploadGone
 
     def stopped() -> None:
+        # what the builder keeps is there, and its next part waits for the test
+        (upload,) = s3.uploads.values()
+        assert eventually(lambda: len(upload.parts) == len(["marker", "kept"]))
         s3.before("put_part", gone, times=1)
         late.append(help_with(other, invited(fake)[0]))
 
