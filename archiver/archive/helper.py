@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from archiver.archive.agenda import Alone
 from archiver.archive.carry import Carry
 from archiver.archive.checksums import Checksums
-from archiver.archive.chunks import TURN, TURN_SECONDS, next_chunk, weight_of
+from archiver.archive.chunks import COPY_WEIGHT, TURN, TURN_SECONDS, next_chunk, weight_of
 from archiver.archive.crew import (
     AHEAD,
     PLAN,
@@ -117,6 +117,8 @@ def _built(plan: StretchPlan, claims: "_Claims", *, services: Services, began: f
             turn.forget()
             raise
         except CopiesRefused as refusal:
+            # The builder meets the same, and may have cleared the folder before some of these.
+            claims.let_go(turn.unfinished)
             raise Needless(f"S3 refuses copies: {next(iter(refusal.refused.values()))}") from None
     if not built:
         raise Needless("others have begun it")
@@ -265,24 +267,33 @@ class _Claims:
         asked, self._asked = self._asked, deque()
         for _, put in asked:
             put.cancel()
-        names = [
-            chunk_name(number) for number, put in asked if not put.cancelled() and self._is_still_ours(number, put)
-        ]
+        self.let_go([number for number, put in asked if not put.cancelled() and _is_granted(put)])
+
+    def let_go(self, numbers: Sequence[int]) -> None:
+        """Delete our claims of these chunks."""
+        names = [chunk_name(number) for number in numbers if self._is_still_ours(number)]
         if names:
             clear(self.objects, self.invitation.folder, names)
 
-    def _is_still_ours(self, number: int, put: "Future[bool]") -> bool:
+    def _is_still_ours(self, number: int) -> bool:
         """Whether it is our claim that is there: another receive of the message may have made a record of it."""
         try:
-            return put.result() and self.objects.get(self.invitation.folder, chunk_name(number)) == self._claim
+            return self.objects.get(self.invitation.folder, chunk_name(number)) == self._claim
         except ArchiverError:
             return False
+
+
+def _is_granted(put: "Future[bool]") -> bool:
+    try:
+        return put.result()
+    except ArchiverError:
+        return False
 
 
 class _Turn:
     """The agenda of a helper: chunks until it has built enough of them, each claimed first.
 
-    Until the clock says ``until`` there are never enough.
+    Until the clock says ``until``, only copies that are under way count.
     """
 
     def __init__(
@@ -304,6 +315,8 @@ class _Turn:
         self._lock = threading.Lock()
         self._chunk_of: dict[int, int] = {}
         self._left: dict[int, int] = {}
+        self._weights: dict[int, int] = {}
+        self._copies = 0  # that are begun, and not there
         #: Chunks that have their record.
         self.recorded = 0
         self.brought: Mapping[int, UploadedPart] = {}
@@ -318,22 +331,37 @@ class _Turn:
             if number is None:
                 return
             parts = self._plan.chunks[number]
-            weight += weight_of(self._plan.layout, parts)
-            self._left[number] = len(parts)
+            weight += self._weight([number])
+            with self._lock:
+                self._left[number] = len(parts)
+                self._copies += sum(part.entry is not None for part in parts)
             self._chunk_of.update((part.number, number) for part in parts)
             yield from Alone(parts).parts(stopped)
 
     def _has_room(self, weight: int) -> bool:
         """Whether the turn has room for one more chunk beside what was asked for, after so much."""
         if time.monotonic() < self._until:
-            return True
-        asked = (weight_of(self._plan.layout, self._plan.chunks[number]) for number in self._claims.asked)
-        return weight + sum(asked) < TURN
+            # Literal parts wait for memory, and copies for nothing: all of a stretch could be taken on at once.
+            weight = COPY_WEIGHT * self._copies
+        return weight + self._weight(self._claims.asked) < TURN
+
+    @property
+    def unfinished(self) -> list[int]:
+        """The chunks that it has begun, and of which a part is missing."""
+        with self._lock:
+            return [number for number, left in self._left.items() if left]
+
+    def _weight(self, numbers: Sequence[int]) -> int:
+        for number in numbers:
+            if number not in self._weights:
+                self._weights[number] = weight_of(self._plan.layout, self._plan.chunks[number])
+        return sum(self._weights[number] for number in numbers)
 
     def on_part(self, part: Part) -> None:
         """A part is there; with the last one of a chunk its record is written."""
         number = self._chunk_of[part.number]
         with self._lock:
+            self._copies -= part.entry is not None
             self._left[number] -= 1
             if self._left[number]:
                 return

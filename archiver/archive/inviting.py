@@ -18,6 +18,12 @@ from archiver.logs import get_logger
 log = get_logger(__name__)
 
 
+def tell_alone(error: Exception) -> None:
+    """Log why nobody is invited; an unforeseen error with its place."""
+    unforeseen = None if isinstance(error, ArchiverError) else error
+    log.warning("others can't be invited: the job goes on alone", reason=str(error), exc_info=unforeseen)
+
+
 class Inviting:
     """The invitations of one plan. ``stopped`` ends them; ``is_free`` says whether nobody has begun a chunk so far."""
 
@@ -55,10 +61,8 @@ class Inviting:
             plan = b"".join(block for block in self._blocks if block is not None)
             self._host.crew.objects.put(upload.folder, PLAN, plan)
             self._send(upload)
-        except ArchiverError as error:
-            log.warning("others can't be invited: the job goes on alone", reason=str(error))
-        except Exception:
-            log.exception("others can't be invited: the job goes on alone")
+        except Exception as error:
+            tell_alone(error)
 
     def _send(self, upload: SharedUpload) -> None:
         starts = [0, *accumulate(0 if block is None else len(block) for block in self._blocks)]

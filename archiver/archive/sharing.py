@@ -21,7 +21,7 @@ from archiver.archive.chunks import Chunk, Cut
 from archiver.archive.crew import AHEAD, BUILDERS_CLAIM, PLAN, Host, SharedUpload, chunk_name, clear, is_record
 from archiver.archive.crew_record import check_record, read_record
 from archiver.archive.incoming import READERS, Incoming
-from archiver.archive.inviting import Inviting
+from archiver.archive.inviting import Inviting, tell_alone
 from archiver.archive.parallel import JobThreads
 from archiver.archive.plan import Part
 from archiver.archive.storage import UploadedPart
@@ -112,8 +112,27 @@ class Sharing:
         What others bring meanwhile is in ``brought``. Ends early once ``stopped`` says so.
         """
         yield from copies_first(self._cut.kept)
+        if self._is_open():
+            yield from self._shared_parts(stopped)
+        else:
+            for chunk in self._cut.chunks:
+                yield from self._own(chunk)
+        if not stopped():
+            yield from copies_first(self._cut.late)
+
+    def _is_open(self) -> bool:
+        """Whether the crew is there; else the parts, which need the upload themselves, say what is wrong with it."""
         assert self._opened is not None
-        self._opened.result()
+        error = self._opened.exception()
+        if error is None:
+            return True
+        if not isinstance(error, Exception):
+            raise error
+        tell_alone(error)
+        return False
+
+    def _shared_parts(self, stopped: Callable[[], bool]) -> Iterator[Part]:
+        self._began = self._crew.clock()
         for chunk in self._cut.chunks:
             self._look(every=LOOK_SECONDS)
             if stopped():
@@ -136,7 +155,6 @@ class Sharing:
                     # The longer it takes, the less a moment matters.
                     waited = self._crew.clock() - began
                     self._crew.wait(self._stopped, min(MOST_WAIT_SECONDS, max(WAIT_SECONDS, waited / 20)))
-        yield from copies_first(self._cut.late)
 
     def close(self, *, over: bool) -> None:
         """End the invitations; with ``over``, which no attempt goes on with, delete what was shared."""
@@ -173,7 +191,8 @@ class Sharing:
         if self._width.is_wide:
             self._ask_ahead(chunk)
         if asked.result():
-            return True
+            # Where that can't be written down, it may have been brought by now.
+            return chunk.number in self._waiting
         self._meet([chunk.number])
         return False
 

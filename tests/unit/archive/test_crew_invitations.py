@@ -1,7 +1,7 @@
 """Whom a builder invites to what, and how it waits for them."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice, takewhile
 
@@ -15,10 +15,12 @@ from archiver.archive.crew import AHEAD, PLAN, Host, SharedUpload, chunk_name, h
 from archiver.archive.crew_plan import Invitation
 from archiver.archive.crew_record import Record, write_record
 from archiver.archive.plan import MIB
-from archiver.archive.sharing import PATIENCE_SECONDS, Sharing
+from archiver.archive.sharing import MOST_PATIENCE_SECONDS, PATIENCE, PATIENCE_SECONDS, Sharing
 from archiver.archive.storage import SourceObject, UploadedPart
 from archiver.archive.width import WIDE, LastWidth, Width
+from archiver.errors import StorageUnavailable
 from tests.support.fake_crew import FakeCrew
+from tests.support.jobs import logged
 from tests.support.waiting import LONG_ENOUGH, eventually
 
 UPLOAD = SharedUpload("archives", "a.zip", "upload-1")
@@ -263,3 +265,70 @@ def test_one_look_shows_the_chunks_of_all_others(fake: FakeCrew) -> None:
 
     # then at its first wait it has looked once at all of them, and once more for what has come
     assert looks[0] == 2
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("SlowDown"), LookupError("SlowDown")])
+def test_who_can_not_begin_the_upload_leaves_that_to_the_parts(error: Exception, fake: FakeCrew) -> None:
+    def fail() -> SharedUpload:
+        raise error
+
+    builder = Builder(fake, photos=40, upload=fail)
+    with logged() as lines:
+        builder.sharing.open(is_resumed=lambda: False)
+        try:
+            handed = [part.number for part in builder.parts]
+        finally:
+            builder.sharing.close(over=True)
+
+    assert handed == [part.number for part in builder.blueprint.parts]
+    assert fake.objects.calls == {}
+    assert [line["reason"] for line in lines if "goes on alone" in line["event"]] == ["SlowDown"]
+
+
+def test_what_the_builder_keeps_makes_it_no_more_patient(fake: FakeCrew) -> None:
+    # given a builder that takes a second for each MiB, and who is dead with all chunks but the first
+    builder = Builder(fake, photos=40, wide=False)
+    first, second, *_ = builder.cut.chunks
+    for chunk in builder.cut.chunks[1:]:
+        builder.claim(chunk)
+    since: list[float] = []
+    fake.while_waiting = lambda: since.append(fake.now)
+    builder.sharing.open(is_resumed=lambda: False)
+    try:
+        for part in takewhile(lambda part: part.number != second.parts[0].number, builder.parts):
+            fake.now += part.size / MIB
+    finally:
+        builder.sharing.close(over=True)
+
+    patience = PATIENCE * first.weight / MIB
+    assert patience < MOST_PATIENCE_SECONDS
+    assert fake.now - since[0] == pytest.approx(patience, rel=0.1)
+
+
+def test_a_chunk_that_is_brought_while_it_can_not_be_claimed_is_not_built(
+    fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a builder that may not claim, and looks before each chunk
+    monkeypatch.setattr(sharing, "check_record", lambda *_: [])
+    builder = Builder(fake, photos=40)
+    fake.objects.denied.add("put")
+    brought = builder.cut.chunks[1]
+    real = builder.sharing._meet
+
+    def bring(numbers: Sequence[int]) -> None:
+        # as a look does that ends between the claim and its answer
+        if brought.number not in builder.sharing._asked and brought.number in builder.sharing._waiting:
+            builder.sharing._waiting.pop(brought.number)
+        real(numbers)
+
+    builder.sharing.open(is_resumed=lambda: False)
+    try:
+        handed = set()
+        for part in builder.parts:
+            handed.add(part.number)
+            if part.number == builder.cut.chunks[0].parts[-1].number:
+                monkeypatch.setattr(builder.sharing, "_meet", bring)
+    finally:
+        builder.sharing.close(over=False)
+
+    assert handed == {part.number for part in builder.blueprint.parts} - {part.number for part in brought.parts}

@@ -1,6 +1,7 @@
 """What a helper makes of an invitation, and of one that nobody should follow."""
 
 import json
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +13,20 @@ import pytest
 
 import archiver.archive.helper
 from archiver.archive.access import Access
+from archiver.archive.blueprint import make_blueprint
+from archiver.archive.chunks import COPY_WEIGHT, TURN
 from archiver.archive.crew import BUILDERS_CLAIM, PLAN, chunk_name, helpers_claim, is_record
-from archiver.archive.crew_plan import Invitation, digest_of, read_block
+from archiver.archive.crew_plan import Invitation, digest_of, read_block, write_block
 from archiver.archive.destination import Destinations
-from archiver.archive.helper import Needless, _Claims, help_build
+from archiver.archive.helper import Needless, _Claims, _Noted, _Turn, help_build
 from archiver.archive.parallel import JobThreads
+from archiver.archive.parts import CopiesRefused, PartBuilder
 from archiver.archive.pipeline import Services, build_archive
+from archiver.archive.plan import GIB
 from archiver.archive.resolve import Limits
+from archiver.archive.storage import SourceObject, UploadedPart
 from archiver.archive.upload import LAST_NUMBER
+from archiver.archive.width import WIDE, Width
 from archiver.errors import LimitExceeded
 from tests.support.fake_crew import FakeCrew, helper, with_turns_of_a_chunk
 from tests.support.fake_s3 import MIB, FakeS3
@@ -361,3 +368,55 @@ def test_who_is_invited_again_reads_no_claims_but_those_that_may_be_its_own(
 
     assert done.chunks == 1
     assert fake.objects.calls["get"] == len(["plan", "claim"])
+
+
+def test_a_turn_takes_on_no_more_copies_than_its_weight_however_quickly(
+    other: Services, invitation: Invitation, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a plan that is all copies, which nobody has to wait for to take on the next
+    names = [f"{number:03}" for number in range(200)]
+    films = [SourceObject("films", name, GIB, "etag", 1_700_000_000, None, 1) for name in names]
+    blueprint = make_blueprint(names, films, part_size=8 * MIB)
+    found = fake.crew(min_weight=64 * MIB).cut(blueprint)
+    assert found is not None
+    (stretch,) = found.stretches
+    block = write_block(blueprint.layout, blueprint.sources, stretch)
+    assert block is not None
+    stretched = invitation.model_copy(update={"first": 0, "last": len(stretch) - 1, "begin": len(stretch) - 1})
+    fake.objects.folders[invitation.folder] = {PLAN: block}
+    with JobThreads(4, "crew") as threads:
+        claims = _Claims(fake.objects, stretched, threads)
+        plan = read_block(block, zone=UTC)
+        turn = _Turn(plan, claims, _Noted(plan.layout.entries), {}, Width(1, WIDE), until=time.monotonic() + 3600)
+        recorded: list[int] = []
+        monkeypatch.setattr(turn, "_record", recorded.append)
+
+        begun = list(turn.parts(lambda: False))
+
+        # then it ends with its weight
+        assert TURN <= COPY_WEIGHT * len(begun) < TURN + 2 * found.chunks[0].weight
+        assert len(begun) < sum(len(chunk.parts) for chunk in stretch) // 2
+        # and once the copies are there it would have gone on
+        for part in begun:
+            turn.on_part(part)
+        assert recorded
+        assert list(turn.parts(lambda: False))
+        claims.close()
+
+
+def test_who_is_refused_a_copy_lets_go_of_what_it_has_not_built(
+    other: Services, invitation: Invitation, fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given an S3 that refuses a helper its copies once it has built a chunk, and a job that has cleared the folder
+    there = dict(fake.objects.folders[invitation.folder])
+
+    def refuse(builder: PartBuilder, turn: _Turn) -> dict[int, UploadedPart]:
+        next(turn.parts(lambda: False))
+        raise CopiesRefused({0: "AccessDenied"}, set())
+
+    monkeypatch.setattr(PartBuilder, "follow", refuse)
+
+    with pytest.raises(Needless, match="AccessDenied"):
+        help_build(invitation, services=other)
+
+    assert fake.objects.folders[invitation.folder] == there
