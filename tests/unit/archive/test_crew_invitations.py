@@ -1,7 +1,8 @@
 """Whom a builder invites to what, and how it waits for them."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice, takewhile
 
@@ -52,6 +53,15 @@ class Builder:
         )
         self.parts = self.sharing.parts(lambda: False)
 
+    @contextmanager
+    def shared(self, *, resumed: bool = False, over: bool = True) -> Iterator[None]:
+        """Others are invited for the length of the block, at whose end the job is over, or left to another attempt."""
+        self.sharing.open(is_resumed=lambda: resumed)
+        try:
+            yield
+        finally:
+            self.sharing.close(over=over)
+
     def claim(self, chunk: Chunk) -> None:
         """As a helper does."""
         self.fake.objects.put(UPLOAD.folder, chunk_name(chunk.number), helpers_claim(0))
@@ -68,6 +78,15 @@ class Builder:
         return list(self.fake.queue.invitations)
 
 
+@contextmanager
+def set_at_last(event: threading.Event) -> Iterator[None]:
+    """Whatever a block ends with, nobody waits for the event behind it."""
+    try:
+        yield
+    finally:
+        event.set()
+
+
 @pytest.fixture
 def fake() -> FakeCrew:
     return FakeCrew()
@@ -76,12 +95,9 @@ def fake() -> FakeCrew:
 @pytest.mark.parametrize("photos", [40, 400, 4_000])
 def test_others_are_invited_by_turns_to_all_stretches(photos: int, fake: FakeCrew) -> None:
     builder = Builder(fake, photos=photos)
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared():
         expected = turns(builder.cut.stretches)
         found = builder.invited(len(expected))
-    finally:
-        builder.sharing.close(over=True)
 
     assert [(one.number, one.turns, one.begin) for one in found] == [
         (number, len(expected), turn.begin) for number, turn in enumerate(expected)
@@ -97,11 +113,8 @@ def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeyp
     # given a job whose last stretch was brought as a whole, and of the one before one chunk
     monkeypatch.setattr(sharing, "check_record", lambda *_: [])
     builder = Builder(fake, photos=4_000)
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared(over=False):
         found = builder.invited(len(turns(builder.cut.stretches)))
-    finally:
-        builder.sharing.close(over=False)
     *_, before, stretch = builder.cut.stretches
     digests = {one.last: one.digest for one in found}
     for chunk in (*stretch, before[-1]):
@@ -110,12 +123,9 @@ def test_of_what_has_been_brought_already_nobody_is_told(fake: FakeCrew, monkeyp
 
     # when another goes on
     follower = Builder(fake, photos=4_000)
-    follower.sharing.open(is_resumed=lambda: True)
-    try:
+    with follower.shared(resumed=True):
         left = [turn for turn in turns(builder.cut.stretches) if turn.stretch < len(builder.cut.stretches) - 1]
         again = follower.invited(len(left))
-    finally:
-        follower.sharing.close(over=True)
 
     # then it invites to all but what has been brought
     assert [(one.begin, one.turns) for one in again] == [(turn.begin, len(left)) for turn in left]
@@ -125,11 +135,8 @@ def test_claims_of_an_attempt_before_are_nobodys(fake: FakeCrew) -> None:
     builder = Builder(fake, photos=40)
     for chunk in builder.cut.chunks:
         builder.claim(chunk)
-    builder.sharing.open(is_resumed=lambda: True)
-    try:
+    with builder.shared(resumed=True):
         assert builder.invited(1)
-    finally:
-        builder.sharing.close(over=True)
 
 
 def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
@@ -140,12 +147,9 @@ def test_the_longer_it_waits_the_less_often_it_looks(fake: FakeCrew) -> None:
     gets: list[int] = []
     fake.while_waiting = lambda: gets.append(fake.objects.calls["get"] + fake.objects.calls["sizes"])
 
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared():
         for _ in builder.parts:
             pass
-    finally:
-        builder.sharing.close(over=True)
 
     assert fake.now - 1000 > PATIENCE_SECONDS
     assert len(gets) < 20 * (fake.now - 1000)
@@ -156,15 +160,12 @@ def test_a_claim_of_its_own_that_is_on_its_way_is_nobody_elses(fake: FakeCrew, m
     monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.0)
     builder = Builder(fake, photos=400)
     names = {part.number: chunk_name(chunk.number + 1) for chunk in builder.cut.chunks[:-1] for part in chunk.parts}
-    builder.sharing.open(is_resumed=lambda: False)
     handed = set()
-    try:
+    with builder.shared():
         for part in builder.parts:
             handed.add(part.number)
             if name := names.get(part.number):
                 assert eventually(partial(fake.objects.has, UPLOAD.folder, name))
-    finally:
-        builder.sharing.close(over=True)
 
     # then it builds all of them, and waits for none
     assert handed == {part.number for part in builder.blueprint.parts}
@@ -175,14 +176,11 @@ def test_who_is_slow_claims_what_it_begins_and_no_more(fake: FakeCrew) -> None:
     # given a builder whose parts take their time
     builder = Builder(fake, photos=400, wide=False)
     last_of = {chunk.parts[-1].number: chunk.number for chunk in builder.cut.chunks}
-    builder.sharing.open(is_resumed=lambda: False)
     ahead = []
-    try:
+    with builder.shared():
         for part in builder.parts:
             if (number := last_of.get(part.number)) is not None:
                 ahead.append(len(fake.objects.folders[UPLOAD.folder].keys() - {PLAN}) - number - 1)
-    finally:
-        builder.sharing.close(over=True)
 
     assert len(ahead) > 2 * AHEAD
     assert set(ahead) == {0}
@@ -197,15 +195,11 @@ def test_what_it_keeps_waits_neither_for_the_upload_nor_for_the_crew(fake: FakeC
         return UPLOAD
 
     builder = Builder(fake, photos=40, upload=begin)
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared(), set_at_last(begun):
         kept = [part.number for part in islice(builder.parts, len(builder.cut.kept))]
         assert fake.objects.folders == {}
         begun.set()
         others = [part.number for part in builder.parts]
-    finally:
-        begun.set()
-        builder.sharing.close(over=True)
 
     assert kept == [part.number for part in builder.cut.kept] != []
     assert len({*kept, *others}) == len(builder.blueprint.parts)
@@ -227,21 +221,16 @@ def test_who_builds_waits_neither_for_a_look_nor_for_records(
         answered.wait(LONG_ENOUGH)
         return real(*arguments)
 
-    builder.sharing.open(is_resumed=lambda: False)
     last = builder.cut.chunks[-1]
-    try:
+    with builder.shared(), set_at_last(answered):
         builder.bring(last, builder.invited(1)[0].digest)
         monkeypatch.setattr(fake.objects, slow, answer_late)
         # when it has asked, it goes on to the end of what nobody has begun
         behind = builder.cut.chunks[-2].parts[-1].number
         before = [part.number for part in takewhile(lambda part: part.number != behind, builder.parts)]
         assert asked.wait(LONG_ENOUGH)
-        assert not answered.is_set()
         answered.set()
         rest = {part.number for part in builder.parts}
-    finally:
-        answered.set()
-        builder.sharing.close(over=True)
 
     assert len(before) > len(builder.cut.kept)
     # then what has come meanwhile it does not build
@@ -256,12 +245,9 @@ def test_one_look_shows_the_chunks_of_all_others(fake: FakeCrew) -> None:
         builder.claim(chunk)
     looks: list[int] = []
     fake.while_waiting = lambda: looks.append(fake.objects.calls["sizes"])
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared():
         for _ in builder.parts:
             pass
-    finally:
-        builder.sharing.close(over=True)
 
     # then at its first wait it has looked once at all of them, and once more for what has come
     assert looks[0] == 2
@@ -273,12 +259,8 @@ def test_who_can_not_begin_the_upload_leaves_that_to_the_parts(error: Exception,
         raise error
 
     builder = Builder(fake, photos=40, upload=fail)
-    with logged() as lines:
-        builder.sharing.open(is_resumed=lambda: False)
-        try:
-            handed = [part.number for part in builder.parts]
-        finally:
-            builder.sharing.close(over=True)
+    with logged() as lines, builder.shared():
+        handed = [part.number for part in builder.parts]
 
     assert handed == [part.number for part in builder.blueprint.parts]
     assert fake.objects.calls == {}
@@ -293,12 +275,9 @@ def test_what_the_builder_keeps_makes_it_no_more_patient(fake: FakeCrew) -> None
         builder.claim(chunk)
     since: list[float] = []
     fake.while_waiting = lambda: since.append(fake.now)
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared():
         for part in takewhile(lambda part: part.number != second.parts[0].number, builder.parts):
             fake.now += part.size / MIB
-    finally:
-        builder.sharing.close(over=True)
 
     patience = PATIENCE * first.weight / MIB
     assert patience < MOST_PATIENCE_SECONDS
@@ -321,14 +300,11 @@ def test_a_chunk_that_is_brought_while_it_can_not_be_claimed_is_not_built(
             builder.sharing._waiting.pop(brought.number)
         real(numbers)
 
-    builder.sharing.open(is_resumed=lambda: False)
-    try:
+    with builder.shared(over=False):
         handed = set()
         for part in builder.parts:
             handed.add(part.number)
             if part.number == builder.cut.chunks[0].parts[-1].number:
                 monkeypatch.setattr(builder.sharing, "_meet", bring)
-    finally:
-        builder.sharing.close(over=False)
 
     assert handed == {part.number for part in builder.blueprint.parts} - {part.number for part in brought.parts}
