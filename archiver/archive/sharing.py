@@ -121,12 +121,12 @@ class Sharing:
             yield from copies_first(self._cut.late)
 
     def _is_open(self) -> bool:
-        """Whether the crew is there; else the parts, which need the upload themselves, say what is wrong with it."""
+        """Whether the crew is there; where the upload is not, the parts, which need it, say what is wrong with it."""
         assert self._opened is not None
         error = self._opened.exception()
         if error is None:
             return True
-        if not isinstance(error, Exception):
+        if self._knows_folder or not isinstance(error, Exception):
             raise error
         tell_alone(error)
         return False

@@ -15,11 +15,11 @@ from archiver.archive.chunks import Chunk, Cut, turns
 from archiver.archive.crew import AHEAD, PLAN, Host, SharedUpload, chunk_name, helpers_claim
 from archiver.archive.crew_plan import Invitation
 from archiver.archive.crew_record import Record, write_record
-from archiver.archive.plan import MIB
+from archiver.archive.plan import MIB, Part
 from archiver.archive.sharing import MOST_PATIENCE_SECONDS, PATIENCE, PATIENCE_SECONDS, Sharing
 from archiver.archive.storage import SourceObject, UploadedPart
 from archiver.archive.width import WIDE, LastWidth, Width
-from archiver.errors import StorageUnavailable
+from archiver.errors import Cancelled, StorageUnavailable
 from tests.support.fake_crew import FakeCrew
 from tests.support.jobs import logged
 from tests.support.waiting import LONG_ENOUGH, eventually
@@ -265,6 +265,25 @@ def test_who_can_not_begin_the_upload_leaves_that_to_the_parts(error: Exception,
     assert handed == [part.number for part in builder.blueprint.parts]
     assert fake.objects.calls == {}
     assert [line["reason"] for line in lines if "goes on alone" in line["event"]] == ["SlowDown"]
+
+
+def test_who_ends_the_build_with_what_an_attempt_before_has_left_ends_it(
+    fake: FakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given records of an attempt before, and a job that is cancelled when it hears of their parts
+    monkeypatch.setattr(sharing, "check_record", lambda *_: [])
+    before = Builder(fake, photos=40)
+    with before.shared(over=False):
+        before.bring(before.cut.chunks[0], before.invited(1)[0].digest)
+    builder = Builder(fake, photos=40)
+
+    def cancel(_: Part) -> None:
+        raise Cancelled("enough")
+
+    monkeypatch.setattr(builder.sharing, "_on_part", cancel)
+
+    with builder.shared(resumed=True), pytest.raises(Cancelled):
+        list(builder.parts)
 
 
 def test_what_the_builder_keeps_makes_it_no_more_patient(fake: FakeCrew) -> None:
