@@ -112,11 +112,13 @@ def cut(layout: Layout, sources: Sequence[SourceObject | None], parts: Sequence[
 
     def close() -> None:
         nonlocal run, heavy, begun
-        if run and begun:
+        if not run:
+            return
+        if begun:
             chunks.append(Chunk(len(chunks), tuple(run), heavy))
         else:
             kept.extend(run)
-        begun, run, heavy = begun or bool(run), [], 0
+        begun, run, heavy = True, [], 0
 
     for first, stop in bounds.blocks():
         block = parts[first:stop]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 
 from archiver.archive.agenda import Alone
 from archiver.archive.carry import Carry
@@ -315,7 +316,7 @@ class _Turn:
         self._lock = threading.Lock()
         self._chunk_of: dict[int, int] = {}
         self._left: dict[int, int] = {}
-        self._weights: dict[int, int] = {}
+        self._weight_of = cache(lambda number: weight_of(plan.layout, plan.chunks[number]))
         self._copies = 0  # that are begun, and not there
         #: Chunks that have their record.
         self.recorded = 0
@@ -331,7 +332,7 @@ class _Turn:
             if number is None:
                 return
             parts = self._plan.chunks[number]
-            weight += self._weight([number])
+            weight += self._weight_of(number)
             with self._lock:
                 self._left[number] = len(parts)
                 self._copies += sum(part.entry is not None for part in parts)
@@ -343,19 +344,13 @@ class _Turn:
         if time.monotonic() < self._until:
             # Literal parts wait for memory, and copies for nothing: all of a stretch could be taken on at once.
             weight = COPY_WEIGHT * self._copies
-        return weight + self._weight(self._claims.asked) < TURN
+        return weight + sum(map(self._weight_of, self._claims.asked)) < TURN
 
     @property
     def unfinished(self) -> list[int]:
         """The chunks that it has begun, and of which a part is missing."""
         with self._lock:
             return [number for number, left in self._left.items() if left]
-
-    def _weight(self, numbers: Sequence[int]) -> int:
-        for number in numbers:
-            if number not in self._weights:
-                self._weights[number] = weight_of(self._plan.layout, self._plan.chunks[number])
-        return sum(self._weights[number] for number in numbers)
 
     def on_part(self, part: Part) -> None:
         """A part is there; with the last one of a chunk its record is written."""

@@ -224,11 +224,7 @@ class S3Http:
         """Give the exchange its outcome, or leave it to another attempt."""
         transfer, request = exchange.transfer, exchange.request
         assert transfer is not None
-        if transfer.is_cut and exchange.is_of(headers := transfer.answered_headers()):
-            exchange.outcome = Answer(headers, None)
-        elif transfer.is_cut:
-            exchange.failed(NOT_ASKED_FOR.format(request.operation))
-        elif transfer.error is not None:
+        if transfer.error is not None and not transfer.is_cut:
             exchange.failed(f"{request.operation} failed: {transfer.error}", came=exchange.came(transfer))
         elif 200 <= transfer.status < 300:
             self._judge_success(exchange, transfer)
@@ -236,12 +232,12 @@ class S3Http:
             self._judge_refusal(exchange, transfer, refusal(transfer.status, bytes(transfer.content)))
 
     def _judge_success(self, exchange: Exchange, transfer: Transfer) -> None:
-        headers, content = transfer.answered_headers(), bytes(transfer.content)
+        headers, content = transfer.answered_headers(), b"" if transfer.is_cut else bytes(transfer.content)
         element = None if exchange.request.element is None else root_of(content)
         if element == "Error":
             self._judge_refusal(exchange, transfer, refusal(_HIDDEN, content))
         elif element == exchange.request.element and exchange.is_asked_for(transfer, headers):
-            exchange.outcome = Answer(headers, content, exchange.failures)
+            exchange.outcome = Answer(headers, None if transfer.is_cut else content, exchange.failures)
         else:
             exchange.failed(NOT_ASKED_FOR.format(exchange.request.operation))
 
